@@ -1,0 +1,1 @@
+//! Connections, domains, jobs, the store and placement.

@@ -1,0 +1,1 @@
+//! Crash-safe leases in a directory.

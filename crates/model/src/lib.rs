@@ -1,0 +1,1 @@
+//! The shared domain model, in libvirt's XML.

@@ -1,0 +1,1 @@
+//! NUMA topology, placement rules, planning and the ledger of promises.

@@ -1,0 +1,1 @@
+//! One model of a guest, many hypervisors: the facade.

@@ -1,0 +1,1 @@
+//! Behaviour every driver must show.

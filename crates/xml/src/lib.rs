@@ -1,0 +1,1 @@
+//! One description per XML type: positions, diagnostics, parser, formatter.
