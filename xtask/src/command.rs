@@ -6,6 +6,7 @@ use std::{
     collections::HashMap,
     fs,
     io::{BufRead as _, BufReader, PipeReader},
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
@@ -32,7 +33,8 @@ pub(crate) struct Outcome {
 /// # Errors
 /// When it cannot be started.
 pub(crate) fn run(command: &mut Command, limit: Duration, progress: &Progress) -> Result<Outcome, String> {
-    let name = command.get_program().to_string_lossy().into_owned();
+    let program = Path::new(command.get_program());
+    let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
     let (reader, writer) = std::io::pipe().map_err(|e| format!("no pipe for {name}: {e}"))?;
     let second = writer.try_clone().map_err(|e| format!("no pipe for {name}: {e}"))?;
     command.stdin(Stdio::null()).stdout(second).stderr(writer);

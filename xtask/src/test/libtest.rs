@@ -96,9 +96,8 @@ struct Program {
 
 impl Program {
     fn new(line: &str) -> Self {
-        let name = line.strip_prefix("Running ").unwrap_or(line);
         Self {
-            name: name.to_owned(),
+            name: program_name(line),
             output: format!("{line}\n"),
             results: 0,
             passed: 0,
@@ -127,7 +126,7 @@ impl Program {
         } else if let Some(reason) = line.strip_prefix("skipped: ") {
             // The first reason of a test counts, once.
             if let Some(name) = self.showing.take() {
-                self.skips.push(Skip { name, reason: reason.to_owned() });
+                self.skips.push(Skip { name: self.full_name(&name), reason: reason.to_owned() });
                 self.said_skipped += 1;
             }
         } else if let Some(test) = line.strip_prefix("test ") {
@@ -137,13 +136,18 @@ impl Program {
         }
     }
 
+    /// The name of a test that is unique over all programs.
+    fn full_name(&self, test: &str) -> String {
+        format!("{}: {test}", self.name)
+    }
+
     fn verdict(&mut self, test: &str) {
         let Some((name, verdict)) = test.rsplit_once(" ... ") else { return };
         if verdict == "FAILED" {
-            self.failed.push(name.to_owned());
+            self.failed.push(self.full_name(name));
         } else if let Some(reason) = verdict.strip_prefix("ignored") {
             let reason = reason.strip_prefix(", ").unwrap_or("marked as ignored");
-            self.skips.push(Skip { name: name.to_owned(), reason: reason.to_owned() });
+            self.skips.push(Skip { name: self.full_name(name), reason: reason.to_owned() });
         }
     }
 
@@ -164,6 +168,13 @@ impl Program {
     }
 }
 
+/// `polyvirt_lease` of `Running unittests src/lib.rs (target/debug/deps/polyvirt_lease-0123456789abcdef)` and `Doc-tests polyvirt_lease`.
+fn program_name(line: &str) -> String {
+    let Some((_, path)) = line.strip_suffix(')').and_then(|l| l.rsplit_once('(')) else { return line.to_owned() };
+    let file = path.rsplit('/').next().unwrap_or(path);
+    file.rsplit_once('-').map_or(file, |(name, _)| name).to_owned()
+}
+
 /// The number before `what` in `ok. 3 passed; 0 failed; …`.
 fn count(result: &str, what: &str) -> usize {
     let words: Vec<&str> = result.split_whitespace().collect();
@@ -176,7 +187,7 @@ mod tests {
     use super::*;
 
     const GOOD: &str = "
-     Running unittests src/lib.rs (target/debug/deps/a-1)
+     Running unittests src/lib.rs (target/debug/deps/a-c-1)
 
 running 3 tests
 test boots ... ok
@@ -210,7 +221,7 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         let tally = read(GOOD);
         assert_eq!((tally.passed, tally.failures.len()), (2, 0));
         let skips: Vec<_> = tally.skips.iter().map(|s| (s.name.as_str(), s.reason.as_str())).collect();
-        assert_eq!(skips, [("waits", "needs a moon"), ("boots", "no /dev/kvm")]);
+        assert_eq!(skips, [("a-c: waits", "needs a moon"), ("a-c: boots", "no /dev/kvm")]);
     }
 
     #[test]
@@ -219,7 +230,7 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
                       failures:\n    x\n\ntest result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured\nerror: test failed, to rerun pass `--test x`\n";
         let tally = read(output);
         assert_eq!((tally.passed, tally.skips.len()), (1, 0));
-        assert_eq!(tally.failures.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["x"]);
+        assert_eq!(tally.failures.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["t: x"]);
         assert!(tally.failures[0].output.contains("skipped: no"));
     }
 
