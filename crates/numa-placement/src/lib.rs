@@ -4,17 +4,7 @@
 //! a host ([`HostTopology`]), a guest ([`Request`]), what is promised already ([`Promised`]) and what the hypervisor
 //! can express ([`PlacementProfile`]), and answers with a [`Plan`] or a [`Refusal`].
 //!
-//! ```
-//! use polyvirt_numa_placement::{GuestShape, HostTopology, Kib, PlacementProfile, Promised, Request, plan};
-//!
-//! let host = HostTopology::uniform(2, 8, Kib::from_gib(16)).build()?;
-//! let guest = Request::auto("db", GuestShape::flat(4, Kib::from_gib(8)));
-//! let plan = plan(&host, &Promised::default(), &PlacementProfile::qemu(), &guest)?;
-//! assert_eq!(plan.advice.expect("automatic").nodeset.to_string(), "0");
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
-//! What it does not do: it applies nothing, starts nothing, and knows no XML and no driver. [`plan()`], [`binding`] and [`rules`] are pure;
+//! What it does not do: it applies nothing, starts nothing, and knows no XML and no driver. [`rules`] are pure;
 //! only [`HostTopology::from_sysfs`] touches files.
 //!
 //! Invariants:
@@ -23,8 +13,6 @@
 //! - A plan lies within the profile; what is given up stands in [`Plan::weakened`] with the rule's number.
 //! - Numbers from files and definitions are bounded before anything is allocated for them.
 
-pub mod binding;
-pub mod engine;
 mod plan;
 mod policy;
 mod profile;
@@ -38,10 +26,9 @@ pub mod topology;
 mod trace;
 mod units;
 
-pub use engine::plan;
 pub use plan::{
-    Advice, CellPlan, CpuLoad, Headroom, LeaseId, MemoryDevicePlan, NodeShare, Origin, PLAN_SCHEMA, PlacementReport,
-    Plan, PlanDelta, PlanStep, ThreadPlan, VcpuPlan, Weakening,
+    Advice, CellPlan, Headroom, LeaseId, MemoryDevicePlan, NodeShare, Origin, PLAN_SCHEMA, PlacementReport, Plan,
+    PlanDelta, PlanStep, ThreadPlan, VcpuPlan, Weakening,
 };
 pub use policy::{MemMode, MemPolicy, PageRequest, PageSize, UnknownMode};
 pub use profile::{CellSupport, LiveSupport, ModeSet, NodesPerCell, PinSupport, PlacementProfile};
