@@ -1,1 +1,42 @@
-//! NUMA topology, placement rules, planning and the ledger of promises.
+//! NUMA placement for virtual machines and containers: topology, rules, planning and the ledger of promises.
+//!
+//! One crate decides for all hypervisors where a guest's CPUs and memory go, and says why. It stands alone: it needs
+//! a host ([`HostTopology`]), a guest ([`Request`]), what is promised already ([`Promised`]) and what the hypervisor
+//! can express ([`PlacementProfile`]), and answers with a [`Plan`] or a [`Refusal`].
+//!
+//! What it does not do: it applies nothing, starts nothing, and knows no XML and no driver. [`rules`] are pure;
+//! only [`HostTopology::from_sysfs`] touches files.
+//!
+//! Invariants:
+//!
+//! - The same topology, promises, profile and request give the same plan, on every machine.
+//! - A plan lies within the profile; what is given up stands in [`Plan::weakened`] with the rule's number.
+//! - Numbers from files and definitions are bounded before anything is allocated for them.
+
+mod plan;
+mod policy;
+mod profile;
+mod promised;
+mod refusal;
+mod request;
+pub mod rules;
+pub mod set;
+mod shape;
+pub mod topology;
+mod trace;
+mod units;
+
+pub use plan::{
+    Advice, CellPlan, Headroom, LeaseId, MemoryDevicePlan, NodeShare, Origin, PLAN_SCHEMA, PlacementReport, Plan,
+    PlanDelta, PlanStep, ThreadPlan, VcpuPlan, Weakening,
+};
+pub use policy::{MemMode, MemPolicy, PageRequest, PageSize, UnknownMode};
+pub use profile::{CellSupport, LiveSupport, ModeSet, NodesPerCell, PinSupport, PlacementProfile};
+pub use promised::{NodePromise, Promised};
+pub use refusal::{Constraint, Refusal};
+pub use request::{AdviceSource, KernelSupport, MemoryDeviceRequest, Overcommit, Request, Span};
+pub use set::{CellSet, CpuSet, IdSet, NodeSet, SetError, SetErrorKind, VcpuSet};
+pub use shape::{CellShape, GuestShape};
+pub use topology::{HostTopology, Node, NodeKind, PagePool, TopologyBuilder, TopologyError};
+pub use trace::{Candidate, TRACE_LIMIT, Term, TermName, Trace, Verdict};
+pub use units::{GuestCell, HostCpu, HostNode, IoThreadId, Kib, VcpuId};
