@@ -1,9 +1,9 @@
 //! `cargo xtask demo`: the main job, seen working.
 //!
-//! The demo itself is `crates/polyvirt/examples/demo.rs`, so that it is also an example of embedding. Here its guest is made and
+//! The demo itself is `crates/polyvirt/examples/demo`, so that it is also an example of embedding. Here its guest is made and
 //! the program built.
 
-use std::{io::IsTerminal as _, process::Command, time::Duration};
+use std::{path::PathBuf, process::Command, time::Duration};
 
 use clap::Args;
 
@@ -46,9 +46,6 @@ pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<bool, String
             "no QEMU guest: {why}\nthe demo runs on the mock driver instead: real planning, an imaginary guest\n"
         ),
     }
-    if std::io::stdout().is_terminal() {
-        demo.arg("--color");
-    }
     let status = demo.status().map_err(|e| format!("{} does not start: {e}", program.display()))?;
     Ok(status.success())
 }
@@ -71,10 +68,10 @@ fn tools(missing: &[&Tool], no_install: bool, progress: &Progress) -> Result<(),
     debian::install(missing, progress)
 }
 
-fn build(checkout: &Checkout) -> Result<std::path::PathBuf, String> {
+fn build(checkout: &Checkout) -> Result<PathBuf, String> {
     let progress = Progress::begin("build", "the demo program");
     let mut cargo = checkout.cargo();
-    cargo.args(["build", "--package", PACKAGE, "--example", "demo"]);
+    cargo.args(["build", "--package", PACKAGE, "--example", "demo", "--features", "mock,qemu"]);
     let outcome = command::run(&mut cargo, Duration::from_secs(1800), &progress);
     progress.clear();
     let outcome = outcome?;

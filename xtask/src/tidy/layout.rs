@@ -28,7 +28,7 @@ const TOP_LEVEL: &[&str] = &[
 ];
 
 /// Names that say nothing of what is inside.
-const EMPTY_NAMES: &[&str] = &["common.rs", "helper.rs", "misc.rs", "util.rs", "utils.rs"];
+const EMPTY_NAMES: &[&str] = &["common.rs", "helper.rs", "util.rs", "utils.rs"];
 
 /// The only crate with unsafe code; it has lints of its own.
 const UNSAFE: &str = "polyvirt-process";

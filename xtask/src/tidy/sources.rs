@@ -60,8 +60,13 @@ fn check_file(file: &SourceFile) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (index, line) in file.text.lines().enumerate() {
         let place = || format!("{}:{}", file.path.display(), index + 1);
+        let comment = line.trim_start().strip_prefix("//");
+        if is_rust && comment.is_some_and(hides_example) {
+            let remedy = "let it compile (```no_run), or mark it as ```text";
+            findings.push(Finding::error(place(), "hides an example from the compiler", remedy));
+        }
         // What a comment says is no code.
-        if !line.trim_start().starts_with("//") {
+        if comment.is_none() {
             let refused = rust.iter().chain(unsafe_code).filter(|r| has(line, r.needle));
             findings.extend(
                 refused.map(|r| Finding::error(place(), format!("{}{} {}", r.needle.0, r.needle.1, r.what), r.remedy)),
@@ -73,6 +78,12 @@ fn check_file(file: &SourceFile) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Whether a comment opens a code block that rustdoc would count as ignored.
+fn hides_example(comment: &str) -> bool {
+    let opening = comment.trim_start_matches(['/', '!']).trim_start().strip_prefix("```");
+    opening.is_some_and(|tags| tags.split(',').any(|tag| tag.trim() == "ignore"))
 }
 
 fn has(line: &str, (head, tail): (&str, &str)) -> bool {
@@ -99,6 +110,13 @@ mod tests {
         for path in MACHINE_PATHS {
             assert_eq!(found("docs/a.md", join(*path)), ["docs/a.md:1"]);
         }
+    }
+
+    #[test]
+    fn examples_are_not_hidden() {
+        assert_eq!(found("crates/x/src/a.rs", "/// ```ignore\n/// ```\n".to_owned()), ["crates/x/src/a.rs:1"]);
+        assert_eq!(found("crates/x/src/a.rs", "//! ```rust,ignore\n".to_owned()), ["crates/x/src/a.rs:1"]);
+        assert!(found("crates/x/src/a.rs", "/// ```text\n/// ```no_run\n// we ignore it\n".to_owned()).is_empty());
     }
 
     #[test]
