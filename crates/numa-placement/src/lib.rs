@@ -26,6 +26,8 @@ pub mod topology;
 mod trace;
 mod units;
 
+pub use polyvirt_lease::Owner;
+
 pub use plan::{
     Advice, CellPlan, Headroom, LeaseId, MemoryDevicePlan, NodeShare, Origin, PLAN_SCHEMA, PlacementReport, Plan,
     PlanDelta, PlanStep, ThreadPlan, VcpuPlan, Weakening,
