@@ -14,17 +14,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What it does not do: it applies nothing, starts nothing, and knows no XML and no driver. [`plan()`], [`binding`] and [`rules`] are pure;
-//! only [`HostTopology::from_sysfs`] touches files.
+//! What it does not do: it applies nothing, starts nothing, and knows no XML and no driver. [`plan()`], [`binding`]
+//! and [`rules`] are pure; only [`HostTopology::from_sysfs`] and the [`ledger`] touch files.
 //!
 //! Invariants:
 //!
 //! - The same topology, promises, profile and request give the same plan, on every machine.
 //! - A plan lies within the profile; what is given up stands in [`Plan::weakened`] with the rule's number.
+//! - Memory is promised once: see [`ledger`].
 //! - Numbers from files and definitions are bounded before anything is allocated for them.
 
 pub mod binding;
 pub mod engine;
+pub mod ledger;
 mod plan;
 mod policy;
 mod profile;
@@ -39,6 +41,7 @@ mod trace;
 mod units;
 
 pub use engine::plan;
+pub use ledger::{Ledger, LedgerError};
 pub use plan::{
     Advice, CellPlan, CpuLoad, Headroom, LeaseId, MemoryDevicePlan, NodeShare, Origin, PLAN_SCHEMA, PlacementReport,
     Plan, PlanDelta, PlanStep, ThreadPlan, VcpuPlan, Weakening,
