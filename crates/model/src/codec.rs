@@ -98,7 +98,9 @@ macro_rules! sets {
             }
 
             fn write(value: &$set, _: Style, out: &mut String) {
-                out.push_str(&value.to_string());
+                // No text is the empty set but one that takes its members back. It never survives completion.
+                let text = if value.is_empty() { "0,^0".to_owned() } else { value.to_string() };
+                out.push_str(&text);
             }
         }
     )*};

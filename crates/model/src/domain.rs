@@ -165,7 +165,7 @@ pub struct DomainConfig {
     #[xml(child)]
     pub perf: Option<Perf>,
     /// Its devices.
-    #[xml(child, required)]
+    #[xml(child, always)]
     pub devices: Devices,
     /// Security labels.
     #[xml(child)]

@@ -225,7 +225,7 @@ impl Writer {
                 let before = self.out.len();
                 self.first_child();
                 let start = self.out.len();
-                self.element(field.xml, child, choice, access.is_plain() && !field.required);
+                self.element(field.xml, child, choice, access.is_plain() && !field.always);
                 if self.out.len() == start {
                     self.out.truncate(before);
                 }
