@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use polyvirt_model::{DomainConfig, FormatOptions, ParseOptions, Unknown, XmlTree};
+use polyvirt_model::{
+    DomainConfig, FormatOptions, Guest, ParseOptions, Unknown, XmlTree, complete, complete_and_check,
+};
 
 fn corpus() -> Option<PathBuf> {
     let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
@@ -87,6 +89,7 @@ fn every_document_is_a_fixed_point() {
             if !echoed && parsed.warnings.is_empty() && std::env::var_os("POLYVIRT_VERBOSE").is_some() {
                 println!("differs {}", path.display());
             }
+            completed(path, text);
             let json = serde_json::to_string(&parsed.config).unwrap();
             let back: DomainConfig =
                 serde_json::from_str(&json).unwrap_or_else(|e| panic!("{}: {e}\n{json}", path.display()));
@@ -108,6 +111,23 @@ fn every_document_is_a_fixed_point() {
         }
         assert!(accepted * 100 > inputs.len() * 95, "{accepted} of {} are accepted", inputs.len());
     });
+}
+
+/// Completion changes nothing the second time, and its result passes through XML unchanged.
+fn completed(path: &Path, text: &str) {
+    let mut parsed = DomainConfig::parse(text, &ParseOptions::default()).unwrap();
+    if complete_and_check(&mut parsed.config, Guest::Existing, &parsed.positions).is_err() {
+        return;
+    }
+    let once = parsed.config.clone();
+    complete(&mut parsed.config, Guest::Existing, &parsed.positions).unwrap();
+    assert_eq!(parsed.config, once, "{}", path.display());
+    let xml = once.to_xml_with(FormatOptions::new().secure());
+    let mut again = DomainConfig::parse(&xml, &ParseOptions::default()).unwrap();
+    assert_eq!(again.config, once, "{}", path.display());
+    complete_and_check(&mut again.config, Guest::Existing, &again.positions).unwrap();
+    assert_eq!(again.config, once, "{}", path.display());
+    once.placement_request().unwrap();
 }
 
 fn without_indices(path: &str) -> String {
