@@ -27,7 +27,7 @@ pub(super) fn out_of_tree(cx: &Context<'_>) -> Result<Tally, String> {
     let mut tally = Tally::default();
     for manifest in &manifests {
         let mut cargo = cx.checkout.cargo();
-        cargo.args(["test", "--no-fail-fast", "--manifest-path"]).arg(manifest);
+        cargo.args(["test", "--workspace", "--no-fail-fast", "--manifest-path"]).arg(manifest);
         cargo.arg("--target-dir").arg(cx.checkout.target.join("out-of-tree"));
         // It compiled: that is what the step is about, and counts even if there is no test in it.
         tally.passed += 1;
