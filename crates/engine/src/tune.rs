@@ -1,0 +1,225 @@
+//! Pins and numatune of a guest, live and stored.
+//!
+//! Each is an edit: of the stored definition under the rules of a define, and of the running guest's plan through the driver.
+//! Both sides are checked before either is changed.
+
+use polyvirt_core::{
+    Error, ErrorKind, Result,
+    model::DomainConfig,
+    placement::{CpuSet, MemMode, NodeSet, Origin, Plan, PlanDelta, PlanStep, VcpuId},
+};
+
+use crate::{
+    actor::{Change, not_running},
+    definition,
+    guest::Guest,
+    store::blocking,
+};
+
+/// Which side of a guest a change is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Affect {
+    /// The running guest if it runs, else the stored definition.
+    #[default]
+    Current,
+    /// The running guest.
+    Live,
+    /// The stored definition.
+    Config,
+    /// Both.
+    Both,
+}
+
+/// What is pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PinTarget {
+    /// A vCPU.
+    Vcpu(VcpuId),
+    /// The emulator's own threads.
+    Emulator,
+}
+
+impl Guest {
+    /// Pins a vCPU or the emulator to host CPUs.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an empty set, CPUs the host does not have or a vCPU the guest does not have; `InvalidState` for the
+    /// live side of a guest that does not run; `Unsupported`; `Busy`.
+    pub async fn pin(&self, target: PinTarget, cpus: &CpuSet, affect: Affect) -> Result<()> {
+        let host = self.online_cpus().await?;
+        if cpus.is_empty() || !cpus.is_subset(&host) {
+            let message = format!("the CPUs '{cpus}' are not all online; the host has {host}");
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        let edit = |config: &mut DomainConfig| -> Result<()> {
+            match target {
+                PinTarget::Vcpu(vcpu) if vcpu.0 >= config.vcpus_max() => {
+                    let message = format!(
+                        "there is no vCPU {}; the guest has 0 to {}",
+                        vcpu.0,
+                        config.vcpus_max().saturating_sub(1)
+                    );
+                    Err(Error::new(ErrorKind::InvalidArgument, message))
+                }
+                PinTarget::Vcpu(vcpu) => {
+                    definition::pin_vcpu(config, vcpu, cpus);
+                    Ok(())
+                }
+                PinTarget::Emulator => {
+                    definition::pin_emulator(config, cpus);
+                    Ok(())
+                }
+            }
+        };
+        self.edit(affect, edit, |plan| repin(plan, target, cpus)).await
+    }
+
+    /// Changes the general memory policy.
+    ///
+    /// # Errors
+    /// As [`Guest::pin`]; for a running guest only the nodeset of a `restrictive` policy may change (NUMA rules of libvirt, section
+    /// on changing a running guest): anything else is `InvalidState`.
+    pub async fn set_numatune(&self, mode: Option<MemMode>, nodes: Option<&NodeSet>, affect: Affect) -> Result<()> {
+        if nodes.is_some_and(|n| n.is_empty()) {
+            return Err(Error::new(ErrorKind::InvalidArgument, "the nodeset is empty; name at least one node"));
+        }
+        if let Some(nodes) = nodes {
+            let online = self.online_nodes().await?;
+            if !nodes.is_subset(&online) && affect != Affect::Config {
+                return Err(Error::new(
+                    ErrorKind::InvalidArgument,
+                    format!("the nodes '{nodes}' are not all online; the host has {online}"),
+                ));
+            }
+        }
+        let edit = |config: &mut DomainConfig| -> Result<()> {
+            definition::set_numatune(config, mode, nodes);
+            Ok(())
+        };
+        self.edit(affect, edit, |plan| renode(plan, mode, nodes)).await
+    }
+
+    /// Applies an edit to the sides it is for.
+    async fn edit(
+        &self,
+        affect: Affect,
+        edit: impl Fn(&mut DomainConfig) -> Result<()>,
+        delta: impl Fn(&Plan) -> Result<PlanDelta>,
+    ) -> Result<()> {
+        let (stored, record) = self.files().await?;
+        let (live_too, stored_too) = match (affect, record.is_some()) {
+            (Affect::Live | Affect::Both, false) => return Err(not_running(self.name())),
+            (Affect::Current, true) | (Affect::Live, true) => (true, false),
+            (Affect::Current, false) | (Affect::Config, _) => (false, true),
+            (Affect::Both, true) => (true, true),
+        };
+        let changed = match (&stored, stored_too) {
+            (_, false) => None,
+            (None, true) => {
+                return Err(Error::new(
+                    ErrorKind::InvalidState,
+                    format!("the guest '{}' is transient: it has no stored definition", self.name()),
+                )
+                .hint("change the running guest alone, with --live"));
+            }
+            (Some(stored), true) => {
+                let mut config = (*stored.config).clone();
+                edit(&mut config)?;
+                definition::complete(&mut config).map_err(Error::invalid_config)?;
+                Some(config)
+            }
+        };
+        if let Some(record) = record.filter(|_| live_too) {
+            let driver = self.connection.driver().descriptor().name;
+            let plan = record.plan.as_ref().ok_or_else(|| Error::unsupported(driver, "placement"))?;
+            let delta = delta(plan)?;
+            let mut live = record.live()?.config;
+            edit(&mut live)?;
+            self.change(Change::Place { delta: Box::new(delta), live: Box::new(live) }).await?;
+        }
+        if let Some(config) = changed {
+            self.connection
+                .shared
+                .clone()
+                .store(config)
+                .await
+                .map_err(|e| if live_too { e.with("live", "done, not stored") } else { e })?;
+        }
+        Ok(())
+    }
+
+    async fn online_cpus(&self) -> Result<CpuSet> {
+        Ok(self.topology().await?.online_cpus().clone())
+    }
+
+    async fn online_nodes(&self) -> Result<NodeSet> {
+        Ok(self.topology().await?.online_nodes())
+    }
+
+    async fn topology(&self) -> Result<polyvirt_core::placement::HostTopology> {
+        let shared = self.connection.shared.clone();
+        blocking(move || {
+            shared
+                .host
+                .topology()
+                .map_err(|e| Error::new(ErrorKind::Storage, format!("cannot read the host's topology: {e}")).source(e))
+        })
+        .await
+    }
+}
+
+/// A pin as an edit of the plan.
+fn repin(plan: &Plan, target: PinTarget, cpus: &CpuSet) -> Result<PlanDelta> {
+    let mut to = plan.clone();
+    to.revision += 1;
+    let step = match target {
+        PinTarget::Emulator => {
+            to.process.cpus = cpus.clone();
+            to.process.origin = Origin::Pin;
+            PlanStep::PinProcess
+        }
+        PinTarget::Vcpu(id) => {
+            let vcpu = to.cells.iter_mut().flat_map(|c| &mut c.vcpus).find(|v| v.vcpu == id);
+            let vcpu = vcpu.ok_or_else(|| {
+                Error::new(ErrorKind::InvalidArgument, format!("the running guest has no vCPU {}", id.0))
+            })?;
+            vcpu.hard = cpus.clone();
+            vcpu.origin = Origin::Pin;
+            PlanStep::PinVcpu(id)
+        }
+    };
+    Ok(PlanDelta::new(plan.revision, to, vec![step]))
+}
+
+/// A new nodeset as an edit of the plan: `cpuset.mems` of all threads, which only a restrictive policy allows.
+fn renode(plan: &Plan, mode: Option<MemMode>, nodes: Option<&NodeSet>) -> Result<PlanDelta> {
+    let current = plan.cells.iter().find_map(|c| c.policy.mode);
+    if let Some(mode) = mode
+        && Some(mode) != current
+    {
+        let now = current.map_or("none".to_owned(), |m| m.to_string());
+        return Err(Error::new(
+            ErrorKind::InvalidState,
+            format!("the memory mode of a running guest cannot change from {now} to {mode}"),
+        )
+        .hint("change the stored definition with --config; it applies at the next start"));
+    }
+    let Some(nodes) = nodes else { return Ok(PlanDelta::new(plan.revision, plan.clone(), Vec::new())) };
+    if current != Some(MemMode::Restrictive) {
+        let now = current.map_or("no mode".to_owned(), |m| format!("mode '{m}'"));
+        return Err(Error::new(
+            ErrorKind::InvalidState,
+            format!("the nodeset of a running guest with {now} cannot change"),
+        )
+        .hint("only mode 'restrictive' allows it; change the stored definition with --config for the next start"));
+    }
+    let mut to = plan.clone();
+    to.revision += 1;
+    let threads = to.cells.iter_mut().flat_map(|c| &mut c.vcpus).map(|v| &mut v.mems);
+    let others = to.io_threads.iter_mut().map(|(_, t)| &mut t.mems);
+    for mems in threads.chain(others).chain([&mut to.process.mems]) {
+        *mems = Some(nodes.clone());
+    }
+    Ok(PlanDelta::new(plan.revision, to, vec![PlanStep::SetMems]))
+}
