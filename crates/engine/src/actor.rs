@@ -265,7 +265,10 @@ impl Actor {
                     .hint(format!("try again later, or end it with `polyvirt destroy {}`", self.name)));
             }
             _ => {
-                return Err(Error::new(ErrorKind::Internal, "the driver gave an answer that this engine does not know"));
+                return Err(Error::new(
+                    ErrorKind::Internal,
+                    "the driver gave an answer that this engine does not know",
+                ));
             }
         }
         Ok(())
