@@ -146,6 +146,7 @@ fn memoryless_small_and_device_nodes_are_not_taken_for_memory() {
     assert_eq!(qemu(&host, &auto(4, 4)).unwrap().advice.unwrap(), Advice::new(nodes("1"), cpus("4-7")));
     let refusal = qemu(&host, &auto(4, 16)).unwrap_err();
     assert_eq!(refusal.constraints, [Constraint::Memory { nodes: nodes("1"), need: gib(16), have: gib(8) }]);
+    assert_eq!(refusal.trace.candidates.len(), 3, "a refusal says what was looked at");
     let named = Request::new("g", GuestShape::flat(1, gib(16))).stored(strict("2"));
     assert_eq!(shares(&qemu(&host, &named).unwrap(), 0), [(2, 16)], "named, it is used");
 }
