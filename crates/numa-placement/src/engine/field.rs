@@ -110,7 +110,7 @@ impl<'a> Field<'a> {
                     cores: cores(&cpus, &node.cores),
                     cpus,
                     vcpus: promise.map_or(0.0, |promise| real(promise.milli_vcpus) / 1000.0),
-                    memory: at < limit && node.kind != NodeKind::DeviceMemory && installed.iter().any(|i| *i > 0),
+                    memory: at < limit && node.kind != NodeKind::DeviceMemory && !node.memory.is_zero(),
                     room,
                     installed,
                 }

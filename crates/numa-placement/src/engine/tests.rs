@@ -286,7 +286,10 @@ fn q11_preallocation_runs_near_the_memory() {
 
 #[test]
 fn huge_pages_come_from_their_pools() {
-    let pool = |node: Node, pages| node.with_pool(PagePool::new(gib(1), pages, pages));
+    let pool = |mut node: Node, pages| {
+        node.pools.clear();
+        node.with_pool(PagePool::new(gib(1), pages, pages))
+    };
     let host = HostTopology::builder()
         .node(pool(Node::new(HostNode(0)).with_cpus(cpus("0-3")).with_memory(gib(64)), 2))
         .node(pool(Node::new(HostNode(1)).with_cpus(cpus("4-7")).with_memory(gib(32)).with_free(gib(1)), 30))
@@ -303,6 +306,9 @@ fn huge_pages_come_from_their_pools() {
     );
     let never = qemu(&host, &huge(31).span(Span::Never)).unwrap_err();
     assert_eq!(never.constraints[0].to_string(), "node 1 short 1 × 1 GiB pages (31 asked, 30 can be promised)");
+    let empty = HostTopology::builder().node(pool(host.nodes()[0].clone(), 0)).build().unwrap();
+    let none = qemu(&empty, &auto(1, 1).pages(PageRequest::Size(gib(1)))).unwrap_err();
+    assert_eq!(none.constraints[0].to_string(), "node 0 short 1 × 1 GiB pages (1 asked, 0 can be promised)");
     let unknown = qemu(&host, &auto(1, 1).pages(PageRequest::Size(Kib(2048)))).unwrap_err();
     assert_eq!(unknown.constraints[0].to_string(), "no pool of 2 MiB pages: the host has 1 GiB");
     let base = qemu(&host, &auto(1, 1).pages(PageRequest::Size(Kib(4)))).unwrap();
@@ -438,7 +444,7 @@ fn any_host() -> impl Strategy<Value = HostTopology> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn auto_is_placed_exactly_when_the_host_has_enough(host in any_host(), vcpus in 1u32..8, memory in 1u64..24) {
