@@ -66,6 +66,11 @@ pub fn plan(
     Ok(assemble::assemble(cx, &demand, choice, promise))
 }
 
+/// Splits a size into equal parts whose sum is exact.
+pub(crate) fn split_evenly(size: Kib, count: usize) -> Vec<Kib> {
+    shares::parts(size.0, &vec![1.0; count]).into_iter().map(Kib).collect()
+}
+
 fn refusal(request: &Request, constraints: Vec<Constraint>, trace: Trace) -> Refusal {
     let remedy = constraints.first().map_or_else(String::new, remedy);
     Refusal { guest: request.name.clone(), constraints, remedy, trace: Box::new(trace) }
