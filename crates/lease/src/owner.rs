@@ -77,7 +77,8 @@ impl Owner {
     /// The process that has this pid now.
     ///
     /// # Errors
-    /// [`OwnerError::NoProcess`] if there is none (a zombie counts as none), [`OwnerError::Proc`] if `/proc` is not there.
+    /// [`OwnerError::NoProcess`] if there is none (a zombie counts as none), [`OwnerError::Proc`] if `/proc` is not
+    /// there.
     pub fn of_pid(pid: u32) -> Result<Owner, OwnerError> {
         let path = format!("/proc/{pid}/stat");
         let stat = match read_stat(&path) {

@@ -1,7 +1,7 @@
 //! Changes of a guest that runs: pins and the nodes of a restrictive policy.
 //!
-//! Pure: each function makes a new [`Plan`] from the present one; [`PlanDelta::between`] then says what to apply. What a
-//! running guest cannot change is refused here, by the same rules for every driver.
+//! Pure: each function makes a new [`Plan`] from the present one; [`PlanDelta::between`] then says what to apply. What
+//! a running guest cannot change is refused here, by the same rules for every driver.
 //!
 //! What it does not do: it promises no memory. After the nodes of a guest changed, book what it then really has
 //! ([`Ledger::commit`](crate::Ledger::commit)).

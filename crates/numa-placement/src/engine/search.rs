@@ -3,8 +3,8 @@
 //! CPU nodes and memory nodes are separate decisions. Single nodes are all tried first. If none fits, or the best one
 //! would be overloaded: on hosts of up to [`EXACT_NODES`] nodes every pair of a CPU set and a memory set that are
 //! enough, cut off by bounds and by the answer for larger hosts; on those sets grown around anchors, then improved by
-//! swapping single nodes. Growing never stops before it fits, so what fits by its totals is always found. Ties go to the
-//! lower node numbers.
+//! swapping single nodes. Growing never stops before it fits, so what fits by its totals is always found. Ties go to
+//! the lower node numbers.
 
 use super::field::{Field, Pick, Score};
 use crate::refusal::Constraint;

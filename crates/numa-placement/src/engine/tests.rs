@@ -399,6 +399,10 @@ fn containers_are_bound_as_a_whole() {
 fn nonsense_is_refused_with_reasons() {
     let zero = qemu(&two(), &auto(0, 0)).unwrap_err();
     assert_eq!(zero.constraints.len(), 3, "{zero}");
+    let huge = Request::auto("g", GuestShape::flat(u32::MAX, Kib(u64::MAX)));
+    assert_eq!(qemu(&two(), &huge).unwrap_err().constraints[0].to_string(), "4294967295 vCPUs (at most 16384)");
+    let large = Request::new("g", GuestShape::flat(1, Kib(u64::MAX))).device(MemoryDeviceRequest::new(None, Kib(9)));
+    assert!(matches!(qemu(&two(), &large).unwrap_err().constraints[0], Constraint::Memory { .. }));
     let pins = auto(1, 1).pin_vcpu(VcpuId(0), cpus("99"));
     let text = qemu(&two(), &pins).unwrap_err().to_string();
     assert!(
