@@ -223,7 +223,7 @@ impl<'t> Builder<'t> {
         Self { text, limits, arena, open: Vec::new() }
     }
 
-    pub(crate) fn finish(self) -> Result<Arena, Problem> {
+    pub(crate) fn finish(self) -> Result<Arena, Box<Problem>> {
         if let Some(&open) = self.open.last() {
             let at = self.arena.nodes[open as usize].start as usize;
             let name = self.document().name(open);
@@ -236,9 +236,9 @@ impl<'t> Builder<'t> {
         Ok(self.arena)
     }
 
-    pub(crate) fn problem(&self, offset: usize, message: impl Into<String>) -> Problem {
+    pub(crate) fn problem(&self, offset: usize, message: impl Into<String>) -> Box<Problem> {
         let path = self.open.last().map_or_else(|| "/".to_owned(), |&id| self.document().path(id));
-        Problem::error(path, message).located(self.text, offset)
+        Box::new(Problem::error(path, message).located(self.text, offset))
     }
 
     fn document(&self) -> Document<'_> {
@@ -250,7 +250,7 @@ impl<'t> Builder<'t> {
     }
 
     /// A start tag: `name` is a range of the source, `start` the offset of its `<`.
-    pub(crate) fn open(&mut self, start: usize, name: std::ops::Range<usize>) -> Result<(), Problem> {
+    pub(crate) fn open(&mut self, start: usize, name: std::ops::Range<usize>) -> Result<(), Box<Problem>> {
         let parent = self.open.last().copied().unwrap_or(NONE);
         if parent == NONE && !self.arena.nodes.is_empty() {
             return Err(self.problem(start, "a second root element, a document has one"));
@@ -297,7 +297,7 @@ impl<'t> Builder<'t> {
         &mut self,
         name: std::ops::Range<usize>,
         value: std::ops::Range<usize>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), Box<Problem>> {
         let Some(&id) = self.open.last() else { return Ok(()) };
         let key = &self.text[name.clone()];
         if !escape::is_name(key) {
@@ -324,7 +324,7 @@ impl<'t> Builder<'t> {
         Ok(())
     }
 
-    fn decoded_attribute(&mut self, value: &std::ops::Range<usize>) -> Result<Span, Problem> {
+    fn decoded_attribute(&mut self, value: &std::ops::Range<usize>) -> Result<Span, Box<Problem>> {
         let start = self.arena.decoded.len();
         let raw = &self.text[value.clone()];
         match escape::decode_attribute(raw, &mut self.arena.decoded) {
@@ -334,7 +334,7 @@ impl<'t> Builder<'t> {
     }
 
     /// Character data of the element opened last; several runs are joined.
-    pub(crate) fn text(&mut self, range: std::ops::Range<usize>) -> Result<(), Problem> {
+    pub(crate) fn text(&mut self, range: std::ops::Range<usize>) -> Result<(), Box<Problem>> {
         let raw = &self.text[range.clone()];
         let blank = raw.bytes().all(|b| b.is_ascii_whitespace());
         let Some(&id) = self.open.last() else {
@@ -354,7 +354,7 @@ impl<'t> Builder<'t> {
     }
 
     /// A reference `&name;` in character data; `range` covers the name.
-    pub(crate) fn reference(&mut self, range: std::ops::Range<usize>) -> Result<(), Problem> {
+    pub(crate) fn reference(&mut self, range: std::ops::Range<usize>) -> Result<(), Box<Problem>> {
         let Some(&id) = self.open.last() else {
             return Err(self.problem(range.start, "a reference outside the root element"));
         };
@@ -365,7 +365,7 @@ impl<'t> Builder<'t> {
         }
     }
 
-    fn append(&mut self, id: u32, at: usize, add: impl FnOnce(&mut String)) -> Result<(), Problem> {
+    fn append(&mut self, id: u32, at: usize, add: impl FnOnce(&mut String)) -> Result<(), Box<Problem>> {
         let old = self.arena.nodes[id as usize].text;
         let mut start = old.start as usize;
         // Text that is not at the end of the buffer moves there first; each move is bounded by the limit of one value.
@@ -381,7 +381,7 @@ impl<'t> Builder<'t> {
     }
 
     /// An end tag; `name` is checked against the start tag, `None` closes an empty element.
-    pub(crate) fn close(&mut self, start: usize, name: Option<&str>, end: usize) -> Result<(), Problem> {
+    pub(crate) fn close(&mut self, start: usize, name: Option<&str>, end: usize) -> Result<(), Box<Problem>> {
         let Some(&id) = self.open.last() else {
             let name = name.unwrap_or_default();
             return Err(self.problem(start, format!("</{name}> closes nothing")));
@@ -397,7 +397,7 @@ impl<'t> Builder<'t> {
         Ok(())
     }
 
-    fn bound(&self, len: usize, at: usize) -> Result<(), Problem> {
+    fn bound(&self, len: usize, at: usize) -> Result<(), Box<Problem>> {
         if len > self.limits.value {
             return Err(self.problem(at, format!("a value of {len} bytes, the limit is {}", self.limits.value)));
         }

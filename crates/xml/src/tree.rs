@@ -37,7 +37,7 @@ impl XmlTree {
     ///
     /// # Errors
     /// The text is not well-formed.
-    pub fn parse(text: &str) -> Result<Self, crate::Problem> {
+    pub fn parse(text: &str) -> Result<Self, Box<crate::Problem>> {
         let arena = crate::tokens::read(text, crate::Limits::default())?;
         let document = Document { text, arena: &arena };
         Ok(document.root().map(|root| Self::capture(document, root)).unwrap_or_default())
