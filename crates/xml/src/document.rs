@@ -74,6 +74,8 @@ pub(crate) struct Arena {
     nodes: Vec<Node>,
     attributes: Vec<Attribute>,
     decoded: String,
+    /// Whether some element declares a default namespace; without one, names without a prefix have none.
+    default_namespace: bool,
 }
 
 /// An arena and the text it points into.
@@ -158,6 +160,11 @@ impl<'a> Document<'a> {
         }
         steps.reverse();
         steps.concat()
+    }
+
+    /// Whether names without a prefix can have a namespace.
+    pub(crate) fn has_default_namespace(self) -> bool {
+        self.arena.default_namespace
     }
 
     /// The namespace that a prefix (empty: the default) means at a node.
@@ -311,6 +318,7 @@ impl<'t> Builder<'t> {
             return Err(self.problem(name.start, format!("attribute '{key}' is given twice")));
         }
         self.bound(value.len(), value.start)?;
+        self.arena.default_namespace |= key == "xmlns";
         let offset = self.index(value.start);
         let raw = &self.text[value.clone()];
         let span = if raw.bytes().any(|b| matches!(b, b'&' | b'<' | b'\n' | b'\t' | b'\r')) {

@@ -247,8 +247,10 @@ impl Binder<'_> {
 
     fn child(&mut self, child: u32, element: &mut dyn Element, table: &'static Table, seen: &mut Seen) {
         let name = self.document.name(child);
-        let foreign = self.document.namespace(child, name.split_once(':').map_or("", |(prefix, _)| prefix)).is_some();
-        if name.contains(':') && !foreign {
+        let prefixed = name.contains(':');
+        let foreign = (prefixed || self.document.has_default_namespace())
+            && self.document.namespace(child, name.split_once(':').map_or("", |(prefix, _)| prefix)).is_some();
+        if prefixed && !foreign {
             let problem = |b: &Self| {
                 let prefix = name.split(':').next().unwrap_or_default();
                 b.at(child, format!("the prefix '{prefix}' is not declared, add xmlns:{prefix}='…'"))

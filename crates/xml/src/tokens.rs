@@ -44,7 +44,7 @@ pub(crate) fn read(text: &str, limits: Limits) -> Result<Arena, Box<Problem>> {
     }
     let text_start = text.len() - text.trim_start_matches('\u{FEFF}').len();
     let mut builder = Builder::new(text, limits);
-    if let Some(at) = text.find(|c| !escape::is_char(c)) {
+    if let Some(at) = escape::first_forbidden(text) {
         return Err(builder.problem(at, "a control character that XML does not allow"));
     }
     let mut reader = Reader::from_str(&text[text_start..]);
