@@ -245,7 +245,7 @@ fn fill(element: &mut dyn Element, entries: Vec<(String, Node)>, path: &str) -> 
         }
     }
     for (index, field) in table.fields.iter().enumerate() {
-        if field.required && seen & (1 << index) == 0 {
+        if table.required & !seen & (1 << index) != 0 {
             return Err(wrong(path, format!("'{}' is missing", field.name)));
         }
     }
