@@ -48,6 +48,8 @@ struct Span {
 pub(crate) struct Node {
     name: Span,
     text: Span,
+    /// Offset of the first character of the text.
+    text_start: u32,
     pub(crate) parent: u32,
     pub(crate) first_child: u32,
     last_child: u32,
@@ -105,13 +107,11 @@ impl<'a> Document<'a> {
     /// Where the text of an element begins, or the element if it has none.
     pub(crate) fn text_offset(self, id: u32) -> usize {
         let node = self.node(id);
-        let span = if node.text.decoded || node.text == Span::default() {
+        if node.text_start == NONE {
             return node.start as usize;
-        } else {
-            node.text
-        };
-        let text = self.slice(span);
-        span.start as usize + (text.len() - text.trim_start().len())
+        }
+        let text = &self.text[node.text_start as usize..node.end.max(node.text_start) as usize];
+        node.text_start as usize + (text.len() - text.trim_start().len())
     }
 
     pub(crate) fn attributes(self, id: u32) -> &'a [Attribute] {
@@ -278,6 +278,7 @@ impl<'t> Builder<'t> {
         self.arena.nodes.push(Node {
             name,
             text: Span::default(),
+            text_start: NONE,
             parent,
             first_child: NONE,
             last_child: NONE,
@@ -354,6 +355,9 @@ impl<'t> Builder<'t> {
             return Ok(());
         }
         self.bound(range.len(), range.start)?;
+        let start = self.index(range.start);
+        let node = &mut self.arena.nodes[id as usize];
+        node.text_start = node.text_start.min(start);
         if node.text == Span::default() && !raw.contains('\r') {
             self.arena.nodes[id as usize].text = self.source(range);
             return Ok(());
@@ -367,6 +371,9 @@ impl<'t> Builder<'t> {
             return Err(self.problem(range.start, "a reference outside the root element"));
         };
         let at = range.start.saturating_sub(1);
+        let start = self.index(at);
+        let node = &mut self.arena.nodes[id as usize];
+        node.text_start = node.text_start.min(start);
         match Reference::resolve(&self.text[range]) {
             Ok(Reference(c)) => self.append(id, at, |out| out.push(c)),
             Err(message) => Err(self.problem(at, message)),

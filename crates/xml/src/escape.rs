@@ -51,7 +51,9 @@ pub(crate) fn first_forbidden(text: &str) -> Option<usize> {
 pub(crate) fn is_name(name: &str) -> bool {
     // Every name of the domain format passes here; the rules in full are for the others.
     let bytes = name.as_bytes();
-    if bytes.first().is_some_and(u8::is_ascii_alphabetic) && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_') {
+    if bytes.first().is_some_and(u8::is_ascii_alphabetic)
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_')
+    {
         return true;
     }
     let plain = |part: &str| {

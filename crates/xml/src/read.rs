@@ -453,8 +453,7 @@ impl Binder<'_> {
 }
 
 /// The table of an element that takes nothing.
-static EMPTY: Table =
-    Table { name: "", doc: "", fields: &[], in_tag: &[], in_content: &[], required: 0, choice: None };
+static EMPTY: Table = Table { name: "", doc: "", fields: &[], in_tag: &[], in_content: &[], required: 0, choice: None };
 
 fn is_declaration(name: &str) -> bool {
     name == "xmlns" || name.starts_with("xmlns:") || name.starts_with("xml:")
