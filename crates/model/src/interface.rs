@@ -9,7 +9,11 @@ use crate::storage::Named;
 
 mod network;
 
-pub use network::{BandwidthLimit, BandwidthLimits, Coalesce, CoalesceFrames, CoalesceRx, FilterParameter, FilterRef, ForwardProtocol, InterfaceIp, InterfaceTune, IpFamily, Link, LinkState, Mtu, PortForward, PortOptions, PortRange, Route, Teaming, TeamingType, VirtualPort, VirtualPortParameters, VirtualPortType, Vlan, VlanTag};
+pub use network::{
+    BandwidthLimit, BandwidthLimits, Coalesce, CoalesceFrames, CoalesceRx, FilterParameter, FilterRef, ForwardProtocol,
+    InterfaceIp, InterfaceTune, IpFamily, Link, LinkState, Mtu, PortForward, PortOptions, PortRange, Route, Teaming,
+    TeamingType, VirtualPort, VirtualPortParameters, VirtualPortType, Vlan, VlanTag,
+};
 
 words! {
     /// What a network card is connected to.
@@ -354,4 +358,3 @@ pub struct InterfaceBackend {
     #[xml(attr)]
     pub fqdn: Option<String>,
 }
-

@@ -154,11 +154,12 @@ fn constructor(slots: &[Slot<'_>]) -> Option<TokenStream> {
     }
     let idents: Vec<_> = required.iter().map(|slot| slot.ident).collect();
     let types = required.iter().map(|slot| slot.ty);
+    let rest = (required.len() < slots.len()).then(|| quote! { ..::core::default::Default::default() });
     Some(quote! {
         /// A value with what is required and nothing else.
         #[must_use]
         pub fn new(#(#idents: impl ::core::convert::Into<#types>),*) -> Self {
-            Self { #(#idents: #idents.into(),)* ..::core::default::Default::default() }
+            Self { #(#idents: #idents.into(),)* #rest }
         }
     })
 }
