@@ -161,8 +161,7 @@ impl Program {
             // The output is shown once, with the first of them.
             let mut output = Some(self.output);
             for name in self.failed {
-                let output = output.take().unwrap_or_else(|| "(above)".to_owned());
-                tally.failures.push(Failure { name, output });
+                tally.failures.push(Failure { name, output: output.take().unwrap_or_default() });
             }
         }
     }

@@ -84,7 +84,7 @@ pub(super) fn line(step: &str, tally: &Tally, took: Duration) -> String {
 
 /// Shows what failed, in full.
 pub(super) fn show_failures(tally: &Tally) {
-    for failure in &tally.failures {
+    for failure in tally.failures.iter().filter(|f| !f.output.is_empty()) {
         println!("\n---- {} ----\n{}", failure.name, failure.output.trim_end());
         println!("---- end of {} ----\n", failure.name);
     }

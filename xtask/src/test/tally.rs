@@ -3,7 +3,7 @@
 /// A test or step that failed.
 pub(crate) struct Failure {
     pub(crate) name: String,
-    /// What it wrote.
+    /// What it wrote; empty if that was shown with another one.
     pub(crate) output: String,
 }
 
