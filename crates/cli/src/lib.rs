@@ -54,7 +54,7 @@ pub(crate) async fn run(argv: Vec<std::ffi::OsString>, out: &mut Output) -> u8 {
     };
     out.configure(&cli.global);
     start_log(&cli.global);
-    let done = match Session::new(cli.global) {
+    let done = match Session::new(&cli.global) {
         Ok(mut session) => commands::run(cli.command, &mut session, out).await,
         Err(failure) => Err(failure),
     };

@@ -8,19 +8,18 @@ use crate::{args::Global, failure::Failure, settings::Settings};
 
 /// One command's surroundings.
 pub(crate) struct Session {
-    pub(crate) global: Global,
     pub(crate) settings: Settings,
     pub(crate) registry: Registry,
     connection: Option<Connection>,
 }
 
 impl Session {
-    pub(crate) fn new(global: Global) -> Result<Self, Failure> {
+    pub(crate) fn new(global: &Global) -> Result<Self, Failure> {
         let mut settings = Settings::load(global.settings.as_deref(), |name| std::env::var(name).ok())?;
         if let Some(uri) = &global.connect {
             settings.uri = crate::settings::Sourced { value: uri.clone(), from: "option --connect".to_owned() };
         }
-        Ok(Self { global, settings, registry: polyvirt::registry()?, connection: None })
+        Ok(Self { settings, registry: polyvirt::registry()?, connection: None })
     }
 
     /// The URI to connect to: the one that was said, else the first driver that works here.

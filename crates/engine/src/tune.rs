@@ -6,7 +6,10 @@
 use polyvirt_core::{
     Error, ErrorKind, Result,
     model::DomainConfig,
-    placement::{CpuSet, MemMode, NodeSet, Origin, Plan, PlanDelta, PlanStep, VcpuId},
+    placement::{
+        CpuSet, MemMode, NodeSet, Plan, PlanDelta, VcpuId,
+        change::{self, ChangeError},
+    },
 };
 
 use crate::{
@@ -47,10 +50,13 @@ impl Guest {
     /// `InvalidArgument` for an empty set, CPUs the host does not have or a vCPU the guest does not have; `InvalidState` for the
     /// live side of a guest that does not run; `Unsupported`; `Busy`.
     pub async fn pin(&self, target: PinTarget, cpus: &CpuSet, affect: Affect) -> Result<()> {
-        let host = self.online_cpus().await?;
-        if cpus.is_empty() || !cpus.is_subset(&host) {
-            let message = format!("the CPUs '{cpus}' are not all online; the host has {host}");
-            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        let host = self.topology().await?;
+        let online = host.online_cpus();
+        if cpus.is_empty() || !cpus.is_subset(online) {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("the CPUs '{cpus}' are not all online; the host has {online}"),
+            ));
         }
         let edit = |config: &mut DomainConfig| -> Result<()> {
             match target {
@@ -72,7 +78,11 @@ impl Guest {
                 }
             }
         };
-        self.edit(affect, edit, |plan| repin(plan, target, cpus)).await
+        let delta = |plan: &Plan, _: &DomainConfig| match target {
+            PinTarget::Vcpu(vcpu) => change::pin_vcpu(plan, vcpu, cpus, &host).map_err(|e| refused(&e)),
+            PinTarget::Emulator => change::pin_process(plan, cpus, &host).map_err(|e| refused(&e)),
+        };
+        self.edit(affect, edit, delta).await
     }
 
     /// Changes the general memory policy.
@@ -84,20 +94,16 @@ impl Guest {
         if nodes.is_some_and(|n| n.is_empty()) {
             return Err(Error::new(ErrorKind::InvalidArgument, "the nodeset is empty; name at least one node"));
         }
-        if let Some(nodes) = nodes {
-            let online = self.online_nodes().await?;
-            if !nodes.is_subset(&online) && affect != Affect::Config {
-                return Err(Error::new(
-                    ErrorKind::InvalidArgument,
-                    format!("the nodes '{nodes}' are not all online; the host has {online}"),
-                ));
-            }
-        }
+        let host = self.topology().await?;
         let edit = |config: &mut DomainConfig| -> Result<()> {
             definition::set_numatune(config, mode, nodes);
             Ok(())
         };
-        self.edit(affect, edit, |plan| renode(plan, mode, nodes)).await
+        let delta = |plan: &Plan, live: &DomainConfig| {
+            let stored = live.stored_placement().map_err(Error::invalid_config)?;
+            change::set_nodes(plan, &stored, mode, nodes, &host).map_err(|e| refused(&e))
+        };
+        self.edit(affect, edit, delta).await
     }
 
     /// Applies an edit to the sides it is for.
@@ -105,7 +111,7 @@ impl Guest {
         &self,
         affect: Affect,
         edit: impl Fn(&mut DomainConfig) -> Result<()>,
-        delta: impl Fn(&Plan) -> Result<PlanDelta>,
+        delta: impl Fn(&Plan, &DomainConfig) -> Result<PlanDelta>,
     ) -> Result<()> {
         let (stored, record) = self.files().await?;
         let (live_too, stored_too) = match (affect, record.is_some()) {
@@ -133,8 +139,8 @@ impl Guest {
         if let Some(record) = record.filter(|_| live_too) {
             let driver = self.connection.driver().descriptor().name;
             let plan = record.plan.as_ref().ok_or_else(|| Error::unsupported(driver, "placement"))?;
-            let delta = delta(plan)?;
             let mut live = record.live()?.config;
+            let delta = delta(plan, &live)?;
             edit(&mut live)?;
             self.change(Change::Place { delta: Box::new(delta), live: Box::new(live) }).await?;
         }
@@ -149,14 +155,6 @@ impl Guest {
         Ok(())
     }
 
-    async fn online_cpus(&self) -> Result<CpuSet> {
-        Ok(self.topology().await?.online_cpus().clone())
-    }
-
-    async fn online_nodes(&self) -> Result<NodeSet> {
-        Ok(self.topology().await?.online_nodes())
-    }
-
     async fn topology(&self) -> Result<polyvirt_core::placement::HostTopology> {
         let shared = self.connection.shared.clone();
         blocking(move || {
@@ -169,57 +167,13 @@ impl Guest {
     }
 }
 
-/// A pin as an edit of the plan.
-fn repin(plan: &Plan, target: PinTarget, cpus: &CpuSet) -> Result<PlanDelta> {
-    let mut to = plan.clone();
-    to.revision += 1;
-    let step = match target {
-        PinTarget::Emulator => {
-            to.process.cpus = cpus.clone();
-            to.process.origin = Origin::Pin;
-            PlanStep::PinProcess
-        }
-        PinTarget::Vcpu(id) => {
-            let vcpu = to.cells.iter_mut().flat_map(|c| &mut c.vcpus).find(|v| v.vcpu == id);
-            let vcpu = vcpu.ok_or_else(|| {
-                Error::new(ErrorKind::InvalidArgument, format!("the running guest has no vCPU {}", id.0))
-            })?;
-            vcpu.hard = cpus.clone();
-            vcpu.origin = Origin::Pin;
-            PlanStep::PinVcpu(id)
-        }
-    };
-    Ok(PlanDelta::new(plan.revision, to, vec![step]))
-}
-
-/// A new nodeset as an edit of the plan: `cpuset.mems` of all threads, which only a restrictive policy allows.
-fn renode(plan: &Plan, mode: Option<MemMode>, nodes: Option<&NodeSet>) -> Result<PlanDelta> {
-    let current = plan.cells.iter().find_map(|c| c.policy.mode);
-    if let Some(mode) = mode
-        && Some(mode) != current
-    {
-        let now = current.map_or("none".to_owned(), |m| m.to_string());
-        return Err(Error::new(
-            ErrorKind::InvalidState,
-            format!("the memory mode of a running guest cannot change from {now} to {mode}"),
-        )
-        .hint("change the stored definition with --config; it applies at the next start"));
+/// What a running guest cannot change is refused for its state, bad sets for themselves.
+fn refused(error: &ChangeError) -> Error {
+    let message = error.to_string();
+    match error {
+        ChangeError::ModeFixed { .. } | ChangeError::NodesFixed(_) => Error::new(ErrorKind::InvalidState, message)
+            .hint("change the stored definition with --config; it applies at the next start"),
+        ChangeError::NoCpuset => Error::new(ErrorKind::Unsupported, message),
+        _ => Error::new(ErrorKind::InvalidArgument, message),
     }
-    let Some(nodes) = nodes else { return Ok(PlanDelta::new(plan.revision, plan.clone(), Vec::new())) };
-    if current != Some(MemMode::Restrictive) {
-        let now = current.map_or("no mode".to_owned(), |m| format!("mode '{m}'"));
-        return Err(Error::new(
-            ErrorKind::InvalidState,
-            format!("the nodeset of a running guest with {now} cannot change"),
-        )
-        .hint("only mode 'restrictive' allows it; change the stored definition with --config for the next start"));
-    }
-    let mut to = plan.clone();
-    to.revision += 1;
-    let threads = to.cells.iter_mut().flat_map(|c| &mut c.vcpus).map(|v| &mut v.mems);
-    let others = to.io_threads.iter_mut().map(|(_, t)| &mut t.mems);
-    for mems in threads.chain(others).chain([&mut to.process.mems]) {
-        *mems = Some(nodes.clone());
-    }
-    Ok(PlanDelta::new(plan.revision, to, vec![PlanStep::SetMems]))
 }

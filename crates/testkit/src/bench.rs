@@ -59,7 +59,10 @@ pub fn require(what: &str, reason: &str) -> bool {
 
 /// What a start said to its journal.
 #[derive(Clone, Debug, Default)]
-pub struct Recorded(Arc<Mutex<Vec<(Stage, Option<DriverRecord>)>>>);
+pub struct Recorded(Arc<Mutex<Vec<Entry>>>);
+
+/// A stage that was reached, with the record that was pushed at it.
+type Entry = (Stage, Option<DriverRecord>);
 
 impl Recorded {
     /// Stages in the order they were reached.
@@ -74,7 +77,7 @@ impl Recorded {
         self.entries().iter().rev().find_map(|(_, record)| record.clone())
     }
 
-    fn entries(&self) -> std::sync::MutexGuard<'_, Vec<(Stage, Option<DriverRecord>)>> {
+    fn entries(&self) -> std::sync::MutexGuard<'_, Vec<Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -48,6 +48,8 @@ struct Span {
 pub(crate) struct Node {
     name: Span,
     text: Span,
+    /// Offset of the first character of the text.
+    text_start: u32,
     pub(crate) parent: u32,
     pub(crate) first_child: u32,
     last_child: u32,
@@ -74,6 +76,8 @@ pub(crate) struct Arena {
     nodes: Vec<Node>,
     attributes: Vec<Attribute>,
     decoded: String,
+    /// Whether some element declares a default namespace; without one, names without a prefix have none.
+    default_namespace: bool,
 }
 
 /// An arena and the text it points into.
@@ -103,13 +107,11 @@ impl<'a> Document<'a> {
     /// Where the text of an element begins, or the element if it has none.
     pub(crate) fn text_offset(self, id: u32) -> usize {
         let node = self.node(id);
-        let span = if node.text.decoded || node.text == Span::default() {
+        if node.text_start == NONE {
             return node.start as usize;
-        } else {
-            node.text
-        };
-        let text = self.slice(span);
-        span.start as usize + (text.len() - text.trim_start().len())
+        }
+        let text = &self.text[node.text_start as usize..node.end.max(node.text_start) as usize];
+        node.text_start as usize + (text.len() - text.trim_start().len())
     }
 
     pub(crate) fn attributes(self, id: u32) -> &'a [Attribute] {
@@ -158,6 +160,11 @@ impl<'a> Document<'a> {
         }
         steps.reverse();
         steps.concat()
+    }
+
+    /// Whether names without a prefix can have a namespace.
+    pub(crate) fn has_default_namespace(self) -> bool {
+        self.arena.default_namespace
     }
 
     /// The namespace that a prefix (empty: the default) means at a node.
@@ -223,7 +230,7 @@ impl<'t> Builder<'t> {
         Self { text, limits, arena, open: Vec::new() }
     }
 
-    pub(crate) fn finish(self) -> Result<Arena, Problem> {
+    pub(crate) fn finish(self) -> Result<Arena, Box<Problem>> {
         if let Some(&open) = self.open.last() {
             let at = self.arena.nodes[open as usize].start as usize;
             let name = self.document().name(open);
@@ -236,9 +243,9 @@ impl<'t> Builder<'t> {
         Ok(self.arena)
     }
 
-    pub(crate) fn problem(&self, offset: usize, message: impl Into<String>) -> Problem {
+    pub(crate) fn problem(&self, offset: usize, message: impl Into<String>) -> Box<Problem> {
         let path = self.open.last().map_or_else(|| "/".to_owned(), |&id| self.document().path(id));
-        Problem::error(path, message).located(self.text, offset)
+        Box::new(Problem::error(path, message).located(self.text, offset))
     }
 
     fn document(&self) -> Document<'_> {
@@ -250,7 +257,7 @@ impl<'t> Builder<'t> {
     }
 
     /// A start tag: `name` is a range of the source, `start` the offset of its `<`.
-    pub(crate) fn open(&mut self, start: usize, name: std::ops::Range<usize>) -> Result<(), Problem> {
+    pub(crate) fn open(&mut self, start: usize, name: std::ops::Range<usize>) -> Result<(), Box<Problem>> {
         let parent = self.open.last().copied().unwrap_or(NONE);
         if parent == NONE && !self.arena.nodes.is_empty() {
             return Err(self.problem(start, "a second root element, a document has one"));
@@ -271,6 +278,7 @@ impl<'t> Builder<'t> {
         self.arena.nodes.push(Node {
             name,
             text: Span::default(),
+            text_start: NONE,
             parent,
             first_child: NONE,
             last_child: NONE,
@@ -297,7 +305,7 @@ impl<'t> Builder<'t> {
         &mut self,
         name: std::ops::Range<usize>,
         value: std::ops::Range<usize>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), Box<Problem>> {
         let Some(&id) = self.open.last() else { return Ok(()) };
         let key = &self.text[name.clone()];
         if !escape::is_name(key) {
@@ -311,6 +319,7 @@ impl<'t> Builder<'t> {
             return Err(self.problem(name.start, format!("attribute '{key}' is given twice")));
         }
         self.bound(value.len(), value.start)?;
+        self.arena.default_namespace |= key == "xmlns";
         let offset = self.index(value.start);
         let raw = &self.text[value.clone()];
         let span = if raw.bytes().any(|b| matches!(b, b'&' | b'<' | b'\n' | b'\t' | b'\r')) {
@@ -324,7 +333,7 @@ impl<'t> Builder<'t> {
         Ok(())
     }
 
-    fn decoded_attribute(&mut self, value: &std::ops::Range<usize>) -> Result<Span, Problem> {
+    fn decoded_attribute(&mut self, value: &std::ops::Range<usize>) -> Result<Span, Box<Problem>> {
         let start = self.arena.decoded.len();
         let raw = &self.text[value.clone()];
         match escape::decode_attribute(raw, &mut self.arena.decoded) {
@@ -334,7 +343,7 @@ impl<'t> Builder<'t> {
     }
 
     /// Character data of the element opened last; several runs are joined.
-    pub(crate) fn text(&mut self, range: std::ops::Range<usize>) -> Result<(), Problem> {
+    pub(crate) fn text(&mut self, range: std::ops::Range<usize>) -> Result<(), Box<Problem>> {
         let raw = &self.text[range.clone()];
         let blank = raw.bytes().all(|b| b.is_ascii_whitespace());
         let Some(&id) = self.open.last() else {
@@ -346,6 +355,9 @@ impl<'t> Builder<'t> {
             return Ok(());
         }
         self.bound(range.len(), range.start)?;
+        let start = self.index(range.start);
+        let node = &mut self.arena.nodes[id as usize];
+        node.text_start = node.text_start.min(start);
         if node.text == Span::default() && !raw.contains('\r') {
             self.arena.nodes[id as usize].text = self.source(range);
             return Ok(());
@@ -354,18 +366,21 @@ impl<'t> Builder<'t> {
     }
 
     /// A reference `&name;` in character data; `range` covers the name.
-    pub(crate) fn reference(&mut self, range: std::ops::Range<usize>) -> Result<(), Problem> {
+    pub(crate) fn reference(&mut self, range: std::ops::Range<usize>) -> Result<(), Box<Problem>> {
         let Some(&id) = self.open.last() else {
             return Err(self.problem(range.start, "a reference outside the root element"));
         };
         let at = range.start.saturating_sub(1);
+        let start = self.index(at);
+        let node = &mut self.arena.nodes[id as usize];
+        node.text_start = node.text_start.min(start);
         match Reference::resolve(&self.text[range]) {
             Ok(Reference(c)) => self.append(id, at, |out| out.push(c)),
             Err(message) => Err(self.problem(at, message)),
         }
     }
 
-    fn append(&mut self, id: u32, at: usize, add: impl FnOnce(&mut String)) -> Result<(), Problem> {
+    fn append(&mut self, id: u32, at: usize, add: impl FnOnce(&mut String)) -> Result<(), Box<Problem>> {
         let old = self.arena.nodes[id as usize].text;
         let mut start = old.start as usize;
         // Text that is not at the end of the buffer moves there first; each move is bounded by the limit of one value.
@@ -381,7 +396,7 @@ impl<'t> Builder<'t> {
     }
 
     /// An end tag; `name` is checked against the start tag, `None` closes an empty element.
-    pub(crate) fn close(&mut self, start: usize, name: Option<&str>, end: usize) -> Result<(), Problem> {
+    pub(crate) fn close(&mut self, start: usize, name: Option<&str>, end: usize) -> Result<(), Box<Problem>> {
         let Some(&id) = self.open.last() else {
             let name = name.unwrap_or_default();
             return Err(self.problem(start, format!("</{name}> closes nothing")));
@@ -397,7 +412,7 @@ impl<'t> Builder<'t> {
         Ok(())
     }
 
-    fn bound(&self, len: usize, at: usize) -> Result<(), Problem> {
+    fn bound(&self, len: usize, at: usize) -> Result<(), Box<Problem>> {
         if len > self.limits.value {
             return Err(self.problem(at, format!("a value of {len} bytes, the limit is {}", self.limits.value)));
         }

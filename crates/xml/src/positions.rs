@@ -104,7 +104,8 @@ impl Document<'_> {
     }
 }
 
-fn split(step: &str) -> (&str, usize) {
+/// A step of a path: the name, and which of the siblings of that name, from 1.
+pub(crate) fn split(step: &str) -> (&str, usize) {
     let indexed = step.strip_suffix(']').and_then(|rest| rest.split_once('['));
     match indexed.and_then(|(name, index)| Some((name, index.parse().ok()?))) {
         Some((name, index)) if index > 0 => (name, index),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::document::{Document, NONE};
 use crate::escape::{self, Into as Place};
+use crate::positions::split;
 
 /// An element with everything below it, independent of where it stood: the prefixes it uses are declared in it.
 ///
@@ -21,8 +22,7 @@ pub struct XmlTree {
     pub declarations: Vec<(String, String)>,
     /// Child elements, in order.
     pub children: Vec<XmlTree>,
-    /// The text, if there are no child elements or it is not blank. Text between child elements is joined: mixed content is
-    /// not kept in place.
+    /// The text. Beside child elements it is joined and trimmed: mixed content is not kept in its place.
     pub text: String,
 }
 
@@ -37,7 +37,7 @@ impl XmlTree {
     ///
     /// # Errors
     /// The text is not well-formed.
-    pub fn parse(text: &str) -> Result<Self, crate::Problem> {
+    pub fn parse(text: &str) -> Result<Self, Box<crate::Problem>> {
         let arena = crate::tokens::read(text, crate::Limits::default())?;
         let document = Document { text, arena: &arena };
         Ok(document.root().map(|root| Self::capture(document, root)).unwrap_or_default())
@@ -59,6 +59,16 @@ impl XmlTree {
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The element at a path that begins with this one's name.
+    fn find_mut(&mut self, path: &str) -> Option<&mut Self> {
+        let mut steps = path.strip_prefix('/')?.split('/').map(split);
+        let mut at = steps.next().filter(|(name, _)| *name == self.name).map(|_| self)?;
+        for (name, index) in steps {
+            at = at.children.iter_mut().filter(|child| child.name == name).nth(index - 1)?;
+        }
+        Some(at)
     }
 
     /// Copies a node out of a document and adds the declarations that it inherits and uses.
@@ -90,9 +100,8 @@ impl XmlTree {
         }
         tree.children = document.children(id).map(|child| Self::copy(document, child)).collect();
         let text = document.text_of(id);
-        if tree.children.is_empty() || !text.trim().is_empty() {
-            text.clone_into(&mut tree.text);
-        }
+        let text = if tree.children.is_empty() { text } else { text.trim() };
+        text.clone_into(&mut tree.text);
         debug_assert!(document.node(id).parent != NONE || id == 0);
         tree
     }
@@ -194,6 +203,26 @@ impl Kept {
     /// Unknown elements: path of the parent, tree.
     pub fn elements(&self) -> impl Iterator<Item = (&str, &XmlTree)> {
         self.elements.iter().map(|(path, tree)| (path.as_str(), tree))
+    }
+
+    /// Puts everything back into a printed document, behind what the elements hold by then. What stood in an element that the
+    /// document no longer has is dropped.
+    ///
+    /// # Errors
+    /// The text is no document.
+    pub fn put_back(&self, text: &str) -> Result<String, Box<crate::Problem>> {
+        let mut root = XmlTree::parse(text)?;
+        for (path, name, value) in &self.attributes {
+            if let Some(element) = root.find_mut(path) {
+                element.attributes.push((name.clone(), value.clone()));
+            }
+        }
+        for (path, tree) in &self.elements {
+            if let Some(element) = root.find_mut(path) {
+                element.children.push(tree.clone());
+            }
+        }
+        Ok(format!("{root}\n"))
     }
 
     pub(crate) fn attribute(&mut self, path: String, name: &str, value: &str) {

@@ -110,7 +110,9 @@ impl Writer {
     }
 
     fn attributes(&mut self, element: &dyn Element) {
-        for (index, field) in element.table().fields.iter().enumerate() {
+        let table = element.table();
+        for &index in table.in_tag {
+            let (index, field) = (usize::from(index), &table.fields[usize::from(index)]);
             if !self.shown(field) {
                 continue;
             }
@@ -163,7 +165,9 @@ impl Writer {
 
     /// Children begin with a newline, text does not: this is how `element` tells them apart.
     fn content(&mut self, element: &dyn Element) {
-        for (index, field) in element.table().fields.iter().enumerate() {
+        let table = element.table();
+        for &index in table.in_content {
+            let (index, field) = (usize::from(index), &table.fields[usize::from(index)]);
             if !self.shown(field) {
                 continue;
             }

@@ -39,7 +39,7 @@ pub(super) fn config(command: &ConfigCommand, session: &Session, out: &mut Outpu
     for (key, value, from) in rows {
         table.add_row([key, if value.is_empty() { "(chosen by looking)".to_owned() } else { value }, from]);
     }
-    out.line(&table.to_string());
+    out.line(&render::table_text(&table));
     Ok(())
 }
 
@@ -76,6 +76,6 @@ pub(super) fn drivers(session: &Session, out: &mut Output) -> Done {
         let schemes = driver.schemes.iter().map(|s| format!("{s}://")).collect::<Vec<_>>().join(" ");
         table.add_row([driver.name.to_owned(), schemes, here.to_owned(), why]);
     }
-    out.line(&table.to_string());
+    out.line(&render::table_text(&table));
     Ok(())
 }

@@ -25,7 +25,7 @@ pub(super) async fn list(args: &List, session: &mut Session, out: &mut Output) -
         let state = if guest.problem.is_some() { "broken" } else { guest.state.name() };
         table.add_row([number(guest), guest.name.clone(), render::state(state, out.colors())]);
     }
-    out.line(&table.to_string());
+    out.line(&render::table_text(&table));
     for guest in &guests {
         if let Some(problem) = &guest.problem {
             out.warning(&format!("{}: {problem}", guest.name));
@@ -65,7 +65,7 @@ fn wanted(args: &List, guest: &GuestEntry) -> bool {
     } else if args.inactive {
         !active
     } else {
-        args.all || active || guest.problem.is_some() && args.all
+        args.all || active
     };
     state
         && (!args.persistent || guest.persistent)

@@ -117,7 +117,7 @@ pub(super) async fn vcpupin(
     for (id, cpus) in rows {
         table.add_row([id.to_string(), cpus]);
     }
-    out.line(&table.to_string());
+    out.line(&render::table_text(&table));
     Ok(())
 }
 
