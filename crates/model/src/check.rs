@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use polyvirt_xml::{Positions, Problems};
 
+mod chardev;
+
 use crate::cells;
 use crate::cpu::CpuMode;
 use crate::domain::DomainConfig;
@@ -25,6 +27,7 @@ pub fn check(config: &DomainConfig, positions: &Positions) -> Problems {
     rules.topology();
     rules.memory();
     rules.devices();
+    rules.problems.append(chardev::check(&config.devices, positions));
     rules.problems.append(cells::check(config, positions));
     rules.problems
 }

@@ -210,6 +210,11 @@ fn rules_between_fields() {
         ("<cpu><topology sockets='1' cores='0' threads='1'/></cpu>", "a part of the topology is 0"),
         ("<cpu mode='custom'/>", "mode 'custom' needs a <model>"),
         ("<maxMemory slots='1' unit='GiB'>1</maxMemory>", "1 GiB is less than the guest's memory of 4 GiB"),
+        (
+            "<devices><serial type='tcp'><source mode='bind' host='h'/></serial></devices>",
+            "a 'tcp' device needs <source service=",
+        ),
+        ("<devices><console type='file'/></devices>", "a 'file' device needs <source path='…'/>"),
         ("<uuid>00000000-0000-0000-0000-000000000000</uuid>", "all zeroes"),
         ("<devices><disk><target dev='a'/></disk><disk><target dev='a'/></disk></devices>", "disk 1 is 'a' already"),
     ] {

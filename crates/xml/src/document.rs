@@ -114,6 +114,27 @@ impl<'a> Document<'a> {
         node.text_start as usize + (text.len() - text.trim_start().len())
     }
 
+    /// The offset behind the start tag of an element that has content. `>` may stand in a value, so quotes are followed.
+    pub(crate) fn content_start(self, id: u32) -> usize {
+        let start = self.node(id).start as usize;
+        let mut quote = None;
+        for (at, byte) in self.text.as_bytes().iter().enumerate().skip(start) {
+            match (quote, byte) {
+                (None, b'>') => return at + 1,
+                (None, b'\'' | b'"') => quote = Some(*byte),
+                (Some(open), byte) if open == *byte => quote = None,
+                _ => {}
+            }
+        }
+        self.text.len()
+    }
+
+    /// The offset of the end tag of an element that has content.
+    pub(crate) fn content_end(self, id: u32) -> usize {
+        let end = self.node(id).end as usize;
+        self.text.get(..end).and_then(|text| text.rfind("</")).unwrap_or(end)
+    }
+
     pub(crate) fn attributes(self, id: u32) -> &'a [Attribute] {
         let node = self.node(id);
         let first = node.first_attribute as usize;

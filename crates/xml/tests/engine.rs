@@ -299,6 +299,18 @@ fn text_is_joined_over_references_and_cdata() {
 }
 
 #[test]
+fn trees_keep_mixed_content_and_their_namespaces() {
+    let mixed = "<m a='&gt;\"'>one <b>two</b> <i/>&lt;th<!-- no -->ree&gt; </m>";
+    let tree = XmlTree::parse(mixed).unwrap();
+    assert_eq!((tree.text.as_str(), tree.children[1].tail.as_str()), ("one ", "<three> "));
+    assert_eq!(XmlTree::parse(&tree.to_string()).unwrap(), tree);
+    let text = "<thing xmlns:q='urn:1'><name>a</name><q:x/><q:y xmlns:q='urn:2'/></thing>";
+    let thing = parse(text).unwrap();
+    assert_eq!(thing.foreign[1].namespace.as_deref(), Some("urn:2"));
+    assert_eq!(parse(&print(&thing)).unwrap(), thing);
+}
+
+#[test]
 fn bounds_hold() {
     let limits = |change: fn(&mut Limits)| {
         let mut options = ParseOptions::default();
