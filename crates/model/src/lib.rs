@@ -1,1 +1,56 @@
-//! The shared domain model, in libvirt's XML.
+//! The shared model of a guest, in libvirt's domain XML.
+//!
+//! A definition goes through visible phases: [`DomainConfig::parse`] gives what was written, with positions; [`complete`] fills in
+//! what follows from it without a driver; [`check`] reports every rule between fields that is broken. Drivers add theirs.
+//!
+//! ```
+//! use polyvirt_model::{DomainConfig, ParseOptions};
+//!
+//! let text = "<domain type='kvm'><name>a</name><memory unit='GiB'>1</memory><vcpu>2</vcpu><devices/></domain>";
+//! let parsed = DomainConfig::parse(text, &ParseOptions::default())?;
+//! assert_eq!(parsed.config.memory_total().0, 1 << 20);
+//! # Ok::<(), polyvirt_model::Problems>(())
+//! ```
+//!
+//! Fields are named as in XML, in snake case: `memory_backing` is `<memoryBacking>`; `type` is `kind`, and lists of devices are
+//! plural. Every type has `with_…` setters, `new(…)` if something is required, and a serde form.
+//!
+//! # What it does not do
+//!
+//! It looks at no host and knows no hypervisor: no machine types, no addresses, no default devices. It draws one thing by
+//! chance: a missing UUID.
+//!
+//! # Invariants
+//!
+//! - What is printed reads back to an equal value.
+//! - Completion is idempotent, and the result passes through XML unchanged.
+//! - Trees are raw in `metadata` and in foreign namespaces only.
+
+pub mod address;
+pub mod chardev;
+pub mod clock;
+pub mod codec;
+pub mod controller;
+pub mod cpu;
+pub mod devices;
+pub mod disk;
+pub mod display;
+mod domain;
+pub mod features;
+pub mod filesystem;
+pub mod hostdev;
+pub mod interface;
+pub mod memory;
+pub mod memory_device;
+pub mod misc;
+pub mod numatune;
+pub mod os;
+pub mod security;
+pub mod storage;
+pub mod tuning;
+pub mod vcpu;
+
+pub use domain::{DomainConfig, DomainKind, GenId, LifecycleAction, LockFailureAction};
+pub use polyvirt_xml::{
+    FormatOptions, Limits, ParseOptions, Parsed, Position, Positions, Problem, Problems, Severity, Unknown, XmlTree,
+};

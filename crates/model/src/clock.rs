@@ -1,0 +1,102 @@
+//! `<clock>`: what time a guest sees.
+
+use polyvirt_xml::{Element, words};
+
+words! {
+    /// What the guest's clock follows.
+    pub enum ClockOffset {
+        Utc = "utc", Localtime = "localtime", Variable = "variable", Timezone = "timezone", Absolute = "absolute",
+    }
+}
+words! {
+    /// What a variable clock is relative to.
+    pub enum ClockBasis { Utc = "utc", Localtime = "localtime" }
+}
+
+/// `<clock>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Clock {
+    /// What it follows.
+    #[xml(attr)]
+    pub offset: Option<ClockOffset>,
+    /// Seconds beside the basis, or `reset`.
+    #[xml(attr)]
+    pub adjustment: Option<String>,
+    /// What a variable clock is relative to.
+    #[xml(attr)]
+    pub basis: Option<ClockBasis>,
+    /// The time zone.
+    #[xml(attr)]
+    pub timezone: Option<String>,
+    /// Seconds since 1970, for `absolute`.
+    #[xml(attr)]
+    pub start: Option<u64>,
+    /// Clock sources.
+    #[xml(child)]
+    pub timer: Vec<Timer>,
+}
+
+words! {
+    /// Clock sources.
+    pub enum TimerName {
+        Platform = "platform", Pit = "pit", Rtc = "rtc", Hpet = "hpet", Tsc = "tsc", Kvmclock = "kvmclock",
+        Hypervclock = "hypervclock", Armvtimer = "armvtimer",
+    }
+}
+words! {
+    /// What happens to ticks that were missed.
+    pub enum TickPolicy { Delay = "delay", Catchup = "catchup", Merge = "merge", Discard = "discard" }
+}
+words! {
+    /// What a timer follows.
+    pub enum TimerTrack { Boot = "boot", Guest = "guest", Wall = "wall", Realtime = "realtime" }
+}
+words! {
+    /// How the TSC is provided.
+    pub enum TimerMode {
+        Auto = "auto", Native = "native", Emulate = "emulate", Paravirt = "paravirt", Smpsafe = "smpsafe",
+    }
+}
+
+/// `<timer>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Timer {
+    /// Which one.
+    #[xml(attr)]
+    pub name: Option<TimerName>,
+    /// Whether the guest has it.
+    #[xml(attr, yesno)]
+    pub present: Option<bool>,
+    /// What happens to ticks that were missed.
+    #[xml(attr)]
+    pub tickpolicy: Option<TickPolicy>,
+    /// What it follows.
+    #[xml(attr)]
+    pub track: Option<TimerTrack>,
+    /// Its frequency in Hz.
+    #[xml(attr)]
+    pub frequency: Option<u64>,
+    /// How it is provided.
+    #[xml(attr)]
+    pub mode: Option<TimerMode>,
+    /// How it catches up.
+    #[xml(child)]
+    pub catchup: Option<Catchup>,
+}
+
+/// `<catchup>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Catchup {
+    /// Below this nothing is done.
+    #[xml(attr)]
+    pub threshold: Option<u64>,
+    /// How fast it catches up.
+    #[xml(attr)]
+    pub slew: Option<u64>,
+    /// Above this nothing is done.
+    #[xml(attr)]
+    pub limit: Option<u64>,
+}

@@ -1,0 +1,203 @@
+//! How values of other crates stand in XML: sizes, sets, identifiers, the words of memory policies.
+
+use std::borrow::Cow;
+
+use polyvirt_numa_placement::rules::{MemoryPlacement, VcpuPlacement};
+use polyvirt_numa_placement::{CellSet, CpuSet, Kib, MemMode, NodeSet, SetError, VcpuSet};
+use polyvirt_xml::{Codec, Scalar, Style, ValueContext, ValueError, ValueKind, parse_bytes, unknown_word};
+use uuid::Uuid;
+
+/// Memory sizes: read in any unit, rounded up to whole KiB, printed in KiB.
+#[derive(Clone, Copy, Debug)]
+pub struct Size;
+
+impl Codec<Kib> for Size {
+    const KIND: ValueKind = ValueKind::Size("KiB");
+    const UNIT: Option<&'static str> = Some("KiB");
+
+    fn parse(text: &str, context: &ValueContext<'_>) -> Result<Kib, ValueError> {
+        parse_kib(text, context)
+    }
+
+    fn write(value: &Kib, _: Style, out: &mut String) {
+        out.push_str(&value.0.to_string());
+    }
+
+    fn scalar(value: &Kib) -> Scalar<'_> {
+        Scalar::Unsigned(value.0)
+    }
+}
+
+/// Memory sizes that are printed in MiB; read in any unit, rounded up.
+#[derive(Clone, Copy, Debug)]
+pub struct Mebibytes;
+
+impl Codec<Kib> for Mebibytes {
+    const KIND: ValueKind = ValueKind::Size("MiB");
+    const UNIT: Option<&'static str> = Some("M");
+
+    fn parse(text: &str, context: &ValueContext<'_>) -> Result<Kib, ValueError> {
+        parse_kib(text, context).map(|size| Kib::from_mib(size.mib_ceil()))
+    }
+
+    fn write(value: &Kib, _: Style, out: &mut String) {
+        out.push_str(&value.mib_ceil().to_string());
+    }
+
+    fn scalar(value: &Kib) -> Scalar<'_> {
+        Scalar::Unsigned(value.mib_ceil())
+    }
+}
+
+/// KiB may count more bytes than 64 bits hold, but never more than libvirt's own limit of 2⁶³ bytes.
+fn parse_kib(text: &str, context: &ValueContext<'_>) -> Result<Kib, ValueError> {
+    let bytes = parse_bytes(text, context)?;
+    if bytes > i64::MAX as u64 {
+        let unit = context.unit.unwrap_or("bytes");
+        return Err(ValueError::new(format!(
+            "{} {unit} is too large, the largest size is {} bytes",
+            text.trim(),
+            i64::MAX
+        )));
+    }
+    Ok(Kib::from_bytes_ceil(bytes))
+}
+
+/// Sizes in bytes: read in any unit, printed in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Bytes;
+
+impl Codec<u64> for Bytes {
+    const KIND: ValueKind = ValueKind::Size("bytes");
+    const UNIT: Option<&'static str> = Some("bytes");
+
+    fn parse(text: &str, context: &ValueContext<'_>) -> Result<u64, ValueError> {
+        parse_bytes(text, context)
+    }
+
+    fn write(value: &u64, _: Style, out: &mut String) {
+        out.push_str(&value.to_string());
+    }
+
+    fn scalar(value: &u64) -> Scalar<'_> {
+        Scalar::Unsigned(*value)
+    }
+}
+
+/// Sets of numbers in libvirt's syntax, `0-2,^1,5`; printed canonically.
+#[derive(Clone, Copy, Debug)]
+pub struct Sets;
+
+macro_rules! sets {
+    ($($set:ty: $name:literal),*) => {$(
+        impl Codec<$set> for Sets {
+            const KIND: ValueKind = ValueKind::Syntax($name);
+
+            fn parse(text: &str, _: &ValueContext<'_>) -> Result<$set, ValueError> {
+                text.parse().map_err(|error: SetError| ValueError::new(error.to_string()).at(error.offset))
+            }
+
+            fn write(value: &$set, _: Style, out: &mut String) {
+                out.push_str(&value.to_string());
+            }
+        }
+    )*};
+}
+
+sets!(CpuSet: "cpuset", NodeSet: "nodeset", VcpuSet: "vcpuset", CellSet: "cellset");
+
+/// UUIDs, read with or without hyphens.
+#[derive(Clone, Copy, Debug)]
+pub struct Uuids;
+
+impl Codec<Uuid> for Uuids {
+    const KIND: ValueKind = ValueKind::Syntax("uuid");
+
+    fn parse(text: &str, _: &ValueContext<'_>) -> Result<Uuid, ValueError> {
+        let trimmed = text.trim();
+        // libvirt accepts hyphens anywhere and no other decoration.
+        let digits: String = trimmed.chars().take(80).filter(|c| *c != '-' && !c.is_ascii_whitespace()).collect();
+        let plain = digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+        Uuid::try_parse(&digits).ok().filter(|_| plain && trimmed.len() <= 80).ok_or_else(|| {
+            let shown: String = trimmed.chars().take(80).collect();
+            ValueError::new(format!("'{shown}' is not a UUID, which is 32 hexadecimal digits: 8-4-4-4-12"))
+        })
+    }
+
+    fn write(value: &Uuid, _: Style, out: &mut String) {
+        out.push_str(value.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+    }
+}
+
+/// The words of `<vcpu placement>`, `<memory mode>` and `<memory placement>`.
+#[derive(Clone, Copy, Debug)]
+pub struct Words;
+
+macro_rules! word_codec {
+    ($ty:ty, { $($variant:ident = $word:literal),+ }) => {
+        impl Codec<$ty> for Words {
+            const KIND: ValueKind = ValueKind::Words(&[$($word),+]);
+
+            fn parse(text: &str, _: &ValueContext<'_>) -> Result<$ty, ValueError> {
+                match text {
+                    $($word => Ok(<$ty>::$variant),)+
+                    other => Err(unknown_word(other, &[$($word),+])),
+                }
+            }
+
+            fn write(value: &$ty, _: Style, out: &mut String) {
+                $(if *value == <$ty>::$variant {
+                    out.push_str($word);
+                })+
+            }
+
+            fn scalar(value: &$ty) -> Scalar<'_> {
+                let mut out = String::new();
+                Self::write(value, Style::Plain, &mut out);
+                Scalar::Text(Cow::Owned(out))
+            }
+        }
+    };
+}
+
+word_codec!(VcpuPlacement, { Static = "static", Auto = "auto" });
+word_codec!(MemoryPlacement, { Default = "default", Static = "static", Auto = "auto" });
+word_codec!(MemMode, {
+    Strict = "strict", Preferred = "preferred", Interleave = "interleave", Restrictive = "restrictive"
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kib(text: &str, unit: &str) -> Result<Kib, ValueError> {
+        Size::parse(text, &ValueContext { style: Style::Plain, unit: Some(unit) })
+    }
+
+    #[test]
+    fn sizes_round_up_and_are_bounded() {
+        assert_eq!(kib("1025", "bytes"), Ok(Kib(2)));
+        assert_eq!(kib("4", "MiB"), Ok(Kib(4096)));
+        assert!(kib("8", "EiB").unwrap_err().message.contains("too large"));
+        assert!(kib("99999999999999999999", "KiB").is_err());
+        assert!(kib("1", "zz").unwrap_err().in_unit);
+    }
+
+    #[test]
+    fn sets_say_where_they_are_wrong() {
+        let error = <Sets as Codec<NodeSet>>::parse("0,3-1", &ValueContext::default()).unwrap_err();
+        assert_eq!(error.offset, 2);
+    }
+
+    #[test]
+    fn uuids_with_and_without_hyphens() {
+        let context = ValueContext::default();
+        let plain = Uuids::parse("c7a5fdbdedaf9455926ad65c16db1809", &context);
+        assert_eq!(plain, Uuids::parse("c7a5fdbd-edaf-9455-926a-d65c16db1809", &context));
+        for bad in
+            ["", "c7a5fdbd", "{c7a5fdbd-edaf-9455-926a-d65c16db1809}", "urn:uuid:c7a5fdbd-edaf-9455-926a-d65c16db1809"]
+        {
+            assert!(Uuids::parse(bad, &context).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! `<disk>`.
+
+use polyvirt_xml::{Element, words};
+
+use crate::address::{DeviceInfo, VirtioModel, VirtioOptions};
+use crate::storage::{Auth, BackingStore, Encryption, MetadataCache, Mirror, Named, Source, SourceKind};
+
+words! {
+    /// What a disk is for the guest.
+    pub enum DiskDevice { Disk = "disk", Cdrom = "cdrom", Floppy = "floppy", Lun = "lun" }
+}
+words! {
+    /// Whether unprivileged SCSI commands are filtered.
+    pub enum Sgio { Filtered = "filtered", Unfiltered = "unfiltered" }
+}
+words! {
+    /// What a snapshot of the guest does with a disk.
+    pub enum DiskSnapshot { No = "no", Internal = "internal", External = "external", Manual = "manual" }
+}
+
+/// `<disk>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Disk {
+    /// The kind of its source; absent: a file.
+    #[xml(attr, name = "type")]
+    pub kind: Option<SourceKind>,
+    /// What it is for the guest; absent: a disk.
+    #[xml(attr)]
+    pub device: Option<DiskDevice>,
+    /// The variant of virtio.
+    #[xml(attr)]
+    pub model: Option<VirtioModel>,
+    /// Whether it needs `CAP_SYS_RAWIO`.
+    #[xml(attr, yesno)]
+    pub rawio: Option<bool>,
+    /// Whether unprivileged SCSI commands are filtered.
+    #[xml(attr)]
+    pub sgio: Option<Sgio>,
+    /// What a snapshot does with it.
+    #[xml(attr)]
+    pub snapshot: Option<DiskSnapshot>,
+    /// How the hypervisor serves it.
+    #[xml(child)]
+    pub driver: Option<DiskDriver>,
+    /// Who logs in (old place).
+    #[xml(child)]
+    pub auth: Option<Auth>,
+    /// Where its data is.
+    #[xml(child)]
+    pub source: Option<Source>,
+    /// What its image is based on.
+    #[xml(child)]
+    pub backing_store: Option<Box<BackingStore>>,
+    /// Xen: the domain that serves it.
+    #[xml(child)]
+    pub backenddomain: Option<Named>,
+    /// Its geometry.
+    #[xml(child)]
+    pub geometry: Option<Geometry>,
+    /// Its block sizes.
+    #[xml(child)]
+    pub blockio: Option<BlockIo>,
+    /// The target of a block job.
+    #[xml(child, live)]
+    pub mirror: Option<Mirror>,
+    /// Where the guest sees it.
+    #[xml(child)]
+    pub target: Option<DiskTarget>,
+    /// Limits.
+    #[xml(child)]
+    pub iotune: Option<IoTune>,
+    /// Shared limits.
+    #[xml(child)]
+    pub throttlefilters: Option<ThrottleFilters>,
+    /// The guest may not write.
+    #[xml(flag)]
+    pub readonly: bool,
+    /// Other guests use it too.
+    #[xml(flag)]
+    pub shareable: bool,
+    /// Changes are lost when the guest ends.
+    #[xml(child)]
+    pub transient: Option<Transient>,
+    /// Its serial number.
+    #[xml(leaf)]
+    pub serial: Option<String>,
+    /// Its world wide name.
+    #[xml(leaf)]
+    pub wwn: Option<String>,
+    /// Its vendor.
+    #[xml(leaf)]
+    pub vendor: Option<String>,
+    /// Its product.
+    #[xml(leaf)]
+    pub product: Option<String>,
+    /// How it is encrypted (old place).
+    #[xml(child)]
+    pub encryption: Option<Encryption>,
+    /// Name, address, boot order.
+    #[xml(group)]
+    pub info: DeviceInfo,
+}
+
+words! {
+    /// How the host caches a disk.
+    pub enum DiskCache {
+        Default = "default", None = "none", Writethrough = "writethrough", Writeback = "writeback",
+        DirectSync = "directsync", Unsafe = "unsafe",
+    }
+}
+words! {
+    /// What happens at an I/O error.
+    pub enum ErrorPolicy { Stop = "stop", Report = "report", Ignore = "ignore", Enospace = "enospace" }
+}
+words! {
+    /// How the host does I/O.
+    pub enum DiskIo { Native = "native", Threads = "threads", IoUring = "io_uring" }
+}
+words! {
+    /// Whether discarded blocks are given back.
+    pub enum Discard { Unmap = "unmap", Ignore = "ignore" }
+}
+words! {
+    /// Whether written zeroes are detected.
+    pub enum DetectZeroes { Off = "off", On = "on", Unmap = "unmap" }
+}
+
+/// `<driver>` of a disk.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct DiskDriver {
+    /// Who serves it.
+    #[xml(attr)]
+    pub name: Option<String>,
+    /// The format of the image.
+    #[xml(attr, name = "type")]
+    pub kind: Option<String>,
+    /// How the host caches it.
+    #[xml(attr)]
+    pub cache: Option<DiskCache>,
+    /// What happens at an error.
+    #[xml(attr, name = "error_policy")]
+    pub error_policy: Option<ErrorPolicy>,
+    /// What happens at an error of reading.
+    #[xml(attr, name = "rerror_policy")]
+    pub rerror_policy: Option<ErrorPolicy>,
+    /// How the host does I/O.
+    #[xml(attr)]
+    pub io: Option<DiskIo>,
+    /// Whether kicks are asynchronous.
+    #[xml(attr, onoff)]
+    pub ioeventfd: Option<bool>,
+    /// Whether interrupts are suppressed by index.
+    #[xml(attr, name = "event_idx", onoff)]
+    pub event_idx: Option<bool>,
+    /// Whether blocks read are copied into the image.
+    #[xml(attr, name = "copy_on_read", onoff)]
+    pub copy_on_read: Option<bool>,
+    /// Whether discarded blocks are given back.
+    #[xml(attr)]
+    pub discard: Option<Discard>,
+    /// The I/O thread that serves it.
+    #[xml(attr)]
+    pub iothread: Option<u32>,
+    /// Whether written zeroes are detected.
+    #[xml(attr, name = "detect_zeroes")]
+    pub detect_zeroes: Option<DetectZeroes>,
+    /// Queues.
+    #[xml(attr)]
+    pub queues: Option<u32>,
+    /// Entries of a queue.
+    #[xml(attr, name = "queue_size")]
+    pub queue_size: Option<u32>,
+    /// Whether discarded qcow2 clusters keep their place.
+    #[xml(attr, name = "discard_no_unref", onoff)]
+    pub discard_no_unref: Option<bool>,
+    /// Options of virtio.
+    #[xml(group)]
+    pub virtio: VirtioOptions,
+    /// The cache for the image's metadata.
+    #[xml(child, name = "metadata_cache")]
+    pub metadata_cache: Option<MetadataCache>,
+    /// I/O threads by queue.
+    #[xml(child)]
+    pub iothreads: Option<QueueThreads>,
+    /// Counters of I/O.
+    #[xml(child)]
+    pub statistics: Option<DiskStatistics>,
+}
+
+/// `<iothreads>` of a driver.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct QueueThreads {
+    /// The threads.
+    #[xml(child)]
+    pub iothread: Vec<QueueThread>,
+}
+
+/// `<iothread>` of a driver.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct QueueThread {
+    /// Its number.
+    #[xml(attr)]
+    pub id: u32,
+    /// The queues it serves.
+    #[xml(child)]
+    pub queue: Vec<QueueId>,
+}
+
+/// `<queue>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct QueueId {
+    /// Its number.
+    #[xml(attr)]
+    pub id: u32,
+}
+
+/// `<statistics>` of a driver.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct DiskStatistics {
+    /// Intervals that are counted.
+    #[xml(child)]
+    pub statistic: Vec<DiskStatistic>,
+}
+
+/// `<statistic>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct DiskStatistic {
+    /// Seconds.
+    #[xml(attr)]
+    pub interval: u32,
+}
+
+/// `<geometry>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Geometry {
+    /// Cylinders.
+    #[xml(attr)]
+    pub cyls: u32,
+    /// Heads.
+    #[xml(attr)]
+    pub heads: u32,
+    /// Sectors.
+    #[xml(attr)]
+    pub secs: u32,
+    /// How the BIOS translates it.
+    #[xml(attr)]
+    pub trans: Option<GeometryTranslation>,
+}
+
+words! {
+    /// How a BIOS translates a geometry.
+    pub enum GeometryTranslation { Auto = "auto", None = "none", Lba = "lba" }
+}
+
+/// `<blockio>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct BlockIo {
+    /// Logical block size.
+    #[xml(attr, name = "logical_block_size")]
+    pub logical_block_size: Option<u32>,
+    /// Physical block size.
+    #[xml(attr, name = "physical_block_size")]
+    pub physical_block_size: Option<u32>,
+    /// Granularity of discards.
+    #[xml(attr, name = "discard_granularity")]
+    pub discard_granularity: Option<u32>,
+}
+
+words! {
+    /// Buses of disks.
+    pub enum DiskBus {
+        Ide = "ide", Fdc = "fdc", Scsi = "scsi", Virtio = "virtio", Xen = "xen", Usb = "usb", Uml = "uml",
+        Sata = "sata", Sd = "sd",
+    }
+}
+words! {
+    /// Whether a tray is open.
+    pub enum Tray { Closed = "closed", Open = "open" }
+}
+
+/// `<target>` of a disk.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct DiskTarget {
+    /// The name by which it is known; a hint for the guest.
+    #[xml(attr)]
+    pub dev: String,
+    /// The bus.
+    #[xml(attr)]
+    pub bus: Option<DiskBus>,
+    /// Whether its tray is open.
+    #[xml(attr)]
+    pub tray: Option<Tray>,
+    /// Whether it can be taken out.
+    #[xml(attr, onoff)]
+    pub removable: Option<bool>,
+    /// Revolutions per minute; 1: a solid state disk.
+    #[xml(attr, name = "rotation_rate")]
+    pub rotation_rate: Option<u32>,
+    /// USB: whether a stick or a disk.
+    #[xml(attr, name = "dpofua", onoff)]
+    pub dpofua: Option<bool>,
+}
+
+/// `<iotune>`: limits per second.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct IoTune {
+    /// The limits.
+    #[xml(group)]
+    pub limits: IoLimits,
+}
+
+/// Limits of I/O; 0 or absent: none.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct IoLimits {
+    /// Bytes per second.
+    #[xml(leaf, name = "total_bytes_sec")]
+    pub total_bytes_sec: Option<u64>,
+    /// Bytes read per second.
+    #[xml(leaf, name = "read_bytes_sec")]
+    pub read_bytes_sec: Option<u64>,
+    /// Bytes written per second.
+    #[xml(leaf, name = "write_bytes_sec")]
+    pub write_bytes_sec: Option<u64>,
+    /// Requests per second.
+    #[xml(leaf, name = "total_iops_sec")]
+    pub total_iops_sec: Option<u64>,
+    /// Reads per second.
+    #[xml(leaf, name = "read_iops_sec")]
+    pub read_iops_sec: Option<u64>,
+    /// Writes per second.
+    #[xml(leaf, name = "write_iops_sec")]
+    pub write_iops_sec: Option<u64>,
+    /// Bytes per second in a burst.
+    #[xml(leaf, name = "total_bytes_sec_max")]
+    pub total_bytes_sec_max: Option<u64>,
+    /// Bytes read per second in a burst.
+    #[xml(leaf, name = "read_bytes_sec_max")]
+    pub read_bytes_sec_max: Option<u64>,
+    /// Bytes written per second in a burst.
+    #[xml(leaf, name = "write_bytes_sec_max")]
+    pub write_bytes_sec_max: Option<u64>,
+    /// Requests per second in a burst.
+    #[xml(leaf, name = "total_iops_sec_max")]
+    pub total_iops_sec_max: Option<u64>,
+    /// Reads per second in a burst.
+    #[xml(leaf, name = "read_iops_sec_max")]
+    pub read_iops_sec_max: Option<u64>,
+    /// Writes per second in a burst.
+    #[xml(leaf, name = "write_iops_sec_max")]
+    pub write_iops_sec_max: Option<u64>,
+    /// Bytes that count as one request.
+    #[xml(leaf, name = "size_iops_sec")]
+    pub size_iops_sec: Option<u64>,
+    /// The group that shares the limits.
+    #[xml(leaf, name = "group_name")]
+    pub group_name: Option<String>,
+    /// Seconds of a burst.
+    #[xml(leaf, name = "total_bytes_sec_max_length")]
+    pub total_bytes_sec_max_length: Option<u64>,
+    /// Seconds of a burst of reading.
+    #[xml(leaf, name = "read_bytes_sec_max_length")]
+    pub read_bytes_sec_max_length: Option<u64>,
+    /// Seconds of a burst of writing.
+    #[xml(leaf, name = "write_bytes_sec_max_length")]
+    pub write_bytes_sec_max_length: Option<u64>,
+    /// Seconds of a burst of requests.
+    #[xml(leaf, name = "total_iops_sec_max_length")]
+    pub total_iops_sec_max_length: Option<u64>,
+    /// Seconds of a burst of reads.
+    #[xml(leaf, name = "read_iops_sec_max_length")]
+    pub read_iops_sec_max_length: Option<u64>,
+    /// Seconds of a burst of writes.
+    #[xml(leaf, name = "write_iops_sec_max_length")]
+    pub write_iops_sec_max_length: Option<u64>,
+}
+
+/// `<throttlefilters>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct ThrottleFilters {
+    /// The groups in order.
+    #[xml(child)]
+    pub throttlefilter: Vec<ThrottleFilter>,
+}
+
+/// `<throttlefilter>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct ThrottleFilter {
+    /// The group's name.
+    #[xml(attr)]
+    pub group: String,
+}
+
+/// `<throttlegroups>` of a domain.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct ThrottleGroups {
+    /// The groups.
+    #[xml(child)]
+    pub throttlegroup: Vec<IoTune>,
+}
+
+/// `<transient>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Transient {
+    /// Whether other guests may use the image at the same time.
+    #[xml(attr, yesno)]
+    pub share_backing: Option<bool>,
+}

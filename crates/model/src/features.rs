@@ -1,0 +1,420 @@
+//! `<features>`: what the hypervisor switches on and off for a guest.
+
+use polyvirt_numa_placement::Kib;
+use polyvirt_xml::{Element, words};
+
+use crate::codec::Size;
+
+/// A feature that is only on or off: `<pmu state='on'/>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Switch {
+    /// Whether it is on; absent: on.
+    #[xml(attr, onoff)]
+    pub state: Option<bool>,
+}
+
+/// A feature with a word: `<cfpc value='fixed'/>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct FeatureValue {
+    /// The word, in the hypervisor's vocabulary.
+    #[xml(attr)]
+    pub value: String,
+}
+
+/// `<features>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Features {
+    /// ACPI.
+    #[xml(flag)]
+    pub acpi: bool,
+    /// The local APIC.
+    #[xml(child)]
+    pub apic: Option<Apic>,
+    /// 32-bit guests address more than 4 GiB.
+    #[xml(flag)]
+    pub pae: bool,
+    /// Xen: hardware assisted paging.
+    #[xml(child)]
+    pub hap: Option<Switch>,
+    /// Xen: Viridian extensions.
+    #[xml(flag)]
+    pub viridian: bool,
+    /// A container runs in a user namespace of its own.
+    #[xml(flag)]
+    pub privnet: bool,
+    /// Hyper-V enlightenments.
+    #[xml(child)]
+    pub hyperv: Option<Hyperv>,
+    /// KVM's own features.
+    #[xml(child)]
+    pub kvm: Option<Kvm>,
+    /// Xen's own features.
+    #[xml(child)]
+    pub xen: Option<Xen>,
+    /// Paravirtual spinlocks.
+    #[xml(child)]
+    pub pvspinlock: Option<Switch>,
+    /// The performance monitoring unit.
+    #[xml(child)]
+    pub pmu: Option<Switch>,
+    /// VMware's I/O port.
+    #[xml(child)]
+    pub vmport: Option<Switch>,
+    /// ARM: the interrupt controller.
+    #[xml(child)]
+    pub gic: Option<Gic>,
+    /// System management mode.
+    #[xml(child)]
+    pub smm: Option<Smm>,
+    /// Capabilities of a container.
+    #[xml(child)]
+    pub capabilities: Option<Capabilities>,
+    /// The I/O APIC.
+    #[xml(child)]
+    pub ioapic: Option<IoApic>,
+    /// pSeries: the hash page table.
+    #[xml(child)]
+    pub hpt: Option<Hpt>,
+    /// The VM coredump information device.
+    #[xml(child)]
+    pub vmcoreinfo: Option<Switch>,
+    /// pSeries: hardware transactional memory.
+    #[xml(child)]
+    pub htm: Option<Switch>,
+    /// pSeries: nested guests.
+    #[xml(child, name = "nested-hv")]
+    pub nested_hv: Option<Switch>,
+    /// Unknown model specific registers.
+    #[xml(child)]
+    pub msrs: Option<Msrs>,
+    /// pSeries: count cache flush assist.
+    #[xml(child, name = "ccf-assist")]
+    pub ccf_assist: Option<Switch>,
+    /// pSeries: cache flush on privilege change.
+    #[xml(child)]
+    pub cfpc: Option<FeatureValue>,
+    /// pSeries: speculation barrier.
+    #[xml(child)]
+    pub sbbc: Option<FeatureValue>,
+    /// pSeries: indirect branch speculation.
+    #[xml(child)]
+    pub ibs: Option<FeatureValue>,
+    /// TCG's own features.
+    #[xml(child)]
+    pub tcg: Option<Tcg>,
+    /// Memory is torn down in the background.
+    #[xml(child, name = "async-teardown")]
+    pub async_teardown: Option<AsyncTeardown>,
+    /// ARM: memory errors are reported to the guest.
+    #[xml(child)]
+    pub ras: Option<Switch>,
+    /// The PS/2 controller.
+    #[xml(child)]
+    pub ps2: Option<Switch>,
+    /// RISC-V: the interrupt architecture.
+    #[xml(child)]
+    pub aia: Option<FeatureValue>,
+}
+
+/// `<apic>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Apic {
+    /// Whether the end of interrupts is paravirtual.
+    #[xml(attr, onoff)]
+    pub eoi: Option<bool>,
+}
+
+words! {
+    /// Which Hyper-V enlightenments there are.
+    pub enum HypervMode { Custom = "custom", Passthrough = "passthrough" }
+}
+
+/// `<hyperv>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Hyperv {
+    /// The listed ones, or all that the host has.
+    #[xml(attr)]
+    pub mode: Option<HypervMode>,
+    /// Relaxed timer checks.
+    #[xml(child)]
+    pub relaxed: Option<Switch>,
+    /// A virtual APIC.
+    #[xml(child)]
+    pub vapic: Option<Switch>,
+    /// Spinlocks that yield.
+    #[xml(child)]
+    pub spinlocks: Option<Spinlocks>,
+    /// The virtual processor's index.
+    #[xml(child)]
+    pub vpindex: Option<Switch>,
+    /// Run time of a virtual processor.
+    #[xml(child)]
+    pub runtime: Option<Switch>,
+    /// The synthetic interrupt controller.
+    #[xml(child)]
+    pub synic: Option<Switch>,
+    /// Synthetic timers.
+    #[xml(child)]
+    pub stimer: Option<Stimer>,
+    /// Reset by the guest.
+    #[xml(child)]
+    pub reset: Option<Switch>,
+    /// The vendor string.
+    #[xml(child, name = "vendor_id")]
+    pub vendor_id: Option<VendorId>,
+    /// Frequency registers.
+    #[xml(child)]
+    pub frequencies: Option<Switch>,
+    /// Re-enlightenment after migration.
+    #[xml(child)]
+    pub reenlightenment: Option<Switch>,
+    /// Paravirtual TLB flush.
+    #[xml(child)]
+    pub tlbflush: Option<TlbFlush>,
+    /// Paravirtual interprocessor interrupts.
+    #[xml(child)]
+    pub ipi: Option<Switch>,
+    /// The enlightened VMCS.
+    #[xml(child)]
+    pub evmcs: Option<Switch>,
+    /// AVIC or APICv beside the synthetic controller.
+    #[xml(child)]
+    pub avic: Option<Switch>,
+    /// The enlightened MSR bitmap.
+    #[xml(child, name = "emsr_bitmap")]
+    pub emsr_bitmap: Option<Switch>,
+    /// Hypercall arguments in XMM registers.
+    #[xml(child, name = "xmm_input")]
+    pub xmm_input: Option<Switch>,
+}
+
+/// `<spinlocks>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Spinlocks {
+    /// Whether it is on.
+    #[xml(attr, onoff)]
+    pub state: Option<bool>,
+    /// Attempts before yielding, at least 4095.
+    #[xml(attr)]
+    pub retries: Option<u32>,
+}
+
+/// `<stimer>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Stimer {
+    /// Whether it is on.
+    #[xml(attr, onoff)]
+    pub state: Option<bool>,
+    /// Direct mode.
+    #[xml(child)]
+    pub direct: Option<Switch>,
+}
+
+/// `<tlbflush>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct TlbFlush {
+    /// Whether it is on.
+    #[xml(attr, onoff)]
+    pub state: Option<bool>,
+    /// Direct mode.
+    #[xml(child)]
+    pub direct: Option<Switch>,
+    /// Extended mode.
+    #[xml(child)]
+    pub extended: Option<Switch>,
+}
+
+/// `<vendor_id>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct VendorId {
+    /// Whether it is on.
+    #[xml(attr, onoff)]
+    pub state: Option<bool>,
+    /// The string, up to 12 characters.
+    #[xml(attr)]
+    pub value: Option<String>,
+}
+
+/// `<kvm>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Kvm {
+    /// The guest does not see KVM.
+    #[xml(child)]
+    pub hidden: Option<Switch>,
+    /// The guest may assume dedicated CPUs.
+    #[xml(child, name = "hint-dedicated")]
+    pub hint_dedicated: Option<Switch>,
+    /// The guest controls polling.
+    #[xml(child, name = "poll-control")]
+    pub poll_control: Option<Switch>,
+    /// Paravirtual interprocessor interrupts.
+    #[xml(child, name = "pv-ipi")]
+    pub pv_ipi: Option<Switch>,
+    /// Dirty pages are reported in a ring.
+    #[xml(child, name = "dirty-ring")]
+    pub dirty_ring: Option<DirtyRing>,
+}
+
+/// `<dirty-ring>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct DirtyRing {
+    /// Whether it is on.
+    #[xml(attr, onoff)]
+    pub state: Option<bool>,
+    /// Entries: a power of two from 1024 to 65536.
+    #[xml(attr)]
+    pub size: Option<u32>,
+}
+
+/// `<xen>` of `<features>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Xen {
+    /// The guest sees the host's memory map.
+    #[xml(child, name = "e820_host")]
+    pub e820_host: Option<Switch>,
+    /// Devices can be passed through.
+    #[xml(child)]
+    pub passthrough: Option<XenPassthrough>,
+}
+
+words! {
+    /// How the IOMMU's tables are kept.
+    pub enum XenPassthroughMode { SyncPt = "sync_pt", SharePt = "share_pt" }
+}
+
+/// `<passthrough>` of `<xen>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct XenPassthrough {
+    /// Whether it is on.
+    #[xml(attr, onoff)]
+    pub state: Option<bool>,
+    /// How tables are kept.
+    #[xml(attr)]
+    pub mode: Option<XenPassthroughMode>,
+}
+
+/// `<gic>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Gic {
+    /// `2`, `3` or `host`.
+    #[xml(attr)]
+    pub version: Option<String>,
+}
+
+/// `<smm>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Smm {
+    /// Whether it is on.
+    #[xml(attr, onoff)]
+    pub state: Option<bool>,
+    /// Its memory.
+    #[xml(leaf, codec = Size, unit = "MiB")]
+    pub tseg: Option<Kib>,
+}
+
+words! {
+    /// Which capabilities a container keeps when none is listed.
+    pub enum CapabilitiesPolicy { Default = "default", Allow = "allow", Deny = "deny" }
+}
+
+/// `<capabilities>`: Linux capabilities of a container.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// What holds for those that are not listed.
+    #[xml(attr)]
+    pub policy: Option<CapabilitiesPolicy>,
+    /// `CAP_CHOWN`.
+    #[xml(child)]
+    pub chown: Option<Switch>,
+    /// `CAP_MKNOD`.
+    #[xml(child)]
+    pub mknod: Option<Switch>,
+    /// `CAP_NET_ADMIN`.
+    #[xml(child, name = "net_admin")]
+    pub net_admin: Option<Switch>,
+    /// `CAP_SYS_ADMIN`.
+    #[xml(child, name = "sys_admin")]
+    pub sys_admin: Option<Switch>,
+    /// `CAP_SYS_TIME`.
+    #[xml(child, name = "sys_time")]
+    pub sys_time: Option<Switch>,
+}
+
+words! {
+    /// Who emulates the I/O APIC.
+    pub enum IoApicDriver { Kvm = "kvm", Qemu = "qemu" }
+}
+
+/// `<ioapic>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct IoApic {
+    /// Who emulates it.
+    #[xml(attr)]
+    pub driver: Option<IoApicDriver>,
+}
+
+words! {
+    /// Whether the hash page table can be resized.
+    pub enum HptResizing { Enabled = "enabled", Disabled = "disabled", Required = "required" }
+}
+
+/// `<hpt>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Hpt {
+    /// Whether it can be resized.
+    #[xml(attr)]
+    pub resizing: Option<HptResizing>,
+    /// The largest page.
+    #[xml(leaf, codec = Size, unit = "bytes")]
+    pub maxpagesize: Option<Kib>,
+}
+
+words! {
+    /// What happens at an access to an unknown register.
+    pub enum MsrsUnknown { Ignore = "ignore", Fault = "fault" }
+}
+
+/// `<msrs>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Msrs {
+    /// What happens at an access to an unknown register.
+    #[xml(attr)]
+    pub unknown: Option<MsrsUnknown>,
+}
+
+/// `<tcg>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Tcg {
+    /// Memory for translated code.
+    #[xml(leaf, name = "tb-cache", codec = Size, unit = "KiB")]
+    pub tb_cache: Option<Kib>,
+}
+
+/// `<async-teardown>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct AsyncTeardown {
+    /// Whether it is on.
+    #[xml(attr, yesno)]
+    pub enabled: Option<bool>,
+}

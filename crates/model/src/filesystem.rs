@@ -1,0 +1,212 @@
+//! `<filesystem>`: directories and images of the host that a guest mounts.
+
+use polyvirt_numa_placement::Kib;
+use polyvirt_xml::{Element, words};
+
+use crate::address::{DeviceInfo, VirtioModel, VirtioOptions};
+use crate::codec::Size;
+use crate::security::IdMap;
+
+words! {
+    /// What is mounted.
+    pub enum FilesystemKind {
+        Mount = "mount", Block = "block", File = "file", Template = "template", Ram = "ram", Bind = "bind",
+        Volume = "volume",
+    }
+}
+words! {
+    /// Whose permissions count.
+    pub enum AccessMode { Passthrough = "passthrough", Mapped = "mapped", Squash = "squash" }
+}
+words! {
+    /// What happens with files of several devices.
+    pub enum Multidevs { Default = "default", Remap = "remap", Forbid = "forbid", Warn = "warn" }
+}
+
+/// `<filesystem>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Filesystem {
+    /// What is mounted; absent: a directory.
+    #[xml(attr, name = "type")]
+    pub kind: Option<FilesystemKind>,
+    /// Whose permissions count.
+    #[xml(attr)]
+    pub accessmode: Option<AccessMode>,
+    /// The variant of virtio.
+    #[xml(attr)]
+    pub model: Option<VirtioModel>,
+    /// Files of several devices.
+    #[xml(attr)]
+    pub multidevs: Option<Multidevs>,
+    /// Permissions of new files, octal.
+    #[xml(attr)]
+    pub fmode: Option<String>,
+    /// Permissions of new directories, octal.
+    #[xml(attr)]
+    pub dmode: Option<String>,
+    /// How it is served.
+    #[xml(child)]
+    pub driver: Option<FilesystemDriver>,
+    /// The program that serves it.
+    #[xml(child)]
+    pub binary: Option<FilesystemBinary>,
+    /// What is mounted.
+    #[xml(child)]
+    pub source: Option<FilesystemSource>,
+    /// Where the guest sees it.
+    #[xml(child)]
+    pub target: Option<FilesystemTarget>,
+    /// The guest may not write.
+    #[xml(flag)]
+    pub readonly: bool,
+    /// Users.
+    #[xml(child)]
+    pub idmap: Option<IdMap>,
+    /// The most it may hold.
+    #[xml(leaf, name = "space_hard_limit", codec = Size, unit = "bytes")]
+    pub space_hard_limit: Option<Kib>,
+    /// What it should hold.
+    #[xml(leaf, name = "space_soft_limit", codec = Size, unit = "bytes")]
+    pub space_soft_limit: Option<Kib>,
+    /// Name, address, boot order.
+    #[xml(group)]
+    pub info: DeviceInfo,
+}
+
+words! {
+    /// Who serves a filesystem.
+    pub enum FilesystemDriverType {
+        Default = "default", Path = "path", Handle = "handle", Loop = "loop", Nbd = "nbd", Ploop = "ploop",
+        Virtiofs = "virtiofs", Mtp = "mtp",
+    }
+}
+
+/// `<driver>` of `<filesystem>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct FilesystemDriver {
+    /// Who serves it.
+    #[xml(attr, name = "type")]
+    pub kind: Option<FilesystemDriverType>,
+    /// The format of an image.
+    #[xml(attr)]
+    pub format: Option<String>,
+    /// When writes reach the host.
+    #[xml(attr)]
+    pub wrpolicy: Option<String>,
+    /// Entries of the queue.
+    #[xml(attr)]
+    pub queue: Option<u32>,
+    /// Options of virtio.
+    #[xml(group)]
+    pub virtio: VirtioOptions,
+}
+
+/// `<binary>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct FilesystemBinary {
+    /// Its path.
+    #[xml(attr)]
+    pub path: Option<String>,
+    /// Whether extended attributes are passed on.
+    #[xml(attr, onoff)]
+    pub xattr: Option<bool>,
+    /// What is cached.
+    #[xml(child)]
+    pub cache: Option<ModeWord>,
+    /// How it is confined.
+    #[xml(child)]
+    pub sandbox: Option<ModeWord>,
+    /// Locks.
+    #[xml(child)]
+    pub lock: Option<FilesystemLock>,
+    /// Threads.
+    #[xml(child, name = "thread_pool")]
+    pub thread_pool: Option<ThreadPool>,
+    /// How it opens files.
+    #[xml(child)]
+    pub openfiles: Option<OpenFiles>,
+}
+
+/// An element with a mode in the program's own words.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct ModeWord {
+    /// The word.
+    #[xml(attr)]
+    pub mode: String,
+}
+
+/// `<lock>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct FilesystemLock {
+    /// POSIX locks.
+    #[xml(attr, onoff)]
+    pub posix: Option<bool>,
+    /// BSD locks.
+    #[xml(attr, onoff)]
+    pub flock: Option<bool>,
+}
+
+/// `<thread_pool>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct ThreadPool {
+    /// Threads.
+    #[xml(attr)]
+    pub size: u32,
+}
+
+/// `<openfiles>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct OpenFiles {
+    /// Files at most.
+    #[xml(attr)]
+    pub max: Option<u64>,
+}
+
+/// `<source>` of `<filesystem>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct FilesystemSource {
+    /// A directory.
+    #[xml(attr)]
+    pub dir: Option<String>,
+    /// A block device.
+    #[xml(attr)]
+    pub dev: Option<String>,
+    /// An image.
+    #[xml(attr)]
+    pub file: Option<String>,
+    /// A template.
+    #[xml(attr)]
+    pub name: Option<String>,
+    /// A storage pool.
+    #[xml(attr)]
+    pub pool: Option<String>,
+    /// A volume of the pool.
+    #[xml(attr)]
+    pub volume: Option<String>,
+    /// The socket of a server that runs already.
+    #[xml(attr)]
+    pub socket: Option<String>,
+    /// The size of a RAM disk.
+    #[xml(attr)]
+    pub usage: Option<u64>,
+    /// The unit of `usage`.
+    #[xml(attr)]
+    pub units: Option<String>,
+}
+
+/// `<target>` of `<filesystem>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct FilesystemTarget {
+    /// A directory, or a tag.
+    #[xml(attr)]
+    pub dir: String,
+}

@@ -1,0 +1,340 @@
+//! `<hostdev>`: devices of the host that a guest gets, and `<lease>`.
+
+use polyvirt_xml::{Element, words};
+use uuid::Uuid;
+
+use crate::address::{DeviceInfo, PciAddress};
+use crate::codec::Uuids;
+use crate::interface::{InterfaceIp, Route, Teaming};
+use crate::storage::{Auth, Initiator, Named, StorageHost};
+
+words! {
+    /// Whether a device or a capability of it is passed on.
+    pub enum HostdevMode { Subsystem = "subsystem", Capabilities = "capabilities" }
+}
+
+/// `<hostdev>`, by the kind of device.
+#[derive(Clone, Debug, PartialEq, Element)]
+#[xml(tag = "type")]
+#[non_exhaustive]
+pub enum Hostdev {
+    /// A PCI function.
+    #[xml("pci")]
+    Pci(PciHostdev),
+    /// A USB device.
+    #[xml("usb")]
+    Usb(UsbHostdev),
+    /// A SCSI unit.
+    #[xml("scsi")]
+    Scsi(ScsiHostdev),
+    /// A SCSI target of the host's vhost.
+    #[xml("scsi_host")]
+    ScsiHost(ScsiHostHostdev),
+    /// A mediated device.
+    #[xml("mdev")]
+    Mdev(MdevHostdev),
+    /// A block device of a container.
+    #[xml("storage")]
+    Storage(StorageHostdev),
+    /// A character device of a container.
+    #[xml("misc")]
+    Misc(MiscHostdev),
+    /// A network device of a container.
+    #[xml("net")]
+    Net(NetHostdev),
+}
+
+impl Default for Hostdev {
+    fn default() -> Self {
+        Self::Pci(PciHostdev::default())
+    }
+}
+
+/// What every `<hostdev>` can have, attributes.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct HostdevOptions {
+    /// Whether the device or a capability of it is passed on.
+    #[xml(attr)]
+    pub mode: Option<HostdevMode>,
+    /// Whether the device is taken from its host driver.
+    #[xml(attr, yesno)]
+    pub managed: Option<bool>,
+    /// SCSI: whether unprivileged commands are filtered.
+    #[xml(attr)]
+    pub sgio: Option<crate::disk::Sgio>,
+    /// SCSI: whether it needs `CAP_SYS_RAWIO`.
+    #[xml(attr, yesno)]
+    pub rawio: Option<bool>,
+    /// The variant of virtio or VFIO.
+    #[xml(attr)]
+    pub model: Option<String>,
+    /// mdev: whether it has a screen.
+    #[xml(attr, onoff)]
+    pub display: Option<bool>,
+    /// mdev: whether there is a boot frame buffer.
+    #[xml(attr, onoff)]
+    pub ramfb: Option<bool>,
+}
+
+macro_rules! hostdevs {
+    ($($(#[$doc:meta])* $name:ident -> $source:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, PartialEq, Element)]
+        #[non_exhaustive]
+        pub struct $name {
+            /// What every kind can have.
+            #[xml(group)]
+            pub options: HostdevOptions,
+            /// PCI: the host driver.
+            #[xml(child)]
+            pub driver: Option<HostdevDriver>,
+            /// Which device.
+            #[xml(child)]
+            pub source: Option<$source>,
+            /// The guest may not write.
+            #[xml(flag)]
+            pub readonly: bool,
+            /// Other guests use it too.
+            #[xml(flag)]
+            pub shareable: bool,
+            /// A pair of cards that stand in for each other.
+            #[xml(child)]
+            pub teaming: Option<Teaming>,
+            /// Addresses that a container is given.
+            #[xml(child)]
+            pub ip: Vec<InterfaceIp>,
+            /// Routes that a container is given.
+            #[xml(child)]
+            pub route: Vec<Route>,
+            /// Name, address, boot order.
+            #[xml(group)]
+            pub info: DeviceInfo,
+        }
+    )*};
+}
+
+hostdevs!(
+    /// `<hostdev type='pci'>`.
+    PciHostdev -> PciSource,
+    /// `<hostdev type='usb'>`.
+    UsbHostdev -> UsbSource,
+    /// `<hostdev type='scsi'>`.
+    ScsiHostdev -> ScsiSource,
+    /// `<hostdev type='scsi_host'>`.
+    ScsiHostHostdev -> ScsiHostSource,
+    /// `<hostdev type='mdev'>`.
+    MdevHostdev -> MdevSource,
+    /// `<hostdev type='storage'>`.
+    StorageHostdev -> StorageSource,
+    /// `<hostdev type='misc'>`.
+    MiscHostdev -> MiscSource,
+    /// `<hostdev type='net'>`.
+    NetHostdev -> NetSource,
+);
+
+/// `<driver>` of `<hostdev>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct HostdevDriver {
+    /// `vfio` or `xen`.
+    #[xml(attr)]
+    pub name: Option<String>,
+    /// The variant of a VFIO driver.
+    #[xml(attr)]
+    pub model: Option<String>,
+}
+
+/// Which PCI function.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct PciSource {
+    /// Xen: whether writes to the configuration space are filtered.
+    #[xml(attr, yesno)]
+    pub write_filtering: Option<bool>,
+    /// Its address on the host.
+    #[xml(child)]
+    pub address: Option<PciAddress>,
+}
+
+words! {
+    /// What happens if a device is missing at start.
+    pub enum UsbStartupPolicy { Mandatory = "mandatory", Requisite = "requisite", Optional = "optional" }
+}
+
+/// Which USB device.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct UsbSource {
+    /// What happens if it is missing at start.
+    #[xml(attr)]
+    pub startup_policy: Option<UsbStartupPolicy>,
+    /// Whether the guest may reset it.
+    #[xml(attr)]
+    pub guest_reset: Option<String>,
+    /// Whether it is missing, while the guest runs.
+    #[xml(attr, yesno, live)]
+    pub missing: Option<bool>,
+    /// Its vendor.
+    #[xml(child)]
+    pub vendor: Option<UsbId>,
+    /// Its product.
+    #[xml(child)]
+    pub product: Option<UsbId>,
+    /// Its place on the host.
+    #[xml(child)]
+    pub address: Option<UsbHostAddress>,
+}
+
+/// `<vendor>` and `<product>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct UsbId {
+    /// The number.
+    #[xml(attr, hex = 4)]
+    pub id: u32,
+}
+
+/// A place on the host's USB.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct UsbHostAddress {
+    /// The bus.
+    #[xml(attr)]
+    pub bus: Option<u32>,
+    /// The device.
+    #[xml(attr)]
+    pub device: Option<u32>,
+    /// The port.
+    #[xml(attr)]
+    pub port: Option<String>,
+}
+
+/// Which SCSI unit.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct ScsiSource {
+    /// `adapter` or `iscsi`.
+    #[xml(attr)]
+    pub protocol: Option<String>,
+    /// iSCSI: the name of the target.
+    #[xml(attr)]
+    pub name: Option<String>,
+    /// iSCSI: servers.
+    #[xml(child)]
+    pub host: Vec<StorageHost>,
+    /// iSCSI: who logs in.
+    #[xml(child)]
+    pub auth: Option<Auth>,
+    /// iSCSI: the initiator.
+    #[xml(child)]
+    pub initiator: Option<Initiator>,
+    /// The adapter.
+    #[xml(child)]
+    pub adapter: Option<Named>,
+    /// The unit.
+    #[xml(child)]
+    pub address: Option<ScsiHostAddress>,
+}
+
+/// A place on a SCSI adapter.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct ScsiHostAddress {
+    /// The kind; not needed.
+    #[xml(attr, name = "type")]
+    pub kind: Option<String>,
+    /// The bus.
+    #[xml(attr)]
+    pub bus: Option<u32>,
+    /// The target.
+    #[xml(attr)]
+    pub target: Option<u32>,
+    /// The unit.
+    #[xml(attr)]
+    pub unit: Option<u64>,
+}
+
+/// Which vhost SCSI target.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct ScsiHostSource {
+    /// `vhost`.
+    #[xml(attr)]
+    pub protocol: Option<String>,
+    /// The world wide port name.
+    #[xml(attr)]
+    pub wwpn: Option<String>,
+}
+
+/// Which mediated device.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct MdevSource {
+    /// Its UUID.
+    #[xml(child)]
+    pub address: Option<MdevUuid>,
+}
+
+/// `<address uuid='…'>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct MdevUuid {
+    /// The device.
+    #[xml(attr, codec = Uuids)]
+    pub uuid: Option<Uuid>,
+}
+
+/// A block device.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct StorageSource {
+    /// Its node.
+    #[xml(leaf)]
+    pub block: Option<String>,
+}
+
+/// A character device.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct MiscSource {
+    /// Its node.
+    #[xml(leaf)]
+    pub char: Option<String>,
+}
+
+/// A network device.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct NetSource {
+    /// Its name.
+    #[xml(leaf)]
+    pub interface: Option<String>,
+}
+
+/// `<lease>`: a lock held while the guest runs.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Lease {
+    /// Where locks are kept.
+    #[xml(leaf)]
+    pub lockspace: Option<String>,
+    /// The lock.
+    #[xml(leaf)]
+    pub key: Option<String>,
+    /// The file with it.
+    #[xml(child)]
+    pub target: Option<LeaseTarget>,
+}
+
+/// `<target>` of `<lease>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct LeaseTarget {
+    /// The file.
+    #[xml(attr)]
+    pub path: String,
+    /// Where in it.
+    #[xml(attr)]
+    pub offset: Option<u64>,
+}

@@ -1,0 +1,511 @@
+//! Where data of disks is: files, block devices, network storage, volumes, and chains of them.
+
+use polyvirt_xml::{Element, words};
+use uuid::Uuid;
+
+use crate::address::PciAddress;
+use crate::codec::{Bytes, Uuids};
+use crate::security::DeviceLabel;
+
+words! {
+    /// Kinds of sources.
+    pub enum SourceKind {
+        File = "file", Block = "block", Dir = "dir", Network = "network", Volume = "volume", Nvme = "nvme",
+        VhostUser = "vhostuser", VhostVdpa = "vhostvdpa",
+    }
+}
+words! {
+    /// What happens if a source is missing at start.
+    pub enum StartupPolicy { Mandatory = "mandatory", Requisite = "requisite", Optional = "optional" }
+}
+words! {
+    /// Protocols of network storage.
+    pub enum StorageProtocol {
+        Nbd = "nbd", Rbd = "rbd", Sheepdog = "sheepdog", Gluster = "gluster", Iscsi = "iscsi", Http = "http",
+        Https = "https", Ftp = "ftp", Ftps = "ftps", Tftp = "tftp", Ssh = "ssh", Vxhs = "vxhs", Nfs = "nfs",
+    }
+}
+
+/// `<source>` of disks, backing stores and NVRAM. Which fields count follows from the kind beside it.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Source {
+    /// The kind, where the element around it has none (`nvme`: `pci`; `vhostuser`: `unix`).
+    #[xml(attr, name = "type")]
+    pub kind: Option<String>,
+    /// A file.
+    #[xml(attr)]
+    pub file: Option<String>,
+    /// A block device.
+    #[xml(attr)]
+    pub dev: Option<String>,
+    /// A directory that is shown as a FAT volume.
+    #[xml(attr)]
+    pub dir: Option<String>,
+    /// A socket (`vhostuser`).
+    #[xml(attr)]
+    pub path: Option<String>,
+    /// The protocol of network storage.
+    #[xml(attr)]
+    pub protocol: Option<StorageProtocol>,
+    /// The image on the server.
+    #[xml(attr)]
+    pub name: Option<String>,
+    /// The query part of a URL.
+    #[xml(attr)]
+    pub query: Option<String>,
+    /// Whether the connection is encrypted.
+    #[xml(attr, yesno)]
+    pub tls: Option<bool>,
+    /// The name that the server's certificate has.
+    #[xml(attr)]
+    pub tls_hostname: Option<String>,
+    /// A storage pool.
+    #[xml(attr)]
+    pub pool: Option<String>,
+    /// A volume of the pool.
+    #[xml(attr)]
+    pub volume: Option<String>,
+    /// How an iSCSI volume is reached.
+    #[xml(attr)]
+    pub mode: Option<String>,
+    /// NVMe: whether the device is taken from its host driver.
+    #[xml(attr, yesno)]
+    pub managed: Option<bool>,
+    /// NVMe: the namespace.
+    #[xml(attr)]
+    pub namespace: Option<u64>,
+    /// What happens if it is missing at start.
+    #[xml(attr)]
+    pub startup_policy: Option<StartupPolicy>,
+    /// Its number in the chain, while the guest runs.
+    #[xml(attr, live)]
+    pub index: Option<u32>,
+    /// A group of file descriptors that the client passes.
+    #[xml(attr)]
+    pub fdgroup: Option<String>,
+    /// Servers.
+    #[xml(child)]
+    pub host: Vec<StorageHost>,
+    /// A snapshot on the server.
+    #[xml(child)]
+    pub snapshot: Option<Named>,
+    /// The client's configuration file.
+    #[xml(child)]
+    pub config: Option<FileRef>,
+    /// Who logs in.
+    #[xml(child)]
+    pub auth: Option<Auth>,
+    /// How the content is encrypted.
+    #[xml(child)]
+    pub encryption: Option<Encryption>,
+    /// SCSI persistent reservations.
+    #[xml(child)]
+    pub reservations: Option<Reservations>,
+    /// iSCSI: the initiator.
+    #[xml(child)]
+    pub initiator: Option<Initiator>,
+    /// PCI address of an NVMe device.
+    #[xml(child)]
+    pub address: Option<PciAddress>,
+    /// Labels that differ from the guest's.
+    #[xml(child)]
+    pub seclabel: Vec<DeviceLabel>,
+    /// Parts of the image.
+    #[xml(child)]
+    pub slices: Option<Slices>,
+    /// TLS for https.
+    #[xml(child)]
+    pub ssl: Option<Ssl>,
+    /// Cookies for http.
+    #[xml(child)]
+    pub cookies: Option<Cookies>,
+    /// How to connect again.
+    #[xml(child)]
+    pub reconnect: Option<StorageReconnect>,
+    /// The size of a read-ahead buffer.
+    #[xml(child)]
+    pub readahead: Option<CacheAmount>,
+    /// Seconds until a request times out.
+    #[xml(child)]
+    pub timeout: Option<TimeoutSeconds>,
+    /// NFS and SSH: who the client is.
+    #[xml(child)]
+    pub identity: Option<Identity>,
+    /// SSH: known hosts.
+    #[xml(child)]
+    pub known_hosts: Option<PathRef>,
+    /// A file beside a qcow2 image that holds the data.
+    #[xml(child)]
+    pub data_store: Option<Box<DataStore>>,
+}
+
+/// A name.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Named {
+    /// The name.
+    #[xml(attr)]
+    pub name: String,
+}
+
+/// A file.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct FileRef {
+    /// Its path.
+    #[xml(attr)]
+    pub file: String,
+}
+
+/// A path.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct PathRef {
+    /// The path.
+    #[xml(attr)]
+    pub path: String,
+}
+
+words! {
+    /// How a server is reached.
+    pub enum StorageTransport { Tcp = "tcp", Unix = "unix", Rdma = "rdma" }
+}
+
+/// `<host>`: a server.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct StorageHost {
+    /// How it is reached.
+    #[xml(attr)]
+    pub transport: Option<StorageTransport>,
+    /// Its name or address.
+    #[xml(attr)]
+    pub name: Option<String>,
+    /// Its port.
+    #[xml(attr)]
+    pub port: Option<String>,
+    /// Its socket.
+    #[xml(attr)]
+    pub socket: Option<String>,
+}
+
+/// `<auth>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Auth {
+    /// Who logs in.
+    #[xml(attr)]
+    pub username: Option<String>,
+    /// The secret to use.
+    #[xml(child)]
+    pub secret: Option<SecretRef>,
+}
+
+/// `<secret>`: a secret by its use or UUID.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct SecretRef {
+    /// What it is for.
+    #[xml(attr, name = "type")]
+    pub kind: Option<String>,
+    /// Its use.
+    #[xml(attr)]
+    pub usage: Option<String>,
+    /// Its UUID.
+    #[xml(attr, codec = Uuids)]
+    pub uuid: Option<Uuid>,
+}
+
+words! {
+    /// Formats of encryption.
+    pub enum EncryptionFormat {
+        Default = "default", Qcow = "qcow", Luks = "luks", Luks2 = "luks2", LuksAny = "luks-any",
+    }
+}
+words! {
+    /// Who encrypts.
+    pub enum EncryptionEngine { Qemu = "qemu", Librbd = "librbd" }
+}
+
+/// `<encryption>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Encryption {
+    /// The format.
+    #[xml(attr)]
+    pub format: Option<EncryptionFormat>,
+    /// Who encrypts.
+    #[xml(attr)]
+    pub engine: Option<EncryptionEngine>,
+    /// The keys, one per layer.
+    #[xml(child)]
+    pub secret: Vec<SecretRef>,
+    /// The cipher for new volumes.
+    #[xml(child)]
+    pub cipher: Option<Cipher>,
+    /// How the initialisation vector is made.
+    #[xml(child)]
+    pub ivgen: Option<IvGen>,
+}
+
+/// `<cipher>` of `<encryption>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Cipher {
+    /// Its name.
+    #[xml(attr)]
+    pub name: String,
+    /// Bits of the key.
+    #[xml(attr)]
+    pub size: Option<u32>,
+    /// Its mode.
+    #[xml(attr)]
+    pub mode: Option<String>,
+    /// Its hash.
+    #[xml(attr)]
+    pub hash: Option<String>,
+}
+
+/// `<ivgen>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct IvGen {
+    /// Its name.
+    #[xml(attr)]
+    pub name: String,
+    /// Its hash.
+    #[xml(attr)]
+    pub hash: Option<String>,
+}
+
+/// `<reservations>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Reservations {
+    /// Whether the helper is started for the guest.
+    #[xml(attr, yesno)]
+    pub managed: Option<bool>,
+    /// The helper's socket.
+    #[xml(child)]
+    pub source: Option<ReservationsSource>,
+}
+
+/// `<source>` of `<reservations>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct ReservationsSource {
+    /// `unix`.
+    #[xml(attr, name = "type")]
+    pub kind: Option<String>,
+    /// The socket.
+    #[xml(attr)]
+    pub path: Option<String>,
+    /// `client`.
+    #[xml(attr)]
+    pub mode: Option<String>,
+}
+
+/// `<initiator>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Initiator {
+    /// Its qualified name.
+    #[xml(child)]
+    pub iqn: Option<Named>,
+}
+
+/// `<slices>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Slices {
+    /// The parts.
+    #[xml(child)]
+    pub slice: Vec<Slice>,
+}
+
+/// `<slice>`: a part of an image, in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Slice {
+    /// `storage`.
+    #[xml(attr, name = "type")]
+    pub kind: Option<String>,
+    /// Where it begins.
+    #[xml(attr)]
+    pub offset: u64,
+    /// How long it is.
+    #[xml(attr)]
+    pub size: u64,
+}
+
+/// `<ssl>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Ssl {
+    /// Whether the certificate is verified.
+    #[xml(attr, yesno)]
+    pub verify: Option<bool>,
+}
+
+/// `<cookies>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Cookies {
+    /// The cookies.
+    #[xml(child)]
+    pub cookie: Vec<Cookie>,
+}
+
+/// `<cookie>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Cookie {
+    /// Its name.
+    #[xml(attr)]
+    pub name: String,
+    /// Its value: a secret.
+    #[xml(text, secret)]
+    pub value: Option<String>,
+}
+
+/// `<reconnect>` of a network source.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct StorageReconnect {
+    /// Whether it connects again.
+    #[xml(attr, yesno)]
+    pub enabled: Option<bool>,
+    /// Seconds after which it gives up.
+    #[xml(attr)]
+    pub timeout: Option<u32>,
+    /// Seconds until requests fail.
+    #[xml(attr)]
+    pub delay: Option<u32>,
+}
+
+/// `<readahead>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct CacheAmount {
+    /// The size.
+    #[xml(attr, codec = Bytes, unit = "bytes")]
+    pub size: u64,
+}
+
+/// `<timeout>` in seconds.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct TimeoutSeconds {
+    /// Seconds.
+    #[xml(attr)]
+    pub seconds: Option<u64>,
+}
+
+/// `<identity>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Identity {
+    /// NFS: the user.
+    #[xml(attr)]
+    pub user: Option<String>,
+    /// NFS: the group.
+    #[xml(attr)]
+    pub group: Option<String>,
+    /// SSH: the user.
+    #[xml(attr)]
+    pub username: Option<String>,
+    /// SSH: the key.
+    #[xml(attr)]
+    pub keyfile: Option<String>,
+    /// SSH: the agent's socket.
+    #[xml(attr)]
+    pub agentsock: Option<String>,
+}
+
+/// `<dataStore>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct DataStore {
+    /// The kind of its source.
+    #[xml(attr, name = "type")]
+    pub kind: Option<SourceKind>,
+    /// Its format.
+    #[xml(child)]
+    pub format: Option<Format>,
+    /// Where it is.
+    #[xml(child)]
+    pub source: Option<Source>,
+}
+
+/// `<format>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Format {
+    /// The format of the image.
+    #[xml(attr, name = "type")]
+    pub kind: Option<String>,
+    /// The cache for its metadata.
+    #[xml(child, name = "metadata_cache")]
+    pub metadata_cache: Option<MetadataCache>,
+}
+
+/// `<metadata_cache>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct MetadataCache {
+    /// Its size.
+    #[xml(leaf, name = "max_size", codec = Bytes, unit = "bytes")]
+    pub max_size: Option<u64>,
+}
+
+/// `<backingStore>`: what an image is based on. An empty one ends the chain.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct BackingStore {
+    /// The kind of its source; absent: there is none.
+    #[xml(attr, name = "type")]
+    pub kind: Option<SourceKind>,
+    /// Its number in the chain, while the guest runs.
+    #[xml(attr, live)]
+    pub index: Option<u32>,
+    /// Its format.
+    #[xml(child)]
+    pub format: Option<Format>,
+    /// Where it is.
+    #[xml(child)]
+    pub source: Option<Source>,
+    /// What it is based on.
+    #[xml(child)]
+    pub backing_store: Option<Box<BackingStore>>,
+}
+
+/// `<mirror>`: the target of a block job, while the guest runs.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Mirror {
+    /// The kind of its source.
+    #[xml(attr, name = "type")]
+    pub kind: Option<SourceKind>,
+    /// A file (old form).
+    #[xml(attr)]
+    pub file: Option<String>,
+    /// Its format (old form).
+    #[xml(attr, name = "format")]
+    pub format_name: Option<String>,
+    /// The job.
+    #[xml(attr)]
+    pub job: Option<String>,
+    /// Whether it follows the guest's writes.
+    #[xml(attr)]
+    pub ready: Option<String>,
+    /// Its format.
+    #[xml(child)]
+    pub format: Option<Format>,
+    /// Where it is.
+    #[xml(child)]
+    pub source: Option<Source>,
+    /// What it is based on.
+    #[xml(child)]
+    pub backing_store: Option<Box<BackingStore>>,
+}

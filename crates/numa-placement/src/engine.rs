@@ -1,0 +1,116 @@
+//! The engine: from a host, its promises, a profile and a request to a plan.
+//!
+//! Steps, each pure: read the demand → check what the definition names → choose the nodes of automatic placement →
+//! promise memory to every cell and device → bind threads. The same input gives the same plan: there is no clock, no
+//! random number and no hash order in here.
+//!
+//! What it does not do: per-cell automatic placement, dedicated CPUs, devices, observed load. By default a definition means what libvirt
+//! says it means, so one advice holds for the whole guest.
+
+use crate::plan::Plan;
+use crate::policy::PageSize;
+use crate::profile::PlacementProfile;
+use crate::promised::Promised;
+use crate::refusal::{Constraint, Refusal};
+use crate::request::Request;
+use crate::topology::HostTopology;
+use crate::trace::Trace;
+use crate::units::Kib;
+
+mod assemble;
+mod checks;
+mod choose;
+mod demand;
+mod field;
+mod promise;
+mod search;
+mod shares;
+
+use field::Field;
+
+/// What every step sees.
+#[derive(Clone, Copy)]
+struct Context<'a> {
+    host: &'a HostTopology,
+    promised: &'a Promised,
+    profile: &'a PlacementProfile,
+    request: &'a Request,
+}
+
+/// Decides where a guest goes.
+///
+/// The plan's `lease` is `None`: nothing is booked.
+///
+/// # Errors
+/// [`Refusal`]: the smallest set of constraints in the way, with numbers and a remedy.
+pub fn plan(
+    host: &HostTopology,
+    promised: &Promised,
+    profile: &PlacementProfile,
+    request: &Request,
+) -> Result<Plan, Refusal> {
+    let cx = Context { host, promised, profile, request };
+    let refuse = |constraints, trace| refusal(request, constraints, trace);
+    let demand = demand::demand(host, profile, request).map_err(|wrong| refuse(wrong, Trace::default()))?;
+    let wrong = checks::named(cx, &demand);
+    if !wrong.is_empty() {
+        return Err(refuse(wrong, Trace::default()));
+    }
+    let field = Field::new(host, promised, &demand, profile.max_host_nodes);
+    let choice = choose::choose(cx, &demand, &field).map_err(|(wrong, trace)| refuse(wrong, trace))?;
+    let promise = match promise::promise(cx, &demand, &choice) {
+        Ok(promise) => promise,
+        Err(wrong) => return Err(refuse(wrong, choice.trace)),
+    };
+    Ok(assemble::assemble(cx, &demand, choice, promise))
+}
+
+fn refusal(request: &Request, constraints: Vec<Constraint>, trace: Trace) -> Refusal {
+    let remedy = constraints.first().map_or_else(String::new, remedy);
+    Refusal { guest: request.name.clone(), constraints, remedy, trace: Box::new(trace) }
+}
+
+/// What to do about the first constraint, which is the one to start with.
+fn remedy(constraint: &Constraint) -> String {
+    match constraint {
+        Constraint::Memory { have, .. } => {
+            format!("end other guests, name other nodes, or give this one at most {have} there")
+        }
+        Constraint::HugePages { nodes, size, .. } => format!(
+            "reserve more in /sys/devices/system/node/node{{{nodes}}}/hugepages/hugepages-{}kB/nr_hugepages, or use ordinary pages",
+            size.0
+        ),
+        Constraint::NoSuchPageSize { available, .. } if available.is_empty() => {
+            "reserve huge pages (vm.nr_hugepages), or leave <hugepages> out".to_owned()
+        }
+        Constraint::NoSuchPageSize { .. } => "use one of these sizes".to_owned(),
+        Constraint::Cpus { .. } => "let the guest span nodes, or give it fewer vCPUs".to_owned(),
+        Constraint::NodeOffline { online, .. } => format!("name nodes among {online}"),
+        Constraint::CpusOffline { .. } => "name CPUs that are online (/sys/devices/system/cpu/online)".to_owned(),
+        Constraint::NoMemory { .. } => "name nodes that have memory".to_owned(),
+        Constraint::Unsupported { .. } => {
+            "change that part of the definition, or use another driver or kernel".to_owned()
+        }
+        Constraint::Invalid { .. } => "correct the definition".to_owned(),
+    }
+}
+
+/// What these nodes lack of a resource, if anything.
+fn shortage(field: &Field<'_>, positions: &[usize], resource: usize) -> Option<Constraint> {
+    let (page, need) = field.resources[resource];
+    let have = field.room(positions, resource);
+    if have >= need {
+        return None;
+    }
+    Some(short_of(page, field.nodes(positions), need, have))
+}
+
+fn short_of(page: PageSize, nodes: crate::NodeSet, need: u64, have: u64) -> Constraint {
+    match page {
+        PageSize::Base => Constraint::Memory { nodes, need: Kib(need), have: Kib(have) },
+        PageSize::Huge(size) => Constraint::HugePages { nodes, size, need, have },
+    }
+}
+
+#[cfg(test)]
+mod tests;

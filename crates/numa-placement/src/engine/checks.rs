@@ -1,0 +1,102 @@
+//! Whether what the definition names is there, and whether driver and kernel can express it.
+
+use super::Context;
+use super::demand::Demand;
+use crate::policy::MemMode;
+use crate::profile::CellSupport;
+use crate::refusal::Constraint;
+use crate::request::AdviceSource;
+use crate::rules::GeneralPolicy;
+use crate::set::{CpuSet, NodeSet};
+
+/// Everything that is wrong with the names in the request.
+pub(super) fn named(cx: Context<'_>, demand: &Demand) -> Vec<Constraint> {
+    let mut wrong = Vec::new();
+    nodes(cx, &mut wrong);
+    cpus(cx, &mut wrong);
+    modes(cx, demand, &mut wrong);
+    wrong
+}
+
+/// Q1: every node in an effective node set has to be online, also for `restrictive`.
+fn nodes(cx: Context<'_>, wrong: &mut Vec<Constraint>) {
+    let stored = &cx.request.stored;
+    let mut named: Vec<(NodeSet, String)> = Vec::new();
+    if let Some(nodes) = stored.memory.as_ref().and_then(GeneralPolicy::named_nodes) {
+        named.push((nodes.clone(), "/domain/numatune/memory/@nodeset".to_owned()));
+    }
+    for policy in &stored.memnodes {
+        named.push((policy.nodes.clone(), format!("/domain/numatune/memnode[@cellid='{}']/@nodeset", policy.cell)));
+    }
+    for (at, device) in cx.request.devices.iter().enumerate() {
+        if let Some(nodes) = &device.nodes {
+            named.push((nodes.clone(), format!("/domain/devices/memory[{}]/source/nodemask", at + 1)));
+        }
+    }
+    if let (AdviceSource::Given(nodes), true) = (&cx.request.advice, stored.wants_advice()) {
+        named.push((nodes.clone(), "the given advice".to_owned()));
+    }
+    let online = cx.host.online_nodes();
+    for (nodes, path) in named {
+        let offline = nodes.difference(&online);
+        wrong.extend(offline.iter().map(|node| Constraint::NodeOffline {
+            node,
+            path: path.clone(),
+            online: online.clone(),
+        }));
+        let there = nodes.intersection(&online);
+        if offline.is_empty() && there.is_disjoint(&cx.host.memory_nodes()) {
+            wrong.push(Constraint::NoMemory { nodes: there });
+        }
+    }
+}
+
+fn cpus(cx: Context<'_>, wrong: &mut Vec<Constraint>) {
+    let mut check = |set: &CpuSet, path: String| {
+        if set.is_disjoint(cx.host.online_cpus()) {
+            wrong.push(Constraint::CpusOffline { path, named: set.to_string() });
+        }
+    };
+    for (vcpu, set) in &cx.request.vcpu_pins {
+        check(set, format!("/domain/cputune/vcpupin[@vcpu='{vcpu}']/@cpuset"));
+    }
+    if let Some(set) = &cx.request.emulator_pin {
+        check(set, "/domain/cputune/emulatorpin/@cpuset".to_owned());
+    }
+    for (id, set) in &cx.request.io_thread_pins {
+        check(set, format!("/domain/cputune/iothreadpin[@iothread='{id}']/@cpuset"));
+    }
+    if let Some(set) = &cx.request.stored.vcpu_cpuset {
+        check(set, "/domain/vcpu/@cpuset".to_owned());
+    }
+}
+
+fn modes(cx: Context<'_>, demand: &Demand, wrong: &mut Vec<Constraint>) {
+    let stored = &cx.request.stored;
+    let general = stored.memory.iter().map(|policy| (policy.mode, policy.named_nodes()));
+    let own = stored.memnodes.iter().map(|policy| (policy.mode, Some(&policy.nodes)));
+    for (mode, nodes) in general.chain(own) {
+        if !cx.profile.modes.contains(mode) {
+            let what = format!("memory mode '{mode}' by this driver");
+            push_once(wrong, Constraint::Unsupported { rule: "Q6".to_owned(), what });
+        }
+        let many = nodes.is_some_and(|nodes| nodes.len() > 1);
+        if mode == MemMode::Preferred && many && !cx.request.kernel.preferred_many {
+            let what = "'preferred' with several nodes on a kernel before 5.15".to_owned();
+            push_once(wrong, Constraint::Unsupported { rule: "Q6".to_owned(), what });
+        }
+    }
+    let cells_planned = !matches!(cx.profile.cells, CellSupport::None);
+    let unknown = stored.memnodes.iter().find(|p| !demand.cells.iter().any(|cell| cell.cell == p.cell));
+    if let Some(policy) = unknown.filter(|_| cells_planned) {
+        wrong.push(Constraint::Invalid {
+            what: format!("a memory policy of guest cell {}, which is none", policy.cell),
+        });
+    }
+}
+
+fn push_once(wrong: &mut Vec<Constraint>, constraint: Constraint) {
+    if !wrong.contains(&constraint) {
+        wrong.push(constraint);
+    }
+}

@@ -1,0 +1,247 @@
+//! Automatic placement: the advice, and for drivers with one node per cell the node of each.
+
+use super::demand::{Demand, Item, Part};
+use super::field::Field;
+use super::search::{CpuChoice, MemoryChoice, search};
+use super::{Context, short_of};
+use crate::binding;
+use crate::plan::{Advice, Weakening};
+use crate::profile::NodesPerCell;
+use crate::refusal::Constraint;
+use crate::request::AdviceSource;
+use crate::rules::{GeneralPolicy, VcpuPlacement};
+use crate::set::{CpuSet, NodeSet};
+use crate::trace::Trace;
+use crate::units::{GuestCell, VcpuId};
+
+/// What was chosen.
+pub(super) struct Choice {
+    pub(super) advice: Option<Advice>,
+    /// For drivers with one node per cell: its position, in the order of the demand's items.
+    pub(super) one: Option<Vec<usize>>,
+    pub(super) weakened: Vec<Weakening>,
+    pub(super) trace: Trace,
+}
+
+pub(super) type Failure = (Vec<Constraint>, Trace);
+
+/// Chooses the nodes of whatever is automatic.
+pub(super) fn choose(cx: Context<'_>, demand: &Demand, field: &Field<'_>) -> Result<Choice, Failure> {
+    let mut choice = Choice { advice: None, one: None, weakened: Vec::new(), trace: Trace::default() };
+    let wanted = cx.request.stored.wants_advice();
+    if let (true, AdviceSource::Given(nodes)) = (wanted, &cx.request.advice) {
+        choice.advice = Some(given(cx, nodes)?);
+        choice.trace.summary = format!("the advice was given: nodes {nodes}");
+    }
+    if cx.profile.nodes_per_cell == NodesPerCell::One {
+        let one = one_node_each(cx, demand, field, &mut choice)?;
+        if wanted && choice.advice.is_none() {
+            let nodes = field.nodes(&one);
+            choice.trace.summary = format!("one node for each guest cell: {nodes}");
+            choice.advice = Some(given(cx, &nodes)?);
+        }
+        choice.one = Some(one);
+    } else if wanted && choice.advice.is_none() {
+        decided(cx, demand, field, &mut choice)?;
+    } else if !wanted {
+        choice.trace.summary = "placement is static: nothing was searched".to_owned();
+    }
+    note_limits(cx, field, &mut choice);
+    Ok(choice)
+}
+
+/// As with numad: all CPUs of the nodes, and those of them that have memory.
+fn given(cx: Context<'_>, nodes: &NodeSet) -> Result<Advice, Failure> {
+    let cpus = cx.host.cpus_of(nodes);
+    if cpus.is_empty() && cx.request.stored.vcpu_placement == VcpuPlacement::Auto {
+        let need = cx.request.shape.vcpus_online;
+        return Err((vec![Constraint::Cpus { nodes: nodes.clone(), need, have: 0 }], Trace::default()));
+    }
+    let cpus = if cpus.is_empty() { cx.host.online_cpus().clone() } else { cpus };
+    Ok(Advice::new(nodes.intersection(&cx.host.memory_nodes()), cpus))
+}
+
+/// The engine's own decision.
+fn decided(cx: Context<'_>, demand: &Demand, field: &Field<'_>, choice: &mut Choice) -> Result<(), Failure> {
+    let stored = &cx.request.stored;
+    let cpus = cpu_choice(cx, demand);
+    let auto_memory = stored.memory.as_ref().is_some_and(GeneralPolicy::is_auto);
+    let memory = if auto_memory { MemoryChoice::Free } else { MemoryChoice::Fixed(named_memory(cx, demand, field)) };
+    let free_cpus = matches!(cpus, CpuChoice::Free);
+    let (pick, trace) = search(field, cpus, memory, cx.request.span)?;
+    choice.trace = trace;
+    let (on_cpus, on_memory) = (field.nodes(&pick.cpus), field.nodes(&pick.memory));
+    let (nodeset, cpuset) = if !auto_memory {
+        // The advice's nodes then serve no memory; libvirt keeps those of the CPUs that have some.
+        let near = on_cpus.intersection(&cx.host.memory_nodes());
+        (if near.is_empty() { on_memory.clone() } else { near }, floating(field, &pick.cpus))
+    } else if free_cpus {
+        (on_memory.clone(), floating(field, &pick.cpus))
+    } else {
+        let near = floating(field, &pick.memory);
+        (on_memory.clone(), if near.is_empty() { cx.host.online_cpus().clone() } else { near })
+    };
+    choice.trace.summary = match (free_cpus, auto_memory) {
+        (true, true) => format!("CPUs from {}, memory from {}", words(&on_cpus), words(&on_memory)),
+        (true, false) => {
+            format!("CPUs from {} for memory the definition put on {}", words(&on_cpus), words(&on_memory))
+        }
+        (false, _) => format!("memory from {} for CPUs the definition put on {}", words(&on_memory), words(&on_cpus)),
+    };
+    choice.advice = Some(Advice::new(nodeset, cpuset));
+    Ok(())
+}
+
+fn words(nodes: &NodeSet) -> String {
+    if nodes.len() == 1 { format!("node {nodes}") } else { format!("nodes {nodes}") }
+}
+
+/// All CPUs of these nodes that are not isolated.
+fn floating(field: &Field<'_>, positions: &[usize]) -> CpuSet {
+    positions.iter().fold(CpuSet::new(), |cpus, at| cpus.union(&field.sites[*at].cpus))
+}
+
+/// CPUs are free as soon as one online vCPU is automatic and not pinned.
+fn cpu_choice(cx: Context<'_>, demand: &Demand) -> CpuChoice {
+    let auto = cx.request.stored.vcpu_placement == VcpuPlacement::Auto;
+    let pinned = (0..demand.vcpus).all(|vcpu| cx.request.vcpu_pins.contains_key(&VcpuId(vcpu)));
+    if auto && !pinned {
+        return CpuChoice::Free;
+    }
+    CpuChoice::Fixed(spread(cx, None, (0..demand.vcpus).map(VcpuId)))
+}
+
+/// Shares of vCPUs by position.
+type CpuShares = Vec<(usize, f64)>;
+
+/// How these vCPUs spread over the nodes, by position; the shares sum to 1.
+pub(super) fn spread(
+    cx: Context<'_>,
+    advice: Option<&Advice>,
+    vcpus: impl Iterator<Item = VcpuId>,
+) -> Vec<(usize, f64)> {
+    let mut shares = vec![0.0; cx.host.nodes().len()];
+    // Most vCPUs have the same set: the second is not worth counting again.
+    let mut known: Vec<(CpuSet, CpuShares, f64)> = Vec::new();
+    for vcpu in vcpus {
+        let (set, _) = binding::thread_cpus(cx.request.vcpu_pins.get(&vcpu), &cx.request.stored, advice, cx.host);
+        match known.iter_mut().find(|(other, _, _)| *other == set) {
+            Some((_, _, count)) => *count += 1.0,
+            None => {
+                let spread = spread_of(cx, &set);
+                known.push((set, spread, 1.0));
+            }
+        }
+    }
+    let all: f64 = known.iter().map(|(_, _, count)| count).sum();
+    for (_, spread, count) in known {
+        for (at, share) in spread {
+            shares[at] += share * count / all;
+        }
+    }
+    shares.into_iter().enumerate().filter(|(_, share)| *share > 0.0).collect()
+}
+
+fn spread_of(cx: Context<'_>, set: &CpuSet) -> Vec<(usize, f64)> {
+    let count = |cpus: &CpuSet| f64::from(u32::try_from(cpus.len()).unwrap_or(u32::MAX));
+    let whole = count(set).max(1.0);
+    let nodes = cx.host.nodes().iter().enumerate();
+    nodes
+        .map(|(at, node)| (at, count(&node.cpus.intersection(set)) / whole))
+        .filter(|(_, share)| *share > 0.0)
+        .collect()
+}
+
+/// Where named memory lies; all of it if some of the guest is not bound.
+fn named_memory(cx: Context<'_>, demand: &Demand, field: &Field<'_>) -> Vec<usize> {
+    let memory = cx.host.memory_nodes();
+    let mut nodes = NodeSet::new();
+    for cell in &demand.cells {
+        let policy = binding::cell_policy(&cx.request.stored, None, cell.cell);
+        if policy.mode.is_none() {
+            nodes = memory.clone();
+            break;
+        }
+        nodes = nodes.union(&policy.nodes);
+    }
+    let nodes = nodes.intersection(&memory);
+    let positions = (0..field.len()).filter(|at| nodes.contains(cx.host.nodes()[*at].id));
+    positions.collect()
+}
+
+/// Puts every item on one node: the largest first, near those that are placed already, then where most is left.
+fn one_node_each(
+    cx: Context<'_>,
+    demand: &Demand,
+    field: &Field<'_>,
+    choice: &mut Choice,
+) -> Result<Vec<usize>, Failure> {
+    let mut order: Vec<usize> = (0..demand.items.len()).collect();
+    order.sort_by_key(|at| (std::cmp::Reverse(demand.items[*at].units), *at));
+    let mut room: Vec<Vec<u64>> = field.sites.iter().map(|site| site.room.clone()).collect();
+    let mut placed = vec![usize::MAX; demand.items.len()];
+    for at in order {
+        let item = &demand.items[at];
+        let allowed = allowed_for_one(cx, demand, field, item, choice);
+        let resource = field.resources.iter().position(|(page, _)| *page == item.page).unwrap_or(0);
+        let near = |node: usize| -> u32 {
+            let others = placed.iter().filter(|other| **other != usize::MAX);
+            others.map(|other| u32::from(field.host.distance_at(node, *other))).sum()
+        };
+        let fits = allowed.iter().copied().filter(|node| room[*node][resource] >= item.units);
+        let best = fits.min_by_key(|node| {
+            let without_cpus = field.sites[*node].cpu_count == 0;
+            (without_cpus, near(*node), std::cmp::Reverse(room[*node][resource]), *node)
+        });
+        let Some(best) = best else {
+            let most = allowed.iter().copied().max_by_key(|node| (room[*node][resource], std::cmp::Reverse(*node)));
+            let constraint = match most {
+                Some(node) => short_of(item.page, field.nodes(&[node]), item.units, room[node][resource]),
+                None => Constraint::NoMemory { nodes: field.host.online_nodes() },
+            };
+            return Err((vec![constraint], std::mem::take(&mut choice.trace)));
+        };
+        room[best][resource] -= item.units;
+        placed[at] = best;
+    }
+    Ok(placed)
+}
+
+fn allowed_for_one(
+    cx: Context<'_>,
+    demand: &Demand,
+    field: &Field<'_>,
+    item: &Item,
+    choice: &mut Choice,
+) -> Vec<usize> {
+    let (cell, own) = match item.part {
+        Part::Cell(at) => (demand.cells[at].cell, None),
+        Part::Device(at) => {
+            let device = &cx.request.devices[at];
+            (device.cell.unwrap_or(GuestCell(0)), device.nodes.clone())
+        }
+    };
+    let policy = binding::cell_policy(&cx.request.stored, choice.advice.as_ref(), cell);
+    let nodes = own.unwrap_or(policy.nodes);
+    if nodes.is_empty() {
+        return (0..field.len()).filter(|at| field.sites[*at].memory).collect();
+    }
+    let memory = cx.host.memory_nodes().intersection(&nodes);
+    if nodes.len() > 1 && !cx.request.stored.wants_advice() {
+        let what = format!("guest cell {cell} on one of the nodes {nodes}");
+        choice.weakened.push(Weakening::new("Q6", what, "this driver puts each cell on one node"));
+    }
+    (0..field.len()).filter(|at| memory.contains(field.host.nodes()[*at].id)).collect()
+}
+
+fn note_limits(cx: Context<'_>, field: &Field<'_>, choice: &mut Choice) {
+    choice.trace.notes.extend(cx.host.notes().iter().cloned());
+    if cx.request.stored.vcpu_placement == VcpuPlacement::Auto && field.cpus_needed() < field.vcpus {
+        let what = format!("{} vCPUs on {} CPUs", field.vcpus, field.cpus_needed());
+        choice.weakened.push(Weakening::new("host", what, "the host has no more"));
+    }
+    if let Some(limit) = cx.profile.max_host_nodes.filter(|limit| (*limit as usize) < field.len()) {
+        let what = format!("only the first {limit} of {} nodes were considered", field.len());
+        choice.weakened.push(Weakening::new("host", what, "the hypervisor's tools give up above that"));
+    }
+}

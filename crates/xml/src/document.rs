@@ -1,0 +1,419 @@
+//! A document as a flat arena of names, values and offsets, before it is bound to types.
+//!
+//! Built in one pass of the tokenizer. Values borrow the source unless they hold references; a node is a few integers, so a
+//! document costs one or two allocations. The same arena later answers where a path is ([`crate::Positions`]).
+//!
+//! It refuses what a definition never needs and an attacker likes: document types, entities beyond the five of XML,
+//! sizes above [`Limits`]. It reports the first mistake of syntax only, because what follows one is guesswork.
+//!
+//! Invariant: a node's index is larger than its parent's; children are chained in document order.
+
+use crate::escape::{self, Reference};
+use crate::problem::Problem;
+
+/// Bounds that hold before anything is allocated for the content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes of the document: 16 MiB.
+    pub bytes: usize,
+    /// Nesting of elements: 64.
+    pub depth: usize,
+    /// Attributes of one element: 128.
+    pub attributes: usize,
+    /// Bytes of one attribute value or one text: 1 MiB.
+    pub value: usize,
+    /// Elements of the document: 400,000.
+    pub elements: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { bytes: 16 << 20, depth: 64, attributes: 128, value: 1 << 20, elements: 400_000 }
+    }
+}
+
+/// Index of no node.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// A range of the source or, when references had to be resolved, of the decoded buffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Span {
+    start: u32,
+    end: u32,
+    decoded: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    name: Span,
+    text: Span,
+    pub(crate) parent: u32,
+    pub(crate) first_child: u32,
+    last_child: u32,
+    pub(crate) next: u32,
+    first_attribute: u32,
+    attributes: u32,
+    /// Offset of `<`.
+    pub(crate) start: u32,
+    /// Offset behind the end tag.
+    pub(crate) end: u32,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Attribute {
+    name: Span,
+    value: Span,
+    /// Offset of the value's first character in the source.
+    pub(crate) offset: u32,
+}
+
+/// The arena without the text it was made from.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Arena {
+    nodes: Vec<Node>,
+    attributes: Vec<Attribute>,
+    decoded: String,
+}
+
+/// An arena and the text it points into.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Document<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) arena: &'a Arena,
+}
+
+impl<'a> Document<'a> {
+    pub(crate) fn root(self) -> Option<u32> {
+        if self.arena.nodes.is_empty() { None } else { Some(0) }
+    }
+
+    pub(crate) fn node(self, id: u32) -> &'a Node {
+        &self.arena.nodes[id as usize]
+    }
+
+    pub(crate) fn name(self, id: u32) -> &'a str {
+        self.slice(self.node(id).name)
+    }
+
+    pub(crate) fn text_of(self, id: u32) -> &'a str {
+        self.slice(self.node(id).text)
+    }
+
+    /// Where the text of an element begins, or the element if it has none.
+    pub(crate) fn text_offset(self, id: u32) -> usize {
+        let node = self.node(id);
+        let span = if node.text.decoded || node.text == Span::default() {
+            return node.start as usize;
+        } else {
+            node.text
+        };
+        let text = self.slice(span);
+        span.start as usize + (text.len() - text.trim_start().len())
+    }
+
+    pub(crate) fn attributes(self, id: u32) -> &'a [Attribute] {
+        let node = self.node(id);
+        let first = node.first_attribute as usize;
+        &self.arena.attributes[first..first + node.attributes as usize]
+    }
+
+    pub(crate) fn attribute_name(self, attribute: &Attribute) -> &'a str {
+        self.slice(attribute.name)
+    }
+
+    pub(crate) fn attribute_name_offset(self, attribute: &Attribute) -> usize {
+        attribute.name.start as usize
+    }
+
+    pub(crate) fn attribute_value(self, attribute: &Attribute) -> &'a str {
+        self.slice(attribute.value)
+    }
+
+    pub(crate) fn attribute(self, id: u32, name: &str) -> Option<&'a Attribute> {
+        self.attributes(id).iter().find(|a| self.attribute_name(a) == name)
+    }
+
+    pub(crate) fn children(self, id: u32) -> Children<'a> {
+        Children { document: self, next: self.node(id).first_child }
+    }
+
+    /// The path of a node: `/domain/devices/disk[2]`; an index only where siblings share the name.
+    pub(crate) fn path(self, id: u32) -> String {
+        let mut steps = Vec::new();
+        let mut at = id;
+        while at != NONE {
+            let node = self.node(at);
+            let name = self.name(at);
+            let mut step = format!("/{name}");
+            if node.parent != NONE {
+                let same: Vec<u32> = self.children(node.parent).filter(|&c| self.name(c) == name).collect();
+                if same.len() > 1 {
+                    let index = same.iter().position(|&c| c == at).unwrap_or(0) + 1;
+                    step.push_str(&format!("[{index}]"));
+                }
+            }
+            steps.push(step);
+            at = node.parent;
+        }
+        steps.reverse();
+        steps.concat()
+    }
+
+    /// The namespace that a prefix (empty: the default) means at a node.
+    pub(crate) fn namespace(self, id: u32, prefix: &str) -> Option<&'a str> {
+        if prefix == "xml" {
+            return Some("http://www.w3.org/XML/1998/namespace");
+        }
+        let mut at = id;
+        while at != NONE {
+            for attribute in self.attributes(at) {
+                let declared = match self.attribute_name(attribute).strip_prefix("xmlns") {
+                    Some("") => Some(""),
+                    Some(rest) => rest.strip_prefix(':'),
+                    None => None,
+                };
+                if declared == Some(prefix) {
+                    return Some(self.attribute_value(attribute)).filter(|ns| !ns.is_empty());
+                }
+            }
+            at = self.node(at).parent;
+        }
+        None
+    }
+
+    fn slice(self, span: Span) -> &'a str {
+        let source = if span.decoded { self.arena.decoded.as_str() } else { self.text };
+        &source[span.start as usize..span.end as usize]
+    }
+}
+
+pub(crate) struct Children<'a> {
+    document: Document<'a>,
+    next: u32,
+}
+
+impl Iterator for Children<'_> {
+    type Item = u32;
+    fn next(&mut self) -> Option<u32> {
+        let id = self.next;
+        if id == NONE {
+            return None;
+        }
+        self.next = self.document.node(id).next;
+        Some(id)
+    }
+}
+
+/// The arena under construction.
+pub(crate) struct Builder<'t> {
+    text: &'t str,
+    limits: Limits,
+    arena: Arena,
+    open: Vec<u32>,
+}
+
+impl<'t> Builder<'t> {
+    pub(crate) fn new(text: &'t str, limits: Limits) -> Self {
+        let mut arena = Arena::default();
+        // Definitions have about one element per 40 bytes and one attribute per 30; a hostile text of the largest size
+        // reserves no more than this either.
+        arena.nodes.reserve((text.len() / 40).min(4096));
+        arena.attributes.reserve((text.len() / 30).min(4096));
+        Self { text, limits, arena, open: Vec::new() }
+    }
+
+    pub(crate) fn finish(self) -> Result<Arena, Problem> {
+        if let Some(&open) = self.open.last() {
+            let at = self.arena.nodes[open as usize].start as usize;
+            let name = self.document().name(open);
+            let message = format!("<{name}> is never closed, </{name}> is missing");
+            return Err(self.problem(at, message));
+        }
+        if self.arena.nodes.is_empty() {
+            return Err(self.problem(0, "there is no element in it"));
+        }
+        Ok(self.arena)
+    }
+
+    pub(crate) fn problem(&self, offset: usize, message: impl Into<String>) -> Problem {
+        let path = self.open.last().map_or_else(|| "/".to_owned(), |&id| self.document().path(id));
+        Problem::error(path, message).located(self.text, offset)
+    }
+
+    fn document(&self) -> Document<'_> {
+        Document { text: self.text, arena: &self.arena }
+    }
+
+    pub(crate) fn is_outside(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// A start tag: `name` is a range of the source, `start` the offset of its `<`.
+    pub(crate) fn open(&mut self, start: usize, name: std::ops::Range<usize>) -> Result<(), Problem> {
+        let parent = self.open.last().copied().unwrap_or(NONE);
+        if parent == NONE && !self.arena.nodes.is_empty() {
+            return Err(self.problem(start, "a second root element, a document has one"));
+        }
+        if self.open.len() >= self.limits.depth {
+            return Err(self.problem(start, format!("elements are nested deeper than {}", self.limits.depth)));
+        }
+        if self.arena.nodes.len() >= self.limits.elements {
+            return Err(self.problem(start, format!("more than {} elements", self.limits.elements)));
+        }
+        if !escape::is_name(&self.text[name.clone()]) {
+            let message = format!("'{}' is no element name", &self.text[name]);
+            return Err(self.problem(start, message));
+        }
+        let id = self.index(self.arena.nodes.len());
+        let (name, first_attribute, offset) =
+            (self.source(name), self.index(self.arena.attributes.len()), self.index(start));
+        self.arena.nodes.push(Node {
+            name,
+            text: Span::default(),
+            parent,
+            first_child: NONE,
+            last_child: NONE,
+            next: NONE,
+            first_attribute,
+            attributes: 0,
+            start: offset,
+            end: offset,
+        });
+        if parent != NONE {
+            let previous = std::mem::replace(&mut self.arena.nodes[parent as usize].last_child, id);
+            if previous == NONE {
+                self.arena.nodes[parent as usize].first_child = id;
+            } else {
+                self.arena.nodes[previous as usize].next = id;
+            }
+        }
+        self.open.push(id);
+        Ok(())
+    }
+
+    /// One attribute of the element opened last.
+    pub(crate) fn attribute(
+        &mut self,
+        name: std::ops::Range<usize>,
+        value: std::ops::Range<usize>,
+    ) -> Result<(), Problem> {
+        let Some(&id) = self.open.last() else { return Ok(()) };
+        let key = &self.text[name.clone()];
+        if !escape::is_name(key) {
+            return Err(self.problem(name.start, format!("'{key}' is no attribute name")));
+        }
+        let count = self.arena.nodes[id as usize].attributes as usize;
+        if count >= self.limits.attributes {
+            return Err(self.problem(name.start, format!("more than {} attributes", self.limits.attributes)));
+        }
+        if self.document().attribute(id, key).is_some() {
+            return Err(self.problem(name.start, format!("attribute '{key}' is given twice")));
+        }
+        self.bound(value.len(), value.start)?;
+        let offset = self.index(value.start);
+        let raw = &self.text[value.clone()];
+        let span = if raw.bytes().any(|b| matches!(b, b'&' | b'<' | b'\n' | b'\t' | b'\r')) {
+            self.decoded_attribute(&value)?
+        } else {
+            self.source(value)
+        };
+        let name = self.source(name);
+        self.arena.attributes.push(Attribute { name, value: span, offset });
+        self.arena.nodes[id as usize].attributes += 1;
+        Ok(())
+    }
+
+    fn decoded_attribute(&mut self, value: &std::ops::Range<usize>) -> Result<Span, Problem> {
+        let start = self.arena.decoded.len();
+        let raw = &self.text[value.clone()];
+        match escape::decode_attribute(raw, &mut self.arena.decoded) {
+            Ok(()) => Ok(self.decoded_span(start)),
+            Err((at, message)) => Err(self.problem(value.start + at, message)),
+        }
+    }
+
+    /// Character data of the element opened last; several runs are joined.
+    pub(crate) fn text(&mut self, range: std::ops::Range<usize>) -> Result<(), Problem> {
+        let raw = &self.text[range.clone()];
+        let blank = raw.bytes().all(|b| b.is_ascii_whitespace());
+        let Some(&id) = self.open.last() else {
+            let at = range.start + (raw.len() - raw.trim_start().len());
+            return if blank { Ok(()) } else { Err(self.problem(at, "text outside the root element")) };
+        };
+        let node = &self.arena.nodes[id as usize];
+        if blank && node.first_child != NONE {
+            return Ok(());
+        }
+        self.bound(range.len(), range.start)?;
+        if node.text == Span::default() && !raw.contains('\r') {
+            self.arena.nodes[id as usize].text = self.source(range);
+            return Ok(());
+        }
+        self.append(id, range.start, |out| escape::normalize_newlines(raw, out))
+    }
+
+    /// A reference `&name;` in character data; `range` covers the name.
+    pub(crate) fn reference(&mut self, range: std::ops::Range<usize>) -> Result<(), Problem> {
+        let Some(&id) = self.open.last() else {
+            return Err(self.problem(range.start, "a reference outside the root element"));
+        };
+        let at = range.start.saturating_sub(1);
+        match Reference::resolve(&self.text[range]) {
+            Ok(Reference(c)) => self.append(id, at, |out| out.push(c)),
+            Err(message) => Err(self.problem(at, message)),
+        }
+    }
+
+    fn append(&mut self, id: u32, at: usize, add: impl FnOnce(&mut String)) -> Result<(), Problem> {
+        let old = self.arena.nodes[id as usize].text;
+        let mut start = old.start as usize;
+        // Text that is not at the end of the buffer moves there first; each move is bounded by the limit of one value.
+        if !old.decoded || old.end as usize != self.arena.decoded.len() {
+            let copy = self.document().slice(old).to_owned();
+            start = self.arena.decoded.len();
+            self.arena.decoded.push_str(&copy);
+        }
+        add(&mut self.arena.decoded);
+        self.bound(self.arena.decoded.len() - start, at)?;
+        self.arena.nodes[id as usize].text = self.decoded_span(start);
+        Ok(())
+    }
+
+    /// An end tag; `name` is checked against the start tag, `None` closes an empty element.
+    pub(crate) fn close(&mut self, start: usize, name: Option<&str>, end: usize) -> Result<(), Problem> {
+        let Some(&id) = self.open.last() else {
+            let name = name.unwrap_or_default();
+            return Err(self.problem(start, format!("</{name}> closes nothing")));
+        };
+        let opened = self.document().name(id);
+        if name.is_some_and(|name| name != opened) {
+            let line = crate::Position::of(self.text, self.arena.nodes[id as usize].start as usize).line;
+            let name = name.unwrap_or_default();
+            return Err(self.problem(start, format!("</{name}> closes <{opened}> of line {line}")));
+        }
+        self.arena.nodes[id as usize].end = self.index(end);
+        self.open.pop();
+        Ok(())
+    }
+
+    fn bound(&self, len: usize, at: usize) -> Result<(), Problem> {
+        if len > self.limits.value {
+            return Err(self.problem(at, format!("a value of {len} bytes, the limit is {}", self.limits.value)));
+        }
+        Ok(())
+    }
+
+    fn source(&self, range: std::ops::Range<usize>) -> Span {
+        Span { start: self.index(range.start), end: self.index(range.end), decoded: false }
+    }
+
+    fn decoded_span(&self, start: usize) -> Span {
+        Span { start: self.index(start), end: self.index(self.arena.decoded.len()), decoded: true }
+    }
+
+    /// Offsets fit: `read` refuses texts of 1 GiB and more whatever the limits say.
+    fn index(&self, n: usize) -> u32 {
+        u32::try_from(n).unwrap_or(NONE)
+    }
+}

@@ -1,0 +1,89 @@
+//! Where everything stood: from a path to a line and a column.
+
+use std::sync::Arc;
+
+use crate::document::{Arena, Document};
+use crate::problem::{Position, Problem};
+
+/// The positions of a parsed document, by path. Cheap to clone.
+///
+/// Values stay plain and comparable because positions live here. `Positions::default()` knows none: checks of a value that was
+/// built in code report the same problems without lines.
+#[derive(Clone, Debug, Default)]
+pub struct Positions {
+    source: Option<Arc<(Box<str>, Arena)>>,
+}
+
+impl Positions {
+    pub(crate) fn new(text: &str, arena: Arena) -> Self {
+        Self { source: Some(Arc::new((text.into(), arena))) }
+    }
+
+    /// The position of `/domain/numatune/memnode[2]/@nodeset`. An index counts siblings of one name from 1 and may be left
+    /// out for the first. An attribute's position is that of its value, a text element's that of its text.
+    #[must_use]
+    pub fn find(&self, path: &str) -> Option<Position> {
+        let (text, arena) = &**self.source.as_ref()?;
+        let (offset, exact) = Document { text, arena }.offset_of(path)?;
+        exact.then(|| Position::of(text, offset))
+    }
+
+    /// Whether the path stands in the document.
+    #[must_use]
+    pub fn contains(&self, path: &str) -> bool {
+        self.find(path).is_some()
+    }
+
+    /// An error at a path, at its position or, if it is missing, at that of the nearest element around it.
+    #[must_use]
+    pub fn error(&self, path: &str, message: impl Into<String>) -> Problem {
+        self.locate(Problem::error(path, message))
+    }
+
+    /// A warning, likewise.
+    #[must_use]
+    pub fn warning(&self, path: &str, message: impl Into<String>) -> Problem {
+        self.locate(Problem::warning(path, message))
+    }
+
+    /// Adds the position to a problem that has a path only.
+    #[must_use]
+    pub fn locate(&self, problem: Problem) -> Problem {
+        let Some(source) = &self.source else { return problem };
+        let (text, arena) = &**source;
+        match (Document { text, arena }).offset_of(&problem.path) {
+            Some((offset, _)) => problem.located(text, offset),
+            None => problem,
+        }
+    }
+}
+
+impl Document<'_> {
+    /// The offset of a path, and whether all of it was found. `None` if not even the root is.
+    fn offset_of(self, path: &str) -> Option<(usize, bool)> {
+        let mut steps = path.strip_prefix('/')?.split('/');
+        let root = self.root().filter(|&root| steps.next().is_some_and(|step| split(step).0 == self.name(root)))?;
+        let mut at = root;
+        for step in steps {
+            if let Some(name) = step.strip_prefix('@') {
+                let found = self.attribute(at, name).map(|attribute| attribute.offset as usize);
+                return Some(found.map_or((self.node(at).start as usize, false), |offset| (offset, true)));
+            }
+            let (name, index) = split(step);
+            match self.children(at).filter(|&child| self.name(child) == name).nth(index - 1) {
+                Some(child) => at = child,
+                None => return Some((self.node(at).start as usize, false)),
+            }
+        }
+        let leaf = self.children(at).next().is_none() && !self.text_of(at).trim().is_empty();
+        Some((if leaf { self.text_offset(at) } else { self.node(at).start as usize }, true))
+    }
+}
+
+fn split(step: &str) -> (&str, usize) {
+    let indexed = step.strip_suffix(']').and_then(|rest| rest.split_once('['));
+    match indexed.and_then(|(name, index)| Some((name, index.parse().ok()?))) {
+        Some((name, index)) if index > 0 => (name, index),
+        _ => (step, 1),
+    }
+}

@@ -1,0 +1,489 @@
+//! The parser: binds a document to a value by its tables, and reports everything that is wrong with it in one go.
+
+use std::any::Any;
+
+use crate::access::{ElementAccess, ValueAccess};
+use crate::document::{Document, Limits};
+use crate::positions::Positions;
+use crate::problem::{Problem, Problems};
+use crate::suggest::nearest;
+use crate::table::{Choice, Element, Field, Place, Table};
+use crate::tokens;
+use crate::tree::{Kept, XmlTree};
+use crate::value::{ValueContext, ValueError};
+
+/// What happens to elements and attributes that the types do not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unknown {
+    /// They are dropped, with a warning each.
+    #[default]
+    Drop,
+    /// Each is an error.
+    Reject,
+    /// They are kept beside the value ([`Parsed::kept`]) and can be written back; with a warning each.
+    Keep,
+}
+
+/// How a document is read.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ParseOptions {
+    /// What happens to unknown input.
+    pub unknown: Unknown,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+impl ParseOptions {
+    /// The given policy with the usual limits.
+    #[must_use]
+    pub fn with_unknown(unknown: Unknown) -> Self {
+        Self { unknown, ..Self::default() }
+    }
+}
+
+/// A document that was accepted.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Parsed<T> {
+    /// What was written; nothing is completed yet.
+    pub config: T,
+    /// What has no effect.
+    pub warnings: Problems,
+    /// Where everything stands.
+    pub positions: Positions,
+    /// Unknown input, under [`Unknown::Keep`].
+    pub kept: Kept,
+}
+
+/// More problems than this are counted, not listed.
+const MAX_PROBLEMS: usize = 200;
+
+/// Reads a document whose root element has the given name.
+///
+/// # Errors
+/// All problems of the document, warnings included, if one of them is an error. Of mistakes of XML syntax only the first.
+pub fn parse<T: Element + Default>(text: &str, root: &str, options: &ParseOptions) -> Result<Parsed<T>, Problems> {
+    let mut config = T::default();
+    let (warnings, positions, kept) = parse_into(&mut config, T::describe(), text, root, options)?;
+    Ok(Parsed { config, warnings, positions, kept })
+}
+
+fn parse_into(
+    element: &mut dyn Element,
+    table: &'static Table,
+    text: &str,
+    root: &str,
+    options: &ParseOptions,
+) -> Result<(Problems, Positions, Kept), Problems> {
+    let arena = tokens::read(text, options.limits)?;
+    let document = Document { text, arena: &arena };
+    let mut binder = Binder { document, unknown: options.unknown, problems: Problems::new(), kept: Kept::default() };
+    if let Some(node) = document.root() {
+        let name = document.name(node);
+        if name != root || document.namespace(node, "").is_some() {
+            let message = format!("the root element is <{name}>, expected <{root}> without a namespace");
+            return Err(Problem::error(document.path(node), message)
+                .with_suggestion(nearest(name, [root]).map(str::to_owned))
+                .located(text, document.node(node).start as usize)
+                .into());
+        }
+        binder.chosen(node, element, table);
+    }
+    let Binder { problems, kept, .. } = binder;
+    let ((), warnings) = problems.into_result(())?;
+    Ok((warnings, Positions::new(text, arena), kept))
+}
+
+struct Binder<'a> {
+    document: Document<'a>,
+    unknown: Unknown,
+    problems: Problems,
+    kept: Kept,
+}
+
+/// Which fields of one element were seen. The derive refuses types with more fields.
+type Seen = u128;
+
+impl Binder<'_> {
+    fn add(&mut self, problem: impl FnOnce(&Self) -> Problem) {
+        if self.problems.len() < MAX_PROBLEMS {
+            let problem = problem(self);
+            self.problems.push(problem);
+        } else if self.problems.len() == MAX_PROBLEMS {
+            self.problems
+                .push(Problem::error("/", format!("more than {MAX_PROBLEMS} problems, the rest is not listed")));
+        }
+    }
+
+    /// Binds a node to an element whose variant may still have to be chosen.
+    fn chosen(&mut self, node: u32, element: &mut dyn Element, table: &'static Table) {
+        let document = self.document;
+        if let Some(choice) = table.choice {
+            let word = match choice.attribute {
+                None => Some(document.name(node)),
+                Some(name) => document.attribute(node, name).map(|a| document.attribute_value(a)).or(choice.default),
+            };
+            let found = choice.variants.iter().position(|variant| Some(variant.word) == word);
+            let Some(variant) = found else { return self.no_variant(node, choice, word) };
+            element.choose(variant);
+            self.element(node, element, choice.attribute);
+        } else {
+            self.element(node, element, None);
+        }
+    }
+
+    fn no_variant(&mut self, node: u32, choice: &Choice, word: Option<&str>) {
+        let document = self.document;
+        let name = choice.attribute.unwrap_or_default();
+        let words: Vec<&str> = choice.variants.iter().map(|v| v.word).collect();
+        match (word, document.attribute(node, name)) {
+            (Some(word), Some(attribute)) => {
+                let error = crate::value::unknown_word(word, &words);
+                self.refused(node, Some(name), attribute.offset as usize, error);
+            }
+            _ => self.missing(node, &format!("attribute '{name}', one of {}", words.join(", "))),
+        }
+    }
+
+    fn element(&mut self, node: u32, element: &mut dyn Element, choice: Option<&str>) {
+        let document = self.document;
+        let table = element.table();
+        let mut seen: Seen = 0;
+        for attribute in document.attributes(node) {
+            let name = document.attribute_name(attribute);
+            if Some(name) == choice || is_declaration(name) || self.attribute(node, element, table, name, &mut seen) {
+                continue;
+            }
+            if !(name == "unit" && has_unit(table)) {
+                self.unknown_attribute(node, table, name);
+            }
+        }
+        self.text(node, element, table, &mut seen);
+        for child in document.children(node) {
+            self.child(child, element, table, &mut seen);
+        }
+        for (index, field) in table.fields.iter().enumerate() {
+            if field.required && seen & (1 << index) == 0 {
+                self.missing_field(node, field);
+            }
+        }
+    }
+
+    /// Fills the field of an attribute; `false` if no field has that name.
+    fn attribute(
+        &mut self,
+        node: u32,
+        element: &mut dyn Element,
+        table: &'static Table,
+        name: &str,
+        seen: &mut Seen,
+    ) -> bool {
+        for (index, field) in table.fields.iter().enumerate() {
+            match field.place {
+                Place::Attribute(access) if field.xml == name => {
+                    *seen |= 1 << index;
+                    let document = self.document;
+                    let Some(attribute) = document.attribute(node, name) else { return true };
+                    let text = document.attribute_value(attribute);
+                    let offset = attribute.offset as usize;
+                    if let Err(error) = self.value(node, access, element.slot_mut(index), field, text) {
+                        self.refused(node, Some(name), offset, error);
+                    }
+                    return true;
+                }
+                Place::Group(access) => {
+                    let table = access.table();
+                    if let Some(group) = access.begin(element.slot_mut(index))
+                        && self.attribute(node, group, table, name, &mut 0)
+                    {
+                        return true;
+                    }
+                }
+                _ => {}
+            }
+        }
+        false
+    }
+
+    fn value(
+        &self,
+        node: u32,
+        access: &dyn ValueAccess,
+        slot: &mut dyn Any,
+        field: &Field,
+        text: &str,
+    ) -> Result<(), ValueError> {
+        let document = self.document;
+        let unit = field.unit.map(|default| {
+            document.attribute(node, "unit").map_or(default, |attribute| document.attribute_value(attribute))
+        });
+        access.parse(slot, text, &ValueContext { style: field.style, unit })
+    }
+
+    /// The text of the element, if its type has any.
+    fn text(&mut self, node: u32, element: &mut dyn Element, table: &'static Table, seen: &mut Seen) {
+        let document = self.document;
+        let text = document.text_of(node);
+        let own = table.fields.iter().enumerate().find_map(|(index, field)| match field.place {
+            Place::Text(access) => Some((index, field, access)),
+            _ => None,
+        });
+        let Some((index, field, access)) = own else {
+            if !text.trim().is_empty() {
+                self.stray_text(node, text);
+            }
+            return;
+        };
+        // Without text the field is absent, not empty: libvirt prints such elements and reads them the same way.
+        if text.trim().is_empty() && (text.is_empty() || document.children(node).next().is_some()) {
+            return;
+        }
+        *seen |= 1 << index;
+        if let Err(error) = self.value(node, access, element.slot_mut(index), field, text) {
+            self.refused(node, None, document.text_offset(node), error);
+        }
+    }
+
+    fn child(&mut self, child: u32, element: &mut dyn Element, table: &'static Table, seen: &mut Seen) {
+        let name = self.document.name(child);
+        let foreign = self.document.namespace(child, name.split_once(':').map_or("", |(prefix, _)| prefix)).is_some();
+        if name.contains(':') && !foreign {
+            let problem = |b: &Self| {
+                let prefix = name.split(':').next().unwrap_or_default();
+                b.at(child, format!("the prefix '{prefix}' is not declared, add xmlns:{prefix}='…'"))
+            };
+            return self.add(problem);
+        }
+        let known =
+            if foreign { self.foreign(child, element, table) } else { self.known(child, name, element, table, seen) };
+        if !known {
+            self.unknown_element(child, name, table);
+        }
+    }
+
+    fn foreign(&mut self, child: u32, element: &mut dyn Element, table: &'static Table) -> bool {
+        let place = table.fields.iter().position(|field| matches!(field.place, Place::Foreign));
+        let Some(index) = place else { return false };
+        if let Some(trees) = element.slot_mut(index).downcast_mut::<Vec<XmlTree>>() {
+            trees.push(XmlTree::capture(self.document, child));
+        }
+        true
+    }
+
+    /// Fills the field of a child element; `false` if no field has that name.
+    fn known(
+        &mut self,
+        child: u32,
+        name: &str,
+        element: &mut dyn Element,
+        table: &'static Table,
+        seen: &mut Seen,
+    ) -> bool {
+        for (index, field) in table.fields.iter().enumerate() {
+            let repeated = *seen & (1 << index) != 0;
+            match field.place {
+                Place::Group(access) => {
+                    let table = access.table();
+                    let Some(group) = access.begin(element.slot_mut(index)) else { continue };
+                    if self.known(child, name, group, table, &mut 0) {
+                        return true;
+                    }
+                    continue;
+                }
+                Place::Child(access) if is_named(field, access, name) => {
+                    let plain = access.is_plain() && !field.once;
+                    if repeated && !access.is_list() && !plain {
+                        self.repeated(child, field);
+                    } else if let Some(item) = access.begin(element.slot_mut(index)) {
+                        self.chosen(child, item, access.table());
+                    }
+                }
+                Place::Leaf(access) if field.xml == name => {
+                    if repeated && !access.is_list() {
+                        self.repeated(child, field);
+                    } else {
+                        self.leaf(child, access, element.slot_mut(index), field);
+                    }
+                }
+                Place::Flag if field.xml == name => {
+                    if let Some(flag) = element.slot_mut(index).downcast_mut::<bool>() {
+                        *flag = true;
+                    }
+                    self.nothing_inside(child);
+                }
+                Place::Tree if field.xml == name => {
+                    if let Some(slot) = element.slot_mut(index).downcast_mut::<Option<XmlTree>>()
+                        && !repeated
+                    {
+                        *slot = Some(XmlTree::capture(self.document, child));
+                    }
+                }
+                _ => continue,
+            }
+            *seen |= 1 << index;
+            return true;
+        }
+        false
+    }
+
+    fn leaf(&mut self, child: u32, access: &dyn ValueAccess, slot: &mut dyn Any, field: &Field) {
+        let document = self.document;
+        if let Err(error) = self.value(child, access, slot, field, document.text_of(child)) {
+            self.refused(child, None, document.text_offset(child), error);
+        }
+        for attribute in document.attributes(child) {
+            let name = document.attribute_name(attribute);
+            if !(is_declaration(name) || name == "unit" && field.unit.is_some()) {
+                self.unknown_attribute(child, &EMPTY, name);
+            }
+        }
+        for inner in document.children(child) {
+            self.unknown_element(inner, document.name(inner), &EMPTY);
+        }
+    }
+
+    fn nothing_inside(&mut self, child: u32) {
+        let document = self.document;
+        for attribute in document.attributes(child) {
+            let name = document.attribute_name(attribute);
+            if !is_declaration(name) {
+                self.unknown_attribute(child, &EMPTY, name);
+            }
+        }
+        for inner in document.children(child) {
+            self.unknown_element(inner, document.name(inner), &EMPTY);
+        }
+        if !document.text_of(child).trim().is_empty() {
+            self.stray_text(child, document.text_of(child));
+        }
+    }
+
+    fn at(&self, node: u32, message: String) -> Problem {
+        let document = self.document;
+        Problem::error(document.path(node), message).located(document.text, document.node(node).start as usize)
+    }
+
+    fn refused(&mut self, node: u32, attribute: Option<&str>, offset: usize, error: ValueError) {
+        self.add(|binder| {
+            let document = binder.document;
+            let (name, offset) = match document.attribute(node, "unit") {
+                Some(unit) if error.in_unit => (Some("unit"), unit.offset as usize),
+                _ => (attribute, offset.saturating_add(error.offset)),
+            };
+            let path = document.path(node) + &name.map(|n| format!("/@{n}")).unwrap_or_default();
+            Problem::error(path, error.message).with_suggestion(error.suggestion).located(document.text, offset)
+        });
+    }
+
+    fn missing_field(&mut self, node: u32, field: &Field) {
+        let what = match field.place {
+            Place::Attribute(_) => format!("attribute '{}'", field.xml),
+            Place::Text(_) => "text".to_owned(),
+            _ => format!("element <{}>", field.xml),
+        };
+        self.missing(node, &what);
+    }
+
+    fn missing(&mut self, node: u32, what: &str) {
+        self.add(|binder| binder.at(node, format!("<{}> lacks its {what}", binder.document.name(node))));
+    }
+
+    fn repeated(&mut self, child: u32, field: &Field) {
+        let unknown = self.unknown;
+        self.add(|binder| {
+            let mut problem = binder.at(child, format!("a second <{}>, only the first counts", field.xml));
+            if field.once {
+                problem.message = format!("a second <{}>, there may be one", field.xml);
+            } else if unknown != Unknown::Reject {
+                problem.severity = crate::Severity::Warning;
+            }
+            problem
+        });
+    }
+
+    fn stray_text(&mut self, node: u32, text: &str) {
+        let shown: String = text.trim().chars().take(40).collect();
+        let offset = self.document.text_offset(node);
+        let message = format!("text '{shown}' where only elements are known");
+        self.unknown(self.document.path(node), offset, message, None);
+    }
+
+    fn unknown_attribute(&mut self, node: u32, table: &'static Table, name: &str) {
+        let document = self.document;
+        let Some(attribute) = document.attribute(node, name) else { return };
+        if self.unknown == Unknown::Keep {
+            self.kept.attribute(document.path(node), name, document.attribute_value(attribute));
+        }
+        if self.problems.len() <= MAX_PROBLEMS {
+            let message = format!("attribute '{name}' is not known on <{}>", document.name(node));
+            let known = names(table, |place| matches!(place, Place::Attribute(_)));
+            let offset = document.attribute_name_offset(attribute);
+            self.unknown(format!("{}/@{name}", document.path(node)), offset, message, nearest(name, known));
+        }
+    }
+
+    fn unknown_element(&mut self, child: u32, name: &str, table: &'static Table) {
+        let document = self.document;
+        let node = document.node(child);
+        if self.unknown == Unknown::Keep {
+            self.kept.element(document.path(node.parent), XmlTree::capture(document, child));
+        }
+        if self.problems.len() <= MAX_PROBLEMS {
+            let message = format!("element <{name}> is not known in <{}>", document.name(node.parent));
+            let known = names(table, |place| !matches!(place, Place::Attribute(_) | Place::Text(_)));
+            self.unknown(document.path(child), node.start as usize, message, nearest(name, known));
+        }
+    }
+
+    fn unknown(&mut self, path: String, offset: usize, message: String, suggestion: Option<&str>) {
+        let severity = if self.unknown == Unknown::Reject { crate::Severity::Error } else { crate::Severity::Warning };
+        let suggestion = suggestion.map(str::to_owned);
+        self.add(|binder| {
+            let problem = Problem { severity, ..Problem::error(path, message) };
+            problem.with_suggestion(suggestion).located(binder.document.text, offset)
+        });
+    }
+}
+
+/// The table of an element that takes nothing.
+static EMPTY: Table = Table { name: "", doc: "", fields: &[], choice: None };
+
+fn is_declaration(name: &str) -> bool {
+    name == "xmlns" || name.starts_with("xmlns:") || name.starts_with("xml:")
+}
+
+fn has_unit(table: &Table) -> bool {
+    let sized = |field: &Field| match field.place {
+        Place::Attribute(_) | Place::Text(_) => field.unit.is_some(),
+        Place::Group(access) => has_unit(access.table()),
+        _ => false,
+    };
+    table.fields.iter().any(sized)
+}
+
+fn is_named(field: &Field, access: &dyn ElementAccess, name: &str) -> bool {
+    field.xml == name
+        || field.xml.is_empty()
+            && access.table().choice.is_some_and(|choice| choice.variants.iter().any(|variant| variant.word == name))
+}
+
+fn names(table: &'static Table, wanted: fn(&Place) -> bool) -> Vec<&'static str> {
+    let mut out = Vec::new();
+    for field in table.fields {
+        match field.place {
+            Place::Group(access) => out.extend(names(access.table(), wanted)),
+            place if wanted(&place) => {
+                out.push(field.xml);
+                if let Place::Child(access) = place
+                    && let Some(choice) = access.table().choice
+                    && field.xml.is_empty()
+                {
+                    out.extend(choice.variants.iter().map(|v| v.word));
+                }
+            }
+            _ => {}
+        }
+    }
+    out
+}

@@ -1,0 +1,243 @@
+//! The formatter, in libvirt's dialect: two spaces, single quotes, `/>`, fields in the order of their table.
+
+use crate::access::{ElementAccess, ValueAccess};
+use crate::escape::{self, Into as At};
+use crate::table::{Element, Field, Place};
+use crate::tree::{self, XmlTree};
+
+/// What is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FormatOptions {
+    /// Only the stored definition: what describes a running guest alone is left out.
+    pub inactive: bool,
+    /// Secrets too, such as passwords of graphics.
+    pub secure: bool,
+}
+
+impl FormatOptions {
+    /// Everything but secrets.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { inactive: false, secure: false }
+    }
+
+    /// Leaves out what describes a running guest alone.
+    #[must_use]
+    pub const fn inactive(mut self) -> Self {
+        self.inactive = true;
+        self
+    }
+
+    /// Prints secrets too.
+    #[must_use]
+    pub const fn secure(mut self) -> Self {
+        self.secure = true;
+        self
+    }
+}
+
+/// Prints an element under the given name, ending with a newline.
+#[must_use]
+pub fn format(
+    element: &dyn Element,
+    name: &str,
+    choice: Option<&'static crate::Choice>,
+    options: FormatOptions,
+) -> String {
+    let mut writer = Writer { out: String::with_capacity(4096), scratch: String::new(), depth: 0, options };
+    writer.element(name, element, choice, false);
+    writer.out
+}
+
+struct Writer {
+    out: String,
+    scratch: String,
+    depth: usize,
+    options: FormatOptions,
+}
+
+impl Writer {
+    fn indent(&mut self) {
+        for _ in 0..self.depth {
+            self.out.push_str("  ");
+        }
+    }
+
+    fn shown(&self, field: &Field) -> bool {
+        !(field.secret && !self.options.secure || field.live && self.options.inactive)
+    }
+
+    /// `droppable`: nothing is written if the element turns out to be empty.
+    fn element(&mut self, name: &str, element: &dyn Element, choice: Option<&'static crate::Choice>, droppable: bool) {
+        let start = self.out.len();
+        let variant = choice.and_then(|choice| Some((choice, choice.variants.get(element.variant())?)));
+        let name = match variant {
+            Some((choice, variant)) if choice.attribute.is_none() => variant.word,
+            _ => name,
+        };
+        self.indent();
+        self.out.push('<');
+        self.out.push_str(name);
+        let bare = self.out.len();
+        if let Some((choice, variant)) = variant
+            && let Some(attribute) = choice.attribute
+        {
+            tree::attribute(attribute, variant.word, &mut self.out);
+        }
+        self.attributes(element);
+        let tag = self.out.len();
+        self.out.push('>');
+        let content = self.out.len();
+        self.depth += 1;
+        self.content(element);
+        self.depth -= 1;
+        if self.out.len() == content {
+            if droppable && tag == bare {
+                self.out.truncate(start);
+                return;
+            }
+            self.out.truncate(tag);
+            self.out.push_str("/>\n");
+            return;
+        }
+        if self.out.as_bytes().get(content) == Some(&b'\n') {
+            self.indent();
+        }
+        self.out.push_str("</");
+        self.out.push_str(name);
+        self.out.push_str(">\n");
+    }
+
+    fn attributes(&mut self, element: &dyn Element) {
+        for (index, field) in element.table().fields.iter().enumerate() {
+            if !self.shown(field) {
+                continue;
+            }
+            let slot = element.slot(index);
+            match field.place {
+                Place::Attribute(access) if access.count(slot) > 0 => {
+                    self.out.push(' ');
+                    self.out.push_str(field.xml);
+                    self.out.push_str("='");
+                    self.value(access, slot, 0, field, At::Attribute);
+                    self.out.push('\'');
+                    self.unit(access, field);
+                }
+                Place::Text(access) if access.count(slot) > 0 => self.unit(access, field),
+                Place::Group(access) => {
+                    if let Some(group) = access.item(slot, 0) {
+                        self.attributes(group);
+                    }
+                }
+                Place::Foreign => self.declarations(slot.downcast_ref::<Vec<XmlTree>>()),
+                _ => {}
+            }
+        }
+    }
+
+    /// Prefixes of foreign children are declared on the parent, as libvirt does.
+    fn declarations(&mut self, trees: Option<&Vec<XmlTree>>) {
+        let mut done: Vec<&str> = Vec::new();
+        for tree in trees.into_iter().flatten() {
+            let prefix = tree.prefix();
+            if let Some(namespace) = tree.namespace.as_deref().filter(|_| !prefix.is_empty() && !done.contains(&prefix))
+            {
+                done.push(prefix);
+                tree::declare(prefix, namespace, &mut self.out);
+            }
+        }
+    }
+
+    fn unit(&mut self, access: &dyn ValueAccess, field: &Field) {
+        if let (Some(_), Some(unit)) = (field.unit, access.unit()) {
+            tree::attribute("unit", unit, &mut self.out);
+        }
+    }
+
+    fn value(&mut self, access: &dyn ValueAccess, slot: &dyn std::any::Any, index: usize, field: &Field, at: At) {
+        self.scratch.clear();
+        access.write(slot, index, field.style, &mut self.scratch);
+        escape::escape(&self.scratch, at, &mut self.out);
+    }
+
+    /// Children begin with a newline, text does not: this is how `element` tells them apart.
+    fn content(&mut self, element: &dyn Element) {
+        for (index, field) in element.table().fields.iter().enumerate() {
+            if !self.shown(field) {
+                continue;
+            }
+            let slot = element.slot(index);
+            match field.place {
+                Place::Text(access) if access.count(slot) > 0 => self.value(access, slot, 0, field, At::Text),
+                Place::Leaf(access) => self.leaves(access, slot, field),
+                Place::Flag if slot.downcast_ref::<bool>() == Some(&true) => {
+                    self.first_child();
+                    self.indent();
+                    self.out.push('<');
+                    self.out.push_str(field.xml);
+                    self.out.push_str("/>\n");
+                }
+                Place::Child(access) => self.children(access, slot, field),
+                Place::Group(access) => {
+                    if let Some(group) = access.item(slot, 0) {
+                        self.content(group);
+                    }
+                }
+                Place::Tree => self.trees(slot.downcast_ref::<Option<XmlTree>>().into_iter().flatten(), false),
+                Place::Foreign => self.trees(slot.downcast_ref::<Vec<XmlTree>>().into_iter().flatten(), true),
+                _ => {}
+            }
+        }
+    }
+
+    fn first_child(&mut self) {
+        if self.out.ends_with('>') {
+            self.out.push('\n');
+        }
+    }
+
+    fn leaves(&mut self, access: &dyn ValueAccess, slot: &dyn std::any::Any, field: &Field) {
+        for index in 0..access.count(slot) {
+            self.first_child();
+            self.indent();
+            self.out.push('<');
+            self.out.push_str(field.xml);
+            self.unit(access, field);
+            self.out.push('>');
+            let start = self.out.len();
+            self.value(access, slot, index, field, At::Text);
+            if self.out.len() == start {
+                self.out.pop();
+                self.out.push_str("/>\n");
+            } else {
+                self.out.push_str("</");
+                self.out.push_str(field.xml);
+                self.out.push_str(">\n");
+            }
+        }
+    }
+
+    fn children(&mut self, access: &dyn ElementAccess, slot: &dyn std::any::Any, field: &Field) {
+        let choice = access.table().choice;
+        for index in 0..access.count(slot) {
+            if let Some(child) = access.item(slot, index) {
+                let before = self.out.len();
+                self.first_child();
+                let start = self.out.len();
+                self.element(field.xml, child, choice, access.is_plain() && !field.required);
+                if self.out.len() == start {
+                    self.out.truncate(before);
+                }
+            }
+        }
+    }
+
+    fn trees<'a>(&mut self, trees: impl Iterator<Item = &'a XmlTree>, hoist: bool) {
+        for tree in trees {
+            self.first_child();
+            let hoisted = if hoist { Some(tree.prefix()).filter(|prefix| !prefix.is_empty()) } else { None };
+            tree.write(self.depth, hoisted, &mut self.out);
+        }
+    }
+}
