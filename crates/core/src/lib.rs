@@ -1,1 +1,47 @@
-//! What a hypervisor driver implements.
+//! What a hypervisor driver implements, and what the engine and its clients share with it.
+//!
+//! A driver crate needs this crate alone: it re-exports the [`model`], the [`placement`] types, [`macro@async_trait`] and
+//! [`register_driver!`]. It holds traits and values; it starts nothing, stores nothing and never looks at the host.
+//!
+//! Rules of the family:
+//! - No method that a backend may be unable to honour sits on [`Driver`] or [`Domain`]: it is a capability behind an accessor.
+//! - Sinks for signals and the journal are handed *in* with the call.
+//! - Dropping a future undoes nothing; [`Launcher::reap`] is the one clean-up path.
+
+mod cancel;
+mod descriptor;
+mod domain;
+mod driver;
+mod error;
+mod event;
+mod journal;
+mod registry;
+mod roots;
+mod settings;
+mod uri;
+
+pub use async_trait::async_trait;
+pub use cancel::{CancelSource, CancelToken, Deadline};
+pub use descriptor::{
+    AttendedAction, BoxFuture, CapabilityId, DriverDescriptor, Identity, OpenContext, Opened, ProbeContext,
+    ProbeResult, Registration, SettingDoc,
+};
+pub use domain::{
+    ByteIo, ByteStream, Consoles, Destroy, Domain, DomainId, GuestRef, GuestState, LivePlacement, Pause, Reboot, Reset,
+    Shutdown, VcpuInfo, VcpuState,
+};
+pub use driver::{
+    Custody, DeviceRef, Driver, GuestFacts, GuestSupport, Launcher, LiveConfig, LiveEffect, MachineSupport, Manifest,
+    NativeExport, ReapContext, Reaped, Reattached, Resource, StartContext, StartHow, StartRequest, Started,
+};
+pub use error::{Error, ErrorKind, Result, io_error};
+pub use event::{DomainEvents, Event, EventKind, Signal, StopReason};
+#[doc(hidden)]
+pub use inventory as __inventory;
+pub use journal::{DriverRecord, Journal, JournalSink, Stage};
+pub use polyvirt_model as model;
+pub use polyvirt_numa_placement as placement;
+pub use registry::Registry;
+pub use roots::Roots;
+pub use settings::Settings;
+pub use uri::{ConnectUri, URI_LIMIT, UriError};

@@ -28,6 +28,44 @@ impl Codec<Kib> for Size {
     }
 }
 
+/// Sizes that are printed in the largest unit that divides them; read in any unit, rounded up to whole KiB.
+#[derive(Clone, Copy, Debug)]
+pub struct LargestUnit;
+
+impl LargestUnit {
+    fn split(value: Kib) -> (u64, &'static str) {
+        const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+        let mut number = value.0;
+        let mut unit = 0;
+        while number != 0 && number.is_multiple_of(1024) && unit + 1 < UNITS.len() {
+            number /= 1024;
+            unit += 1;
+        }
+        (number, UNITS[unit])
+    }
+}
+
+impl Codec<Kib> for LargestUnit {
+    const KIND: ValueKind = ValueKind::Size("KiB");
+    const UNIT: Option<&'static str> = Some("KiB");
+
+    fn unit(value: &Kib) -> Option<&'static str> {
+        Some(Self::split(*value).1)
+    }
+
+    fn parse(text: &str, context: &ValueContext<'_>) -> Result<Kib, ValueError> {
+        parse_kib(text, context)
+    }
+
+    fn write(value: &Kib, _: Style, out: &mut String) {
+        out.push_str(&Self::split(*value).0.to_string());
+    }
+
+    fn scalar(value: &Kib) -> Scalar<'_> {
+        Scalar::Unsigned(value.0)
+    }
+}
+
 /// Memory sizes that are printed in MiB; read in any unit, rounded up.
 #[derive(Clone, Copy, Debug)]
 pub struct Mebibytes;
@@ -98,7 +136,9 @@ macro_rules! sets {
             }
 
             fn write(value: &$set, _: Style, out: &mut String) {
-                out.push_str(&value.to_string());
+                // No text is the empty set but one that takes its members back. It never survives completion.
+                let text = if value.is_empty() { "0,^0".to_owned() } else { value.to_string() };
+                out.push_str(&text);
             }
         }
     )*};

@@ -357,12 +357,12 @@ pub struct Sound {
     /// The audio backend.
     #[xml(child)]
     pub audio: Option<AudioRef>,
-    /// Options of virtio.
-    #[xml(child)]
-    pub driver: Option<crate::address::VirtioDriver>,
     /// Name and address.
     #[xml(group)]
     pub info: DeviceInfo,
+    /// Options of virtio.
+    #[xml(child)]
+    pub driver: Option<crate::address::VirtioDriver>,
 }
 
 words! {

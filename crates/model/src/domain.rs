@@ -119,6 +119,9 @@ pub struct DomainConfig {
     /// Where it stands among cgroups.
     #[xml(child)]
     pub resource: Option<Resource>,
+    /// Limits that disks share.
+    #[xml(child)]
+    pub throttlegroups: Option<ThrottleGroups>,
     /// System information for the guest.
     #[xml(child)]
     pub sysinfo: Vec<Sysinfo>,
@@ -155,9 +158,6 @@ pub struct DomainConfig {
     /// What happens when it loses a lock.
     #[xml(leaf, name = "on_lockfailure")]
     pub on_lockfailure: Option<LockFailureAction>,
-    /// Limits that disks share.
-    #[xml(child)]
-    pub throttlegroups: Option<ThrottleGroups>,
     /// Sleep states.
     #[xml(child)]
     pub pm: Option<Pm>,
@@ -165,7 +165,7 @@ pub struct DomainConfig {
     #[xml(child)]
     pub perf: Option<Perf>,
     /// Its devices.
-    #[xml(child, required)]
+    #[xml(child, always)]
     pub devices: Devices,
     /// Security labels.
     #[xml(child)]

@@ -3,7 +3,7 @@
 use polyvirt_numa_placement::Kib;
 use polyvirt_xml::{Element, words};
 
-use crate::codec::Size;
+use crate::codec::{LargestUnit, Size};
 
 /// A feature that is only on or off: `<pmu state='on'/>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
@@ -323,7 +323,7 @@ pub struct Smm {
     #[xml(attr, onoff)]
     pub state: Option<bool>,
     /// Its memory.
-    #[xml(leaf, codec = Size, unit = "MiB")]
+    #[xml(leaf, codec = LargestUnit, unit = "MiB")]
     pub tseg: Option<Kib>,
 }
 

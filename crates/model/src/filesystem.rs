@@ -51,6 +51,9 @@ pub struct Filesystem {
     /// The program that serves it.
     #[xml(child)]
     pub binary: Option<FilesystemBinary>,
+    /// Users.
+    #[xml(child)]
+    pub idmap: Option<IdMap>,
     /// What is mounted.
     #[xml(child)]
     pub source: Option<FilesystemSource>,
@@ -60,9 +63,6 @@ pub struct Filesystem {
     /// The guest may not write.
     #[xml(flag)]
     pub readonly: bool,
-    /// Users.
-    #[xml(child)]
-    pub idmap: Option<IdMap>,
     /// The most it may hold.
     #[xml(leaf, name = "space_hard_limit", codec = Size, unit = "bytes")]
     pub space_hard_limit: Option<Kib>,

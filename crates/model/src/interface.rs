@@ -35,9 +35,27 @@ pub struct Interface {
     /// The other end.
     #[xml(child)]
     pub source: Option<InterfaceSource>,
+    /// VLAN tags.
+    #[xml(child)]
+    pub vlan: Option<Vlan>,
     /// How it joins a switch.
     #[xml(child)]
     pub virtualport: Option<VirtualPort>,
+    /// Limits.
+    #[xml(child)]
+    pub bandwidth: Option<BandwidthLimits>,
+    /// Isolation on the bridge.
+    #[xml(child)]
+    pub port: Option<PortOptions>,
+    /// Addresses that the guest is given.
+    #[xml(child)]
+    pub ip: Vec<InterfaceIp>,
+    /// Routes that the guest is given.
+    #[xml(child)]
+    pub route: Vec<Route>,
+    /// Forwarded ports.
+    #[xml(child)]
+    pub port_forward: Vec<PortForward>,
     /// A script that connects it.
     #[xml(child)]
     pub script: Option<Script>,
@@ -77,24 +95,6 @@ pub struct Interface {
     /// How interrupts are coalesced.
     #[xml(child)]
     pub coalesce: Option<Coalesce>,
-    /// Limits.
-    #[xml(child)]
-    pub bandwidth: Option<BandwidthLimits>,
-    /// VLAN tags.
-    #[xml(child)]
-    pub vlan: Option<Vlan>,
-    /// Isolation on the bridge.
-    #[xml(child)]
-    pub port: Option<PortOptions>,
-    /// Addresses that the guest is given.
-    #[xml(child)]
-    pub ip: Vec<InterfaceIp>,
-    /// Routes that the guest is given.
-    #[xml(child)]
-    pub route: Vec<Route>,
-    /// Forwarded ports.
-    #[xml(child)]
-    pub port_forward: Vec<PortForward>,
     /// A pair of cards that stand in for each other.
     #[xml(child)]
     pub teaming: Option<Teaming>,

@@ -4,10 +4,11 @@
 //! what follows from it without a driver; [`check`] reports every rule between fields that is broken. Drivers add theirs.
 //!
 //! ```
-//! use polyvirt_model::{DomainConfig, ParseOptions};
+//! use polyvirt_model::{DomainConfig, Guest, ParseOptions, complete_and_check};
 //!
 //! let text = "<domain type='kvm'><name>a</name><memory unit='GiB'>1</memory><vcpu>2</vcpu><devices/></domain>";
-//! let parsed = DomainConfig::parse(text, &ParseOptions::default())?;
+//! let mut parsed = DomainConfig::parse(text, &ParseOptions::default())?;
+//! let _warnings = complete_and_check(&mut parsed.config, Guest::New, &parsed.positions)?;
 //! assert_eq!(parsed.config.memory_total().0, 1 << 20);
 //! # Ok::<(), polyvirt_model::Problems>(())
 //! ```
@@ -27,9 +28,12 @@
 //! - Trees are raw in `metadata` and in foreign namespaces only.
 
 pub mod address;
+mod cells;
 pub mod chardev;
+mod check;
 pub mod clock;
 pub mod codec;
+mod complete;
 pub mod controller;
 pub mod cpu;
 pub mod devices;
@@ -43,14 +47,19 @@ pub mod interface;
 pub mod memory;
 pub mod memory_device;
 pub mod misc;
+mod name;
 pub mod numatune;
 pub mod os;
+mod placement;
 pub mod security;
 pub mod storage;
 pub mod tuning;
 pub mod vcpu;
 
+pub use check::check;
+pub use complete::{Guest, complete, complete_and_check};
 pub use domain::{DomainConfig, DomainKind, GenId, LifecycleAction, LockFailureAction};
+pub use name::{MAX_NAME, NameError, check_name};
 pub use polyvirt_xml::{
     FormatOptions, Limits, ParseOptions, Parsed, Position, Positions, Problem, Problems, Severity, Unknown, XmlTree,
 };

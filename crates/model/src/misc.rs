@@ -31,12 +31,12 @@ pub struct MemBalloon {
     /// How often it is asked.
     #[xml(child)]
     pub stats: Option<BalloonStats>,
-    /// Options of virtio.
-    #[xml(child)]
-    pub driver: Option<VirtioDriver>,
     /// Name and address.
     #[xml(group)]
     pub info: DeviceInfo,
+    /// Options of virtio.
+    #[xml(child)]
+    pub driver: Option<VirtioDriver>,
 }
 
 /// `<stats>`.
@@ -55,15 +55,15 @@ pub struct Rng {
     /// The device.
     #[xml(attr)]
     pub model: Option<VirtioModel>,
-    /// Options of virtio.
-    #[xml(child)]
-    pub driver: Option<VirtioDriver>,
     /// The limit.
     #[xml(child)]
     pub rate: Option<RngRate>,
     /// Where entropy comes from.
     #[xml(child)]
     pub backend: Option<RngBackend>,
+    /// Options of virtio.
+    #[xml(child)]
+    pub driver: Option<VirtioDriver>,
     /// Name and address.
     #[xml(group)]
     pub info: DeviceInfo,
@@ -201,15 +201,15 @@ pub struct TpmBackend {
     /// Passthrough: the device.
     #[xml(child)]
     pub device: Option<crate::storage::PathRef>,
-    /// Its state, or the external server.
-    #[xml(child)]
-    pub source: Option<TpmSource>,
     /// How the state is encrypted.
     #[xml(child)]
     pub encryption: Option<TpmEncryption>,
     /// Banks that are switched on.
     #[xml(child, name = "active_pcr_banks")]
     pub active_pcr_banks: Option<PcrBanks>,
+    /// Its state, or the external server.
+    #[xml(child)]
+    pub source: Option<TpmSource>,
     /// swtpm's profile.
     #[xml(child)]
     pub profile: Option<TpmProfile>,

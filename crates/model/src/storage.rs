@@ -93,6 +93,36 @@ pub struct Source {
     /// The client's configuration file.
     #[xml(child)]
     pub config: Option<FileRef>,
+    /// iSCSI: the initiator.
+    #[xml(child)]
+    pub initiator: Option<Initiator>,
+    /// TLS for https.
+    #[xml(child)]
+    pub ssl: Option<Ssl>,
+    /// Cookies for http.
+    #[xml(child)]
+    pub cookies: Option<Cookies>,
+    /// The size of a read-ahead buffer.
+    #[xml(child)]
+    pub readahead: Option<CacheAmount>,
+    /// Seconds until a request times out.
+    #[xml(child)]
+    pub timeout: Option<TimeoutSeconds>,
+    /// How to connect again.
+    #[xml(child)]
+    pub reconnect: Option<StorageReconnect>,
+    /// SSH: known hosts.
+    #[xml(child)]
+    pub known_hosts: Option<PathRef>,
+    /// NFS and SSH: who the client is.
+    #[xml(child)]
+    pub identity: Option<Identity>,
+    /// PCI address of an NVMe device.
+    #[xml(child)]
+    pub address: Option<PciAddress>,
+    /// Parts of the image.
+    #[xml(child)]
+    pub slices: Option<Slices>,
     /// Who logs in.
     #[xml(child)]
     pub auth: Option<Auth>,
@@ -102,39 +132,9 @@ pub struct Source {
     /// SCSI persistent reservations.
     #[xml(child)]
     pub reservations: Option<Reservations>,
-    /// iSCSI: the initiator.
-    #[xml(child)]
-    pub initiator: Option<Initiator>,
-    /// PCI address of an NVMe device.
-    #[xml(child)]
-    pub address: Option<PciAddress>,
     /// Labels that differ from the guest's.
     #[xml(child)]
     pub seclabel: Vec<DeviceLabel>,
-    /// Parts of the image.
-    #[xml(child)]
-    pub slices: Option<Slices>,
-    /// TLS for https.
-    #[xml(child)]
-    pub ssl: Option<Ssl>,
-    /// Cookies for http.
-    #[xml(child)]
-    pub cookies: Option<Cookies>,
-    /// How to connect again.
-    #[xml(child)]
-    pub reconnect: Option<StorageReconnect>,
-    /// The size of a read-ahead buffer.
-    #[xml(child)]
-    pub readahead: Option<CacheAmount>,
-    /// Seconds until a request times out.
-    #[xml(child)]
-    pub timeout: Option<TimeoutSeconds>,
-    /// NFS and SSH: who the client is.
-    #[xml(child)]
-    pub identity: Option<Identity>,
-    /// SSH: known hosts.
-    #[xml(child)]
-    pub known_hosts: Option<PathRef>,
     /// A file beside a qcow2 image that holds the data.
     #[xml(child)]
     pub data_store: Option<Box<DataStore>>,

@@ -4,7 +4,7 @@ use polyvirt_numa_placement::rules::VcpuPlacement;
 use polyvirt_numa_placement::{CpuSet, VcpuSet};
 use polyvirt_xml::{Element, words};
 
-use crate::codec::{Sets, Size, Words};
+use crate::codec::{LargestUnit, Sets, Words};
 use polyvirt_numa_placement::Kib;
 
 /// `<vcpu>`: the maximum number, the number at boot, and where all of them may run.
@@ -146,15 +146,15 @@ pub struct CpuTune {
     /// Host CPUs of single I/O threads.
     #[xml(child)]
     pub iothreadpin: Vec<IoThreadPin>,
+    /// Scheduler of the emulator.
+    #[xml(child)]
+    pub emulatorsched: Option<EmulatorSched>,
     /// Scheduler of vCPUs.
     #[xml(child)]
     pub vcpusched: Vec<VcpuSched>,
     /// Scheduler of I/O threads.
     #[xml(child)]
     pub iothreadsched: Vec<IoThreadSched>,
-    /// Scheduler of the emulator.
-    #[xml(child)]
-    pub emulatorsched: Option<EmulatorSched>,
     /// Cache allocations (resctrl).
     #[xml(child)]
     pub cachetune: Vec<CacheTune>,
@@ -280,7 +280,7 @@ pub struct CacheShare {
     #[xml(attr, name = "type")]
     pub kind: Option<CacheKind>,
     /// How much of it.
-    #[xml(attr, codec = Size, unit = "bytes")]
+    #[xml(attr, codec = LargestUnit, unit = "bytes")]
     pub size: Kib,
 }
 

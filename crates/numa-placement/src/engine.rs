@@ -39,7 +39,8 @@ struct Context<'a> {
 
 /// Decides where a guest goes.
 ///
-/// The plan's `lease` is `None`: nothing is booked.
+/// The plan's `lease` is `None`: nothing is booked. To make it binding, call this inside
+/// [`Ledger::reserve`](crate::Ledger::reserve), which hands in what is promised and books the answer.
 ///
 /// # Errors
 /// [`Refusal`]: the smallest set of constraints in the way, with numbers and a remedy.

@@ -4,15 +4,29 @@
 //! a host ([`HostTopology`]), a guest ([`Request`]), what is promised already ([`Promised`]) and what the hypervisor
 //! can express ([`PlacementProfile`]), and answers with a [`Plan`] or a [`Refusal`].
 //!
-//! What it does not do: it applies nothing, starts nothing, and knows no XML and no driver. [`rules`] are pure;
-//! only [`HostTopology::from_sysfs`] touches files.
+//! ```
+//! use polyvirt_numa_placement::{GuestShape, HostTopology, Kib, PlacementProfile, Promised, Request, plan};
+//!
+//! let host = HostTopology::uniform(2, 8, Kib::from_gib(16)).build()?;
+//! let guest = Request::auto("db", GuestShape::flat(4, Kib::from_gib(8)));
+//! let plan = plan(&host, &Promised::default(), &PlacementProfile::qemu(), &guest)?;
+//! assert_eq!(plan.advice.expect("automatic").nodeset.to_string(), "0");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What it does not do: it applies nothing, starts nothing, and knows no XML and no driver. [`plan()`], [`binding`]
+//! and [`rules`] are pure; only [`HostTopology::from_sysfs`] and the [`ledger`] touch files.
 //!
 //! Invariants:
 //!
 //! - The same topology, promises, profile and request give the same plan, on every machine.
 //! - A plan lies within the profile; what is given up stands in [`Plan::weakened`] with the rule's number.
+//! - Memory is promised once: see [`ledger`].
 //! - Numbers from files and definitions are bounded before anything is allocated for them.
 
+pub mod binding;
+pub mod engine;
+pub mod ledger;
 mod plan;
 mod policy;
 mod profile;
@@ -26,9 +40,13 @@ pub mod topology;
 mod trace;
 mod units;
 
+pub use engine::plan;
+pub use ledger::{Ledger, LedgerError};
+pub use polyvirt_lease::Owner;
+
 pub use plan::{
-    Advice, CellPlan, Headroom, LeaseId, MemoryDevicePlan, NodeShare, Origin, PLAN_SCHEMA, PlacementReport, Plan,
-    PlanDelta, PlanStep, ThreadPlan, VcpuPlan, Weakening,
+    Advice, CellPlan, CpuLoad, Headroom, LeaseId, MemoryDevicePlan, NodeShare, Origin, PLAN_SCHEMA, PlacementReport,
+    Plan, PlanDelta, PlanStep, ThreadPlan, VcpuPlan, Weakening,
 };
 pub use policy::{MemMode, MemPolicy, PageRequest, PageSize, UnknownMode};
 pub use profile::{CellSupport, LiveSupport, ModeSet, NodesPerCell, PinSupport, PlacementProfile};

@@ -49,6 +49,8 @@ pub struct Plan {
     pub devices: Vec<MemoryDevicePlan>,
     /// What hot-plug may use later.
     pub headroom: Headroom,
+    /// vCPUs that are online at the start, per node, as the ledger books them.
+    pub cpu_load: Vec<CpuLoad>,
     /// Only if CPU or memory placement is automatic: libvirt's `<numad nodeset= cpuset=/>`.
     pub advice: Option<Advice>,
     /// What was asked and is met only in part.
@@ -178,6 +180,16 @@ impl NodeShare {
     pub const fn new(node: HostNode, size: Kib) -> NodeShare {
         NodeShare { node, size }
     }
+}
+
+/// vCPUs on a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CpuLoad {
+    /// The node.
+    pub node: HostNode,
+    /// vCPUs in thousandths: one that may run on two nodes counts 500 on each.
+    pub milli_vcpus: u64,
 }
 
 /// What is kept for hot-plug.

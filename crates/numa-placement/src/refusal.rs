@@ -19,7 +19,7 @@ pub struct Refusal {
     /// What to do.
     pub remedy: String,
     /// What was considered.
-    pub trace: Trace,
+    pub trace: Box<Trace>,
 }
 
 impl fmt::Display for Refusal {
@@ -170,7 +170,7 @@ mod tests {
             guest: "g".into(),
             constraints: vec![pages, Constraint::NoMemory { nodes: NodeSet::of_range(2, 3) }],
             remedy: "reserve more pages".into(),
-            trace: Trace::default(),
+            trace: Box::default(),
         };
         let text = refusal.to_string();
         assert!(text.starts_with("guest 'g' cannot be placed: node 1 short 3"), "{text}");

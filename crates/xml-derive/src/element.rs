@@ -229,7 +229,8 @@ impl Slot<'_> {
             Some(unit) => quote! { ::core::option::Option::Some(#unit) },
             None => quote! { ::core::option::Option::None },
         };
-        let (required, once, secret, live) = (self.is_required(), options.once, options.secret, options.live);
+        let (required, always, once) = (self.is_required(), options.always, options.once);
+        let (secret, live) = (options.secret, options.live);
         quote! {
             ::polyvirt_xml::Field {
                 name: #name,
@@ -239,6 +240,7 @@ impl Slot<'_> {
                 style: #style,
                 unit: #unit,
                 required: #required,
+                always: #always,
                 once: #once,
                 secret: #secret,
                 live: #live,

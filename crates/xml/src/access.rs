@@ -23,8 +23,10 @@ pub trait ValueAccess: Sync {
     fn scalar<'a>(&self, slot: &'a dyn Any, index: usize) -> Option<Scalar<'a>>;
     /// What values there are.
     fn kind(&self) -> ValueKind;
-    /// The unit that is printed beside it.
+    /// The unit in which it counts.
     fn unit(&self) -> Option<&'static str>;
+    /// The unit that is printed beside one of them.
+    fn unit_of(&self, slot: &dyn Any, index: usize) -> Option<&'static str>;
     /// Whether it holds any number of values.
     fn is_list(&self) -> bool {
         false
@@ -114,6 +116,10 @@ macro_rules! value_access {
             }
             fn unit(&self) -> Option<&'static str> {
                 C::UNIT
+            }
+            fn unit_of(&self, slot: &dyn Any, index: usize) -> Option<&'static str> {
+                let iter: fn(&$slot) -> &[T] = $iter;
+                iter(get(slot)).get(index).and_then(C::unit)
             }
             fn is_list(&self) -> bool {
                 $list

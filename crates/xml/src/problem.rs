@@ -1,5 +1,6 @@
 //! What is wrong with a document: one [`Problem`] per finding, all of them in one [`Problems`].
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
@@ -57,7 +58,7 @@ pub struct Problem {
     /// The nearest known name, when a name was not known.
     pub suggestion: Option<String>,
     /// The number of the rule that is broken, where the documentation numbers it.
-    pub rule: Option<&'static str>,
+    pub rule: Option<Cow<'static, str>>,
     /// The source line, for the long form.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_line: Option<String>,
@@ -90,8 +91,8 @@ impl Problem {
 
     /// Adds the number of the rule that is broken.
     #[must_use]
-    pub fn with_rule(mut self, rule: &'static str) -> Self {
-        self.rule = Some(rule);
+    pub fn with_rule(mut self, rule: impl Into<Cow<'static, str>>) -> Self {
+        self.rule = Some(rule.into());
         self
     }
 
@@ -144,7 +145,7 @@ impl fmt::Display for Problem {
         if let Some(name) = &self.suggestion {
             write!(f, "; did you mean '{name}'?")?;
         }
-        if let Some(rule) = self.rule {
+        if let Some(rule) = &self.rule {
             write!(f, " [{rule}]")?;
         }
         Ok(())

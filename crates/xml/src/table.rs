@@ -84,6 +84,8 @@ pub struct Field {
     pub unit: Option<&'static str>,
     /// Whether the document is wrong without it.
     pub required: bool,
+    /// Whether a plain child is printed even if it is empty.
+    pub always: bool,
     /// Whether a second element of the name is an error; else the first counts and the others are reported as unused.
     pub once: bool,
     /// Secret: only printed when asked for.

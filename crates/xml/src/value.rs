@@ -117,8 +117,14 @@ pub trait Value: Sized + 'static {
 pub trait Codec<T>: 'static {
     /// What values there are.
     const KIND: ValueKind;
-    /// The unit that is printed beside the value, for sizes.
+    /// The unit of the number, for sizes.
     const UNIT: Option<&'static str> = None;
+
+    /// The unit that is printed beside this value; [`Codec::UNIT`] unless a codec picks it by size. JSON and TOML always
+    /// count in [`Codec::UNIT`].
+    fn unit(_value: &T) -> Option<&'static str> {
+        Self::UNIT
+    }
 
     /// Reads a value.
     ///

@@ -122,9 +122,9 @@ impl Writer {
                     self.out.push_str("='");
                     self.value(access, slot, 0, field, At::Attribute);
                     self.out.push('\'');
-                    self.unit(access, field);
+                    self.unit(access, slot, 0, field);
                 }
-                Place::Text(access) if access.count(slot) > 0 => self.unit(access, field),
+                Place::Text(access) if access.count(slot) > 0 => self.unit(access, slot, 0, field),
                 Place::Group(access) => {
                     if let Some(group) = access.item(slot, 0) {
                         self.attributes(group);
@@ -149,8 +149,8 @@ impl Writer {
         }
     }
 
-    fn unit(&mut self, access: &dyn ValueAccess, field: &Field) {
-        if let (Some(_), Some(unit)) = (field.unit, access.unit()) {
+    fn unit(&mut self, access: &dyn ValueAccess, slot: &dyn std::any::Any, index: usize, field: &Field) {
+        if let (Some(_), Some(unit)) = (field.unit, access.unit_of(slot, index)) {
             tree::attribute("unit", unit, &mut self.out);
         }
     }
@@ -203,7 +203,7 @@ impl Writer {
             self.indent();
             self.out.push('<');
             self.out.push_str(field.xml);
-            self.unit(access, field);
+            self.unit(access, slot, index, field);
             self.out.push('>');
             let start = self.out.len();
             self.value(access, slot, index, field, At::Text);
@@ -225,7 +225,7 @@ impl Writer {
                 let before = self.out.len();
                 self.first_child();
                 let start = self.out.len();
-                self.element(field.xml, child, choice, access.is_plain() && !field.required);
+                self.element(field.xml, child, choice, access.is_plain() && !field.always);
                 if self.out.len() == start {
                     self.out.truncate(before);
                 }

@@ -437,7 +437,7 @@ fn any_host() -> impl Strategy<Value = HostTopology> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
     fn auto_is_placed_exactly_when_the_host_has_enough(host in any_host(), vcpus in 1u32..8, memory in 1u64..24) {

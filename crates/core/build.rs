@@ -1,0 +1,3 @@
+//! Empty on purpose: Cargo wants a build script beside a `links` key.
+
+fn main() {}

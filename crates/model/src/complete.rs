@@ -1,0 +1,145 @@
+//! Completion: what follows from a definition without host and without driver.
+//!
+//! | what | rule |
+//! |---|---|
+//! | UUID, generation id | drawn if missing |
+//! | vCPUs | one if nothing is said; as many online as there are is not said |
+//! | cells | numbers by position, ascending; distances in both directions (C1, C3, C9) |
+//! | memory | the sum of cells and devices, or what is written (C7) |
+//! | placement | rules P1–P13 and M1–M8, decided by `polyvirt_numa_placement::rules` |
+//! | lifecycle | destroy at power-off and crash, restart at reboot; the clock follows UTC |
+//!
+//! Invariant: completing twice changes nothing.
+
+use polyvirt_numa_placement::Kib;
+use polyvirt_numa_placement::rules::{self, GeneralNodes, MemoryPlacement, Stored, Violations};
+use polyvirt_xml::{Positions, Problems};
+use uuid::Uuid;
+
+use crate::clock::{Clock, ClockOffset};
+use crate::domain::{DomainConfig, GenId, LifecycleAction};
+use crate::memory::Memory;
+use crate::numatune::{MemNode, NumaMemory, NumaTune};
+use crate::{cells, check, placement};
+
+/// Whether a definition is a guest that never ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guest {
+    /// It never ran: what would change its hardware may still be set right.
+    New,
+    /// It may have run: what the guest sees is kept as written.
+    Existing,
+}
+
+/// Completes a definition in place. `positions` is where problems are reported; `Positions::default()` for a definition that
+/// was built in code.
+///
+/// # Errors
+/// Everything that cannot be completed. The definition is then partly completed and of no use.
+pub fn complete(config: &mut DomainConfig, guest: Guest, positions: &Positions) -> Result<(), Problems> {
+    let mut problems = Problems::new();
+    config.uuid.get_or_insert_with(Uuid::new_v4);
+    if let Some(GenId { id }) = &mut config.genid {
+        id.get_or_insert_with(Uuid::new_v4);
+    }
+    vcpus(config);
+    // The rules see memnodes in the order in which they were written, so that their paths are right.
+    let stored = rules::store(&placement::written(config));
+    problems.append(cells::check(config, positions));
+    cells::complete(config);
+    memory(config, guest, positions, &mut problems);
+    match stored {
+        Ok(stored) => store(config, stored),
+        Err(violations) => problems.append(report(&violations, positions)),
+    }
+    lifecycle(config);
+    problems.into_result(()).map(|((), _)| ())
+}
+
+/// Completes a definition and checks it: all problems of both in one go.
+///
+/// # Errors
+/// Everything that is wrong, if something refuses the definition; else the warnings are returned.
+pub fn complete_and_check(
+    config: &mut DomainConfig,
+    guest: Guest,
+    positions: &Positions,
+) -> Result<Problems, Problems> {
+    // Cells are checked before completion sorts them; afterwards paths may lead elsewhere.
+    let before = check::check(config, positions);
+    let completed = complete(config, guest, positions);
+    let mut problems = completed.err().unwrap_or_default();
+    for problem in before {
+        if !problems.iter().any(|known| known.path == problem.path && known.message == problem.message) {
+            problems.push(problem);
+        }
+    }
+    problems.into_result(()).map(|((), warnings)| warnings)
+}
+
+pub(crate) fn report(violations: &Violations, positions: &Positions) -> Problems {
+    let problem = |violation: &rules::Violation| {
+        let message = format!("{}: {}", violation.message, violation.remedy);
+        positions.error(&violation.path, message).with_rule(violation.rule.clone())
+    };
+    violations.0.iter().map(problem).collect()
+}
+
+fn vcpus(config: &mut DomainConfig) {
+    let vcpu = config.vcpu.get_or_insert_default();
+    let count = *vcpu.count.get_or_insert(1);
+    if vcpu.current == Some(count) {
+        vcpu.current = None;
+    }
+}
+
+/// Rule C7.
+fn memory(config: &mut DomainConfig, guest: Guest, positions: &Positions, problems: &mut Problems) {
+    let sum: Kib = config.cells().iter().map(|cell| cell.memory).chain(config.device_memory()).sum();
+    let written = config.memory.as_ref().map(|memory| memory.size).filter(|size| !size.is_zero());
+    let from_cells = !config.cells().is_empty() && !sum.is_zero();
+    let total = match written {
+        Some(size) if !(guest == Guest::New && from_cells) => size,
+        _ if !sum.is_zero() => sum,
+        _ => {
+            let message = "the guest has no memory: give <memory>, or NUMA cells with memory";
+            problems.push(positions.error("/domain/memory", message).with_rule("C7"));
+            return;
+        }
+    };
+    config.memory.get_or_insert_with(|| Memory::new(total)).size = total;
+    let current = config.current_memory.get_or_insert_with(|| Memory::new(total));
+    if current.size.is_zero() || current.size > total {
+        current.size = total;
+    }
+}
+
+/// Writes what the rules decided back into the elements.
+fn store(config: &mut DomainConfig, stored: Stored) {
+    let vcpu = config.vcpu.get_or_insert_default();
+    vcpu.placement = Some(stored.vcpu_placement);
+    vcpu.cpuset = stored.vcpu_cpuset;
+    let memory = stored.memory.map(|general| {
+        let (nodeset, placement) = match general.nodes {
+            GeneralNodes::Named(nodes) => (Some(nodes), None),
+            // `Auto`, and whatever libvirt may add: the host's own choice is never more than that.
+            _ => (None, Some(MemoryPlacement::Auto)),
+        };
+        NumaMemory { mode: Some(general.mode), placement, nodeset }
+    });
+    let memnode: Vec<MemNode> = stored
+        .memnodes
+        .into_iter()
+        .map(|policy| MemNode { cellid: Some(policy.cell.0), mode: Some(policy.mode), nodeset: Some(policy.nodes) })
+        .collect();
+    let empty = memory.is_none() && memnode.is_empty();
+    config.numatune = (!empty).then_some(NumaTune { memory, memnode });
+}
+
+fn lifecycle(config: &mut DomainConfig) {
+    config.on_poweroff.get_or_insert(LifecycleAction::Destroy);
+    config.on_reboot.get_or_insert(LifecycleAction::Restart);
+    config.on_crash.get_or_insert(LifecycleAction::Destroy);
+    let clock = config.clock.get_or_insert_with(Clock::default);
+    clock.offset.get_or_insert(ClockOffset::Utc);
+}

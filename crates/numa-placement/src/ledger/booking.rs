@@ -1,0 +1,162 @@
+//! What a lease books, and how much of it still counts against the kernel's free memory.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+
+use super::{Lease, Phase};
+use crate::plan::{NodeShare, Plan};
+use crate::policy::PageSize;
+use crate::promised::Promised;
+use crate::units::{HostNode, Kib};
+
+/// All memory of a plan, none of it touched.
+pub(super) fn of_plan(plan: &Plan) -> Promised {
+    let mut booked = Promised::default();
+    for (node, page, size) in plan.promised_memory() {
+        let promise = booked.node_mut(node);
+        match page {
+            PageSize::Base => {
+                promise.memory = promise.memory.saturating_add(size);
+                promise.untouched = promise.memory;
+            }
+            PageSize::Huge(page) => {
+                let pages = promise.pages.entry(page).or_default();
+                *pages = pages.saturating_add(size.pages(page));
+                promise.untouched_pages.insert(page, *pages);
+            }
+        }
+    }
+    for load in &plan.cpu_load {
+        let promise = booked.node_mut(load.node);
+        promise.milli_vcpus = promise.milli_vcpus.saturating_add(load.milli_vcpus);
+    }
+    booked
+}
+
+/// Books what was observed where it was observed, and the rest where it was planned.
+pub(super) fn observe(booked: &mut Promised, observed: &[NodeShare]) {
+    for promise in booked.nodes.values_mut() {
+        promise.untouched_pages.clear();
+    }
+    let total: Kib = booked.nodes.values().map(|promise| promise.memory).sum();
+    if total.is_zero() || observed.is_empty() {
+        return;
+    }
+    let mut seen = BTreeMap::<HostNode, Kib>::new();
+    for share in observed {
+        let sum = seen.entry(share.node).or_default();
+        *sum = sum.saturating_add(share.size);
+    }
+    let mut rest = total.saturating_sub(seen.values().copied().sum());
+    for promise in booked.nodes.values_mut() {
+        (promise.untouched, promise.memory) = (promise.memory, Kib::ZERO);
+    }
+    for (node, size) in seen {
+        let promise = booked.node_mut(node);
+        promise.memory = size;
+        promise.untouched = promise.untouched.saturating_sub(size);
+    }
+    // Where less was taken than planned the rest goes first, and what then is left to where it was planned at all.
+    for promise in booked.nodes.values_mut() {
+        promise.untouched = promise.untouched.min(rest);
+        rest = rest.saturating_sub(promise.untouched);
+        promise.memory = promise.memory.saturating_add(promise.untouched);
+    }
+    if let Some(promise) = booked.nodes.values_mut().find(|promise| !promise.memory.is_zero()) {
+        promise.memory = promise.memory.saturating_add(rest);
+        promise.untouched = promise.untouched.saturating_add(rest);
+    }
+}
+
+/// The sum of all leases as planning sees it: running guests have touched what is resident.
+pub(super) fn total(leases: &[Lease]) -> Promised {
+    let mut sum = Promised::default();
+    for lease in leases {
+        let resident = match lease.phase {
+            Phase::Planned | Phase::Starting => None,
+            Phase::Running => lease.owner.pid().and_then(resident),
+        };
+        match resident {
+            None => sum.add(&lease.booked),
+            Some(resident) => sum.add(&touched(&lease.booked, resident)),
+        }
+    }
+    sum
+}
+
+/// With this much resident, the rest may be missing from any of the nodes.
+fn touched(booked: &Promised, resident: Kib) -> Promised {
+    let mut booked = booked.clone();
+    let total: Kib = booked.nodes.values().map(|promise| promise.memory).sum();
+    let untouched = total.saturating_sub(resident);
+    for promise in booked.nodes.values_mut() {
+        promise.untouched = promise.memory.min(untouched);
+    }
+    booked
+}
+
+/// `VmRSS` of `/proc/PID/status` (huge pages are no part of it, see `proc(5)`).
+fn resident(pid: u32) -> Option<Kib> {
+    let mut text = String::new();
+    File::open(format!("/proc/{pid}/status")).ok()?.take(64 * 1024).read_to_string(&mut text).ok()?;
+    resident_of(&text)
+}
+
+fn resident_of(status: &str) -> Option<Kib> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_ascii_whitespace().next()?.parse().ok().map(Kib)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn booked(shares: &[(u32, u64)]) -> Promised {
+        let mut booked = Promised::default();
+        for (node, size) in shares {
+            let promise = booked.node_mut(HostNode(*node));
+            (promise.memory, promise.untouched) = (Kib(*size), Kib(*size));
+        }
+        booked
+    }
+
+    fn figures(booked: &Promised) -> Vec<(u32, u64, u64)> {
+        booked.nodes.iter().map(|(node, p)| (node.0, p.memory.0, p.untouched.0)).collect()
+    }
+
+    fn observed(shares: &[(u32, u64)]) -> Vec<NodeShare> {
+        shares.iter().map(|(node, size)| NodeShare::new(HostNode(*node), Kib(*size))).collect()
+    }
+
+    #[test]
+    fn what_was_observed_is_booked_there_and_the_rest_where_it_was_planned() {
+        for (planned, seen, expected) in [
+            (&[(0, 100), (1, 100)][..], &[(0, 30)][..], &[(0, 100, 70), (1, 100, 100)][..]),
+            (&[(0, 100)], &[(2, 40)], &[(0, 60, 60), (2, 40, 0)]),
+            (&[(0, 100)], &[(0, 100)], &[(0, 100, 0)]),
+            (&[(0, 100)], &[(1, 130)], &[(0, 0, 0), (1, 130, 0)]),
+            (&[(0, 50), (1, 50)], &[(0, 80)], &[(0, 80, 0), (1, 20, 20)]),
+            (&[(0, 100)], &[], &[(0, 100, 100)]),
+        ] {
+            let mut promise = booked(planned);
+            observe(&mut promise, &observed(seen));
+            assert_eq!(figures(&promise), expected, "{planned:?} {seen:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_resident_is_touched_and_the_rest_may_be_anywhere() {
+        let promise = booked(&[(0, 100), (1, 60)]);
+        assert_eq!(figures(&touched(&promise, Kib(0))), [(0, 100, 100), (1, 60, 60)]);
+        assert_eq!(figures(&touched(&promise, Kib(90))), [(0, 100, 70), (1, 60, 60)]);
+        assert_eq!(figures(&touched(&promise, Kib(500))), [(0, 100, 0), (1, 60, 0)]);
+    }
+
+    #[test]
+    fn the_resident_set_is_read_from_status() {
+        assert_eq!(resident_of("Name:\tx\nVmRSS:\t   1234 kB\n"), Some(Kib(1234)));
+        assert_eq!(resident_of("Name:\tx\n"), None);
+        assert!(resident(std::process::id()).unwrap() > Kib::ZERO);
+    }
+}
