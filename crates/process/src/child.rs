@@ -7,7 +7,7 @@ use std::{
 };
 
 use nix::{libc, sys::signal::Signal};
-use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::{ProcessId, sys};
 
@@ -81,7 +81,7 @@ pub struct Child {
 
 impl Child {
     pub(crate) fn new(id: ProcessId, pidfd: OwnedFd) -> io::Result<Self> {
-        Ok(Self { id, pidfd: sys::watch(pidfd)?, status: Mutex::new(None) })
+        Ok(Self { id, pidfd: sys::watch(pidfd, Interest::READABLE)?, status: Mutex::new(None) })
     }
 
     /// Which process it is.
@@ -156,7 +156,7 @@ impl Watched {
         if !id.is_running()? {
             return Ok(None);
         }
-        Ok(Some(Self { id, pidfd: sys::watch(pidfd)? }))
+        Ok(Some(Self { id, pidfd: sys::watch(pidfd, Interest::READABLE)? }))
     }
 
     /// Which process it is.

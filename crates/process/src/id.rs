@@ -1,6 +1,6 @@
 //! Which process is meant, beyond reuse of its pid, and what the kernel says of it.
 
-use std::{ffi::OsString, fs, io, io::Read, os::unix::ffi::OsStringExt};
+use std::{collections::BTreeMap, ffi::OsString, fs, io, io::Read, os::unix::ffi::OsStringExt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -55,16 +55,22 @@ pub(crate) fn is_gone(error: &io::Error) -> bool {
 struct Stat {
     state: u8,
     start_time: u64,
+    /// In user and kernel mode, in clock ticks.
+    ticks: u64,
+    processor: u32,
 }
 
 impl Stat {
     fn read(pid: u32) -> io::Result<Self> {
+        Self::read_path(&format!("/proc/{pid}/stat"))
+    }
+
+    fn read_path(path: &str) -> io::Result<Self> {
         let mut bytes = Vec::new();
         // A stat line has some 50 numbers and a name of at most 64 bytes.
-        fs::File::open(format!("/proc/{pid}/stat"))?.take(8192).read_to_end(&mut bytes)?;
-        Self::parse(&bytes).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat is not what proc(5) describes"))
-        })
+        fs::File::open(path)?.take(8192).read_to_end(&mut bytes)?;
+        Self::parse(&bytes)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("{path} is not what proc(5) describes")))
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {
@@ -72,8 +78,12 @@ impl Stat {
         let after = bytes.iter().rposition(|byte| *byte == b')')? + 1;
         let mut fields = std::str::from_utf8(bytes.get(after..)?).ok()?.split_ascii_whitespace();
         let state = *fields.next()?.as_bytes().first()?;
-        let start_time = fields.nth(18)?.parse().ok()?;
-        Some(Self { state, start_time })
+        let mut number = |skip| fields.nth(skip)?.parse::<u64>().ok();
+        // Fields 14, 15, 22 and 39, the state being field 3.
+        let ticks = number(10)?.saturating_add(number(0)?);
+        let start_time = number(6)?;
+        let processor = u32::try_from(number(16)?).ok()?;
+        Some(Self { state, start_time, ticks, processor })
     }
 }
 
@@ -117,6 +127,47 @@ pub struct Thread {
     pub name: String,
 }
 
+/// What a thread has used, and where it last ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ThreadUsage {
+    /// Host CPU.
+    pub cpu: u32,
+    /// CPU time in user and kernel mode, to the clock tick (usually 10 ms).
+    pub time: Duration,
+}
+
+/// What a thread of a process has used.
+///
+/// # Errors
+/// `NotFound` if there is no such thread.
+pub fn thread_usage(pid: u32, tid: u32) -> io::Result<ThreadUsage> {
+    let stat = Stat::read_path(&format!("/proc/{pid}/task/{tid}/stat"))?;
+    let hertz = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.and_then(|it| u64::try_from(it).ok());
+    let millis = stat.ticks.saturating_mul(1000) / hertz.filter(|it| *it > 0).unwrap_or(100);
+    Ok(ThreadUsage { cpu: stat.processor, time: Duration::from_millis(millis) })
+}
+
+/// Size in bytes of each mapping that holds data and no code, by its first address: to tell which mapping of
+/// [`crate::numa_maps`] is which.
+///
+/// # Errors
+/// `NotFound` if there is no such process; `PermissionDenied` if it is another user's.
+pub async fn mapping_sizes(pid: u32) -> io::Result<BTreeMap<u64, u64>> {
+    blocking(move || {
+        let mut text = String::new();
+        fs::File::open(format!("/proc/{pid}/maps"))?.take(64 << 20).read_to_string(&mut text)?;
+        let sizes = text.lines().filter_map(|line| {
+            let (range, rest) = line.split_once(' ')?;
+            let (start, end) = range.split_once('-')?;
+            let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
+            (!rest.split(' ').next()?.contains('x')).then_some((start, end.checked_sub(start)?))
+        });
+        Ok(sizes.collect())
+    })
+    .await
+}
+
 /// The threads of a process, ascending. Threads that end meanwhile are left out.
 ///
 /// # Errors
@@ -153,9 +204,10 @@ mod tests {
 
     #[test]
     fn a_name_made_to_confuse_does_not() {
-        let line = b"42 (a) R 1 (b) S 1 42 42 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 9876 1 1";
+        let line = b"42 (a) R 1 (b) S 4 5 6 7 -1 9 10 11 12 13 14 15 16 17 18 19 20 21 9876 23 24 25 26 27 28 29 30 \
+                     31 32 33 34 35 36 37 38 39 40 41";
         let stat = Stat::parse(line).unwrap();
-        assert_eq!((stat.state, stat.start_time), (b'S', 9876));
+        assert_eq!((stat.state, stat.start_time, stat.ticks, stat.processor), (b'S', 9876, 14 + 15, 39));
         for broken in [&b""[..], b")", b"1 (x) S", b"1 (x) S 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 x", b"\xff(\xff)\xff"]
         {
             assert!(Stat::parse(broken).is_none());
@@ -166,6 +218,20 @@ mod tests {
     async fn reads_our_own_arguments() {
         let ours: Vec<OsString> = std::env::args_os().collect();
         assert_eq!(command_line(std::process::id()).await.unwrap(), ours);
+    }
+
+    #[tokio::test]
+    async fn sizes_belong_to_mappings() {
+        let sizes = mapping_sizes(std::process::id()).await.unwrap();
+        assert!(!sizes.is_empty() && sizes.values().all(|size| *size > 0 && size.is_multiple_of(4096)));
+    }
+
+    #[test]
+    fn a_thread_that_works_has_used_time() {
+        let tid = nix::unistd::gettid().as_raw().try_into().unwrap();
+        let before = thread_usage(std::process::id(), tid).unwrap();
+        while thread_usage(std::process::id(), tid).unwrap().time == before.time {}
+        assert_eq!(thread_usage(std::process::id(), 0x3fff_ffff).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

@@ -15,7 +15,7 @@
 //!
 //! Around it: process identities that survive pid reuse ([`ProcessId`]), affinity of threads
 //! ([`set_affinity`]), cpuset cgroups of both versions ([`cgroup`]) and the kernel's account of where
-//! pages lie ([`numa_maps`]).
+//! pages lie ([`numa_maps`]); and terminals as streams ([`Terminal`]).
 //!
 //! What this crate does not do: it decides no placement, knows no hypervisor, captures no output, and
 //! talks to no service manager.
@@ -40,13 +40,15 @@ mod spawn;
 mod spec;
 mod step;
 mod sys;
+mod terminal;
 mod words;
 
 pub use affinity::{get_affinity, set_affinity};
 pub use child::{Child, ExitStatus, Watched};
-pub use id::{ProcessId, Thread, command_line, threads};
+pub use id::{ProcessId, Thread, ThreadUsage, command_line, mapping_sizes, thread_usage, threads};
 pub use mask::{CpuMask, IdTooLarge, MAX_IDS, NodeMask};
 pub use nix::sys::signal::Signal;
 pub use spawn::{GatedChild, spawn};
 pub use spec::{Credentials, KeptFd, Limit, MemoryPolicy, PolicyMode, Resource, SpawnSpec, Stdio};
 pub use step::{SpawnError, Step};
+pub use terminal::Terminal;

@@ -65,12 +65,12 @@ pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Registers a pidfd with the runtime: it becomes readable when the process has ended.
-pub(crate) fn watch(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+/// Registers a descriptor with the runtime. A pidfd becomes readable when the process has ended.
+pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // Registering would panic. That the runtime's I/O is switched off cannot be asked.
     tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
     // SAFETY: an OwnedFd keeps one open descriptor all its life and returns just that; nobody takes it out.
-    unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }.map_err(io::Error::from)
+    unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(io::Error::from)
 }
 
 /// Sends `signal`. An error of `ESRCH` means that the process is gone and reaped.

@@ -1,0 +1,218 @@
+//! What the driver refuses. Pure; every problem at once, each with its place and what to write instead.
+
+use std::collections::HashSet;
+
+use polyvirt_core::model::{
+    DomainConfig, DomainKind, Problem, Problems,
+    chardev::{CharBackend, CharSource},
+    clock::ClockOffset,
+    disk::{Disk, DiskBus, DiskDevice},
+    interface::{Interface, InterfaceKind},
+    os::{LoaderType, OsKind},
+    storage::SourceKind,
+};
+
+use crate::{
+    command::{block, machine_name},
+    driver::Facts,
+    kvm::Verdict,
+};
+
+/// Most I/O threads of a guest: more only exhausts the host.
+const MAX_IO_THREADS: u32 = 1024;
+
+/// Checks a completed definition.
+pub(crate) fn check(config: &DomainConfig, facts: &Facts) -> Result<(), Problems> {
+    let mut found = Vec::new();
+    kind(config, facts, &mut found);
+    machine(config, facts, &mut found);
+    boot(config, &mut found);
+    let mut places = HashSet::new();
+    for (at, disk) in config.devices.disks.iter().enumerate() {
+        check_disk(disk, &format!("/domain/devices/disk[{}]", at + 1), &mut places, &mut found);
+    }
+    for (at, card) in config.devices.interfaces.iter().enumerate() {
+        check_interface(card, facts, &format!("/domain/devices/interface[{}]", at + 1), &mut found);
+    }
+    character_devices(config, &mut found);
+    if let Some(count) = config.iothreads.filter(|it| *it > MAX_IO_THREADS) {
+        found.push(Problem::error(
+            "/domain/iothreads",
+            format!("{count} I/O threads are too many; at most {MAX_IO_THREADS}"),
+        ));
+    }
+    if !config.devices.memories.is_empty() {
+        let problem = "memory devices cannot be had yet; make the guest's own memory larger";
+        found.push(Problem::error("/domain/devices/memory[1]", problem));
+    }
+    if found.is_empty() { Ok(()) } else { Err(found.into_iter().collect()) }
+}
+
+fn kind(config: &DomainConfig, facts: &Facts, found: &mut Vec<Problem>) {
+    match config.kind {
+        DomainKind::Qemu => {}
+        DomainKind::Kvm => {
+            if let Some(Verdict::Unusable { reason, remedy }) = &facts.kvm {
+                found.push(Problem::error("/domain/@type", format!("KVM cannot be used: {reason}; {remedy}")));
+            }
+        }
+        other => {
+            found.push(Problem::error("/domain/@type", format!("type '{other}' is not QEMU's; use 'kvm' or 'qemu'")))
+        }
+    }
+    let os = config.os.as_ref().and_then(|it| it.r#type.as_ref());
+    if let Some(kind) = os.and_then(|it| it.kind).filter(|it| *it != OsKind::Hvm) {
+        found.push(Problem::error("/domain/os/type", format!("'{kind}' guests are not QEMU's; use 'hvm'")));
+    }
+    if let Some(arch) = os.and_then(|it| it.arch.as_deref()).filter(|it| !serves(&facts.binary.arch, it)) {
+        let problem = format!("{} emulates {}, not '{arch}'", facts.binary.path.display(), facts.binary.arch);
+        found.push(Problem::error("/domain/os/type/@arch", problem));
+    }
+}
+
+/// Whether a binary for `emulated` runs guests of the architecture `arch`.
+fn serves(emulated: &str, arch: &str) -> bool {
+    emulated == arch || matches!((emulated, arch), ("x86_64" | "i386", "i686") | ("ppc64", "ppc64le"))
+}
+
+fn machine(config: &DomainConfig, facts: &Facts, found: &mut Vec<Problem>) {
+    let name = machine_name(config).unwrap_or_default();
+    let Some(machine) = facts.binary.machine(name) else {
+        let near =
+            facts.binary.machines.iter().filter_map(|it| it.alias.as_deref()).take(6).collect::<Vec<_>>().join("', '");
+        let problem = format!("{} has no machine '{name}'; it has '{near}' and others", facts.binary.path.display());
+        found.push(Problem::error("/domain/os/type/@machine", problem));
+        return;
+    };
+    let max = config.vcpus_max();
+    if max > machine.cpu_max {
+        let problem = format!("{max} vCPUs are too many for machine '{name}', which takes {}", machine.cpu_max);
+        found.push(Problem::error("/domain/vcpu", problem));
+    }
+    if let Some(shape) = config.cpu.as_ref().and_then(|it| it.topology.as_ref()) {
+        let parts = [shape.sockets, shape.dies.unwrap_or(1), shape.clusters.unwrap_or(1), shape.cores, shape.threads];
+        let product = parts.iter().try_fold(1u32, |product, part| product.checked_mul(*part));
+        if product != Some(max) {
+            let problem = format!("sockets, dies, clusters, cores and threads do not multiply to the {max} vCPUs");
+            found.push(Problem::error("/domain/cpu/topology", problem));
+        }
+    }
+    let model = config.cpu.as_ref().and_then(|it| it.model.as_ref()).and_then(|it| it.name.as_deref());
+    if let Some(model) = model.filter(|it| !facts.binary.cpus.iter().any(|known| known.name == *it)) {
+        let problem = format!("{} has no CPU model '{model}'", facts.binary.path.display());
+        found.push(Problem::error("/domain/cpu/model", problem));
+    }
+    let passthrough = config.cpu.as_ref().and_then(|it| it.mode).is_some_and(|it| it.as_str() == "host-passthrough");
+    if passthrough && config.kind == DomainKind::Qemu {
+        let problem = "the host's CPU can be passed through with KVM only; use mode='maximum'";
+        found.push(Problem::error("/domain/cpu/@mode", problem));
+    }
+}
+
+fn boot(config: &DomainConfig, found: &mut Vec<Problem>) {
+    if let Some(offset) = config.clock.as_ref().and_then(|it| it.offset)
+        && matches!(offset, ClockOffset::Variable | ClockOffset::Timezone)
+    {
+        let problem = format!("clock offset '{offset}' cannot be had yet; use 'utc', 'localtime' or 'absolute'");
+        found.push(Problem::error("/domain/clock/@offset", problem));
+    }
+    let Some(os) = &config.os else { return };
+    if os.firmware.is_some() && os.loader.as_ref().is_none_or(|it| it.path.is_none()) {
+        let problem = "firmware is not picked automatically yet; name <loader readonly='yes' type='pflash'> and <nvram template=…>";
+        found.push(Problem::error("/domain/os/@firmware", problem));
+    }
+    let pflash = os.loader.as_ref().is_some_and(|it| it.kind == Some(LoaderType::Pflash));
+    if os.nvram.is_some() && !pflash && os.firmware.is_none() {
+        found.push(Problem::error("/domain/os/nvram", "variables need firmware; name <loader type='pflash'>"));
+    }
+}
+
+fn check_disk(disk: &Disk, path: &str, places: &mut HashSet<(DiskBus, u32, u32, u32, u64)>, found: &mut Vec<Problem>) {
+    if !matches!(disk.kind, None | Some(SourceKind::File | SourceKind::Block)) {
+        let kind = disk.kind.map_or("", SourceKind::as_str);
+        let problem =
+            format!("disks of type '{kind}' cannot be had yet; use 'file' or 'block' with a path on this host");
+        found.push(Problem::error(format!("{path}/@type"), problem));
+    } else if block::path(disk).is_none() && !matches!(disk.device, Some(DiskDevice::Cdrom | DiskDevice::Floppy)) {
+        found.push(Problem::error(
+            format!("{path}/source"),
+            "a disk needs a source; only cdrom and floppy drives may be empty",
+        ));
+    }
+    let Some(target) = &disk.target else {
+        found.push(Problem::error(format!("{path}/target"), "a disk needs a target such as <target dev='vda'/>"));
+        return;
+    };
+    if block::number(&target.dev).is_none() {
+        let problem = format!("'{}' is no name of a disk; write vda, sdb, hdc …", target.dev);
+        found.push(Problem::error(format!("{path}/target/@dev"), problem));
+    }
+    let bus = block::disk_bus(disk);
+    if disk.device == Some(DiskDevice::Cdrom) && bus == DiskBus::Virtio {
+        let problem = "a cdrom cannot be on the virtio bus; use bus='sata', 'scsi' or 'ide'";
+        found.push(Problem::error(format!("{path}/target/@bus"), problem));
+    }
+    if disk.device == Some(DiskDevice::Lun) {
+        found.push(Problem::error(format!("{path}/@device"), "'lun' cannot be had yet; use 'disk'"));
+    }
+    let (controller, line, scsi_target, unit) = block::place(disk);
+    if !places.insert((bus, controller, line, scsi_target, unit)) {
+        let problem = format!("'{}' sits where another disk of bus '{bus}' sits already", target.dev);
+        found.push(Problem::error(format!("{path}/target/@dev"), problem));
+    }
+}
+
+fn check_interface(card: &Interface, facts: &Facts, path: &str, found: &mut Vec<Problem>) {
+    match card.kind {
+        Some(InterfaceKind::User) => {}
+        Some(InterfaceKind::Ethernet) => {
+            let target = card.target.as_ref();
+            if target.and_then(|it| it.dev.as_ref()).is_none() || target.and_then(|it| it.managed) != Some(false) {
+                let problem = "a tap is used as it exists; write <target dev='tap0' managed='no'/> with the name of one that the \
+                               user QEMU runs as may open";
+                found.push(Problem::error(format!("{path}/target"), problem));
+            }
+        }
+        other => {
+            let kind = other.map_or("", InterfaceKind::as_str);
+            let problem = format!(
+                "interfaces of type '{kind}' cannot be had yet; use 'user', or join a tap to the bridge yourself and use 'ethernet'"
+            );
+            found.push(Problem::error(format!("{path}/@type"), problem));
+        }
+    }
+    let model = crate::command::net::model(card);
+    if !facts.binary.has_type(model) {
+        let problem = format!("{} has no network card '{model}'; use 'virtio' or 'e1000'", facts.binary.path.display());
+        found.push(Problem::error(format!("{path}/model/@type"), problem));
+    }
+}
+
+fn character_devices(config: &DomainConfig, found: &mut Vec<Problem>) {
+    let devices = &config.devices;
+    let serials = devices.serials.iter().map(|it| ("serial", it.kind, &it.backend)).enumerate();
+    let consoles = devices.consoles.iter().map(|it| ("console", it.kind, &it.backend)).enumerate();
+    for (at, (element, kind, about)) in serials.chain(consoles) {
+        let path = format!("/domain/devices/{element}[{}]", at + 1);
+        check_backend(kind.unwrap_or(CharBackend::Pty), about, &path, found);
+    }
+}
+
+fn check_backend(kind: CharBackend, about: &CharSource, path: &str, found: &mut Vec<Problem>) {
+    use CharBackend::{Dev, File, Null, Pipe, Pty, Tcp, Unix};
+    let place = about.source.first();
+    match kind {
+        Pty | Null => {}
+        File | Dev | Pipe | Unix if place.and_then(|it| it.path.as_ref()).is_none() => {
+            found.push(Problem::error(format!("{path}/source/@path"), format!("type '{kind}' needs a path")));
+        }
+        Tcp if place.and_then(|it| it.service.as_ref()).is_none() => {
+            found.push(Problem::error(format!("{path}/source/@service"), "type 'tcp' needs a port"));
+        }
+        File | Dev | Pipe | Unix | Tcp => {}
+        other => {
+            let problem = format!("type '{other}' cannot be had yet; use 'pty', 'unix', 'file', 'tcp' or 'null'");
+            found.push(Problem::error(format!("{path}/@type"), problem));
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Defaults that a definition gets when it is stored. Pure and idempotent.
+//!
+//! What libvirt's users meet every day: machine, emulator, buses, controllers that devices need, a console, the balloon.
+//! PCI addresses are left to QEMU, which gives the same ones for the same command line.
+
+use polyvirt_core::model::{
+    DomainConfig,
+    chardev::{CharBackend, Console, ConsoleTarget, ConsoleTargetType, Serial, SerialTarget, SerialTargetType},
+    controller::{Controller, ControllerKind},
+    disk::{Disk, DiskBus, DiskDevice},
+    interface::{InterfaceModel, Mac},
+    misc::{BalloonModel, MemBalloon},
+    storage::SourceKind,
+};
+
+use crate::{
+    command::{block, is_q35},
+    probe::Binary,
+};
+
+/// Fills them in.
+pub(crate) fn complete(config: &mut DomainConfig, binary: &Binary) {
+    machine(config, binary);
+    let q35 = crate::command::machine_name(config).is_some_and(is_q35);
+    let uuid = config.uuid.map(|it| *it.as_bytes()).unwrap_or_default();
+    let devices = &mut config.devices;
+    devices.emulator.get_or_insert_with(|| binary.path.to_string_lossy().into_owned());
+    for disk in &mut devices.disks {
+        complete_disk(disk, q35);
+    }
+    for (at, card) in devices.interfaces.iter_mut().enumerate() {
+        card.mac.get_or_insert_with(|| Mac::new(mac(&uuid, at)));
+        // libvirt's choice for x86, kept because guests' configurations follow the device.
+        card.model.get_or_insert_with(|| InterfaceModel::new(if is_x86(binary) { "rtl8139" } else { "virtio" }));
+    }
+    consoles(config);
+    let devices = &mut config.devices;
+    devices.memballoon.get_or_insert_with(|| MemBalloon::default().with_model(BalloonModel::Virtio));
+    controllers(config, q35);
+}
+
+fn is_x86(binary: &Binary) -> bool {
+    matches!(binary.arch.as_str(), "x86_64" | "i386")
+}
+
+fn machine(config: &mut DomainConfig, binary: &Binary) {
+    let kind = config.os.get_or_insert_default().r#type.get_or_insert_default();
+    kind.arch.get_or_insert_with(|| if binary.arch == "i386" { "i686".into() } else { binary.arch.clone() });
+    let found = match &kind.machine {
+        Some(name) => binary.machine(name),
+        None => binary.default_machine(),
+    };
+    // The name of a version, so that a newer QEMU still shows the guest the same machine.
+    if let Some(found) = found {
+        kind.machine = Some(found.name.clone());
+    }
+}
+
+fn complete_disk(disk: &mut Disk, q35: bool) {
+    let device = *disk.device.get_or_insert(DiskDevice::Disk);
+    disk.kind.get_or_insert(SourceKind::File);
+    let driver = disk.driver.get_or_insert_default();
+    driver.name.get_or_insert_with(|| "qemu".into());
+    driver.kind.get_or_insert_with(|| "raw".into());
+    if let Some(target) = &mut disk.target {
+        target.bus.get_or_insert(match target.dev.get(..2) {
+            Some("vd") => DiskBus::Virtio,
+            Some("hd") => {
+                if q35 {
+                    DiskBus::Sata
+                } else {
+                    DiskBus::Ide
+                }
+            }
+            Some("fd") => DiskBus::Fdc,
+            Some("sd") if q35 => DiskBus::Sata,
+            Some("sd") => DiskBus::Scsi,
+            _ => DiskBus::Virtio,
+        });
+    }
+    if device == DiskDevice::Cdrom {
+        disk.readonly = true;
+    }
+}
+
+/// An address in QEMU's range that follows from the guest's identity, so that the same definition gets the same one.
+fn mac(uuid: &[u8; 16], at: usize) -> String {
+    let seed = uuid.iter().copied().chain(at.to_le_bytes());
+    let hash =
+        seed.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let [a, b, c, ..] = hash.to_be_bytes();
+    format!("52:54:00:{a:02x}:{b:02x}:{c:02x}")
+}
+
+/// The first console and the first serial port are one and the same device, written twice.
+fn consoles(config: &mut DomainConfig) {
+    let devices = &mut config.devices;
+    let serial_console = |console: &Console| {
+        matches!(console.target.as_ref().and_then(|it| it.kind), None | Some(ConsoleTargetType::Serial))
+    };
+    if devices.serials.is_empty()
+        && let Some(console) = devices.consoles.first().filter(|it| serial_console(it))
+    {
+        let mut serial = Serial::default().with_kind(console.kind.unwrap_or(CharBackend::Pty));
+        serial.backend = console.backend.clone();
+        devices.serials.push(serial);
+    }
+    for (port, serial) in (0u32..).zip(&mut devices.serials) {
+        serial.kind.get_or_insert(CharBackend::Pty);
+        let target = serial.target.get_or_insert_with(SerialTarget::default);
+        target.kind.get_or_insert(SerialTargetType::IsaSerial);
+        target.port.get_or_insert(port);
+    }
+    if let Some(serial) = devices.serials.first()
+        && devices.consoles.first().is_none_or(serial_console)
+    {
+        let mut console = Console::default().with_kind(serial.kind.unwrap_or(CharBackend::Pty));
+        console.backend = serial.backend.clone();
+        console.target = Some(ConsoleTarget::default().with_kind(ConsoleTargetType::Serial).with_port(0u32));
+        match devices.consoles.first_mut() {
+            Some(first) => *first = console,
+            None => devices.consoles.push(console),
+        }
+    }
+    for (port, console) in (0u32..).zip(&mut devices.consoles) {
+        let target = console.target.get_or_insert_with(ConsoleTarget::default);
+        target.port.get_or_insert(port);
+    }
+}
+
+/// Controllers that devices need and nobody wrote.
+fn controllers(config: &mut DomainConfig, q35: bool) {
+    let devices = &config.devices;
+    let mut needed: Vec<(ControllerKind, u32, Option<&str>)> = Vec::new();
+    for disk in &devices.disks {
+        let (controller, ..) = block::place(disk);
+        needed.extend(match block::disk_bus(disk) {
+            DiskBus::Scsi => Some((ControllerKind::Scsi, controller, Some("virtio-scsi"))),
+            DiskBus::Sata => Some((ControllerKind::Sata, controller, None)),
+            DiskBus::Ide => Some((ControllerKind::Ide, controller, None)),
+            DiskBus::Fdc => Some((ControllerKind::Fdc, controller, None)),
+            DiskBus::Usb => Some((ControllerKind::Usb, 0, Some("qemu-xhci"))),
+            _ => None,
+        });
+    }
+    let virtio_console = |it: &Console| it.target.as_ref().and_then(|it| it.kind) == Some(ConsoleTargetType::Virtio);
+    if !devices.channels.is_empty() || devices.consoles.iter().any(virtio_console) {
+        needed.push((ControllerKind::VirtioSerial, 0, None));
+    }
+    needed.push((ControllerKind::Pci, 0, Some(if q35 { "pcie-root" } else { "pci-root" })));
+    let mut made: Vec<Controller> = Vec::new();
+    for (kind, index, model) in needed {
+        let same = |it: &Controller| it.kind == Some(kind) && it.index.unwrap_or(0) == index;
+        if !devices.controllers.iter().chain(&made).any(same) {
+            let mut controller = Controller::default().with_kind(kind).with_index(index);
+            controller.model = model.map(str::to_owned);
+            made.push(controller);
+        }
+    }
+    config.devices.controllers.extend(made);
+}

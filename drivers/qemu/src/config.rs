@@ -1,0 +1,199 @@
+//! Settings of the driver, and who its guests run as.
+
+use std::time::Duration;
+
+use nix::unistd::Group;
+use polyvirt_core::{Error, ErrorKind, Result, SettingDoc, Settings};
+use polyvirt_process::Credentials;
+use serde::Deserialize;
+
+/// The user that Debian and others make for guests.
+const USUAL_USER: &str = "libvirt-qemu";
+
+/// Settings, as the settings file has them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) emulator: Option<String>,
+    pub(crate) user: Option<String>,
+    pub(crate) group: Option<String>,
+    pub(crate) sandbox: bool,
+    pub(crate) kvm: KvmUse,
+    pub(crate) start_timeout: u64,
+    pub(crate) cgroups: CgroupUse,
+    pub(crate) log_max_bytes: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            emulator: None,
+            user: None,
+            group: None,
+            sandbox: true,
+            kvm: KvmUse::Auto,
+            start_timeout: 30,
+            cgroups: CgroupUse::Auto,
+            log_max_bytes: 4 << 20,
+        }
+    }
+}
+
+/// Whether KVM is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum KvmUse {
+    /// Where a probe guest ran on it.
+    Auto,
+    /// Not even tried.
+    Never,
+    /// Taken for granted.
+    Trust,
+}
+
+/// Whether guests get cgroups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum CgroupUse {
+    /// Where the host lets us.
+    Auto,
+    /// None.
+    Never,
+}
+
+/// What the settings mean.
+pub(crate) const DOCS: &[SettingDoc] = &[
+    SettingDoc {
+        key: "emulator",
+        default: "qemu-system-ARCH",
+        doc: "Path or name of the QEMU that definitions without <emulator> get.",
+    },
+    SettingDoc {
+        key: "user",
+        default: "libvirt-qemu where it exists, else root",
+        doc: "User that QEMU runs as for qemu:///system; a session runs as its owner.",
+    },
+    SettingDoc { key: "group", default: "the user's", doc: "Group that QEMU runs as for qemu:///system." },
+    SettingDoc { key: "sandbox", default: "true", doc: "Whether QEMU confines itself with seccomp (-sandbox on)." },
+    SettingDoc {
+        key: "kvm",
+        default: "auto",
+        doc: "'auto' uses KVM where a probe guest really ran on it, 'never' does not try it, 'trust' takes it for granted.",
+    },
+    SettingDoc {
+        key: "start_timeout",
+        default: "30",
+        doc: "Seconds after which a start that has not come to its end fails.",
+    },
+    SettingDoc {
+        key: "cgroups",
+        default: "auto",
+        doc: "'auto' confines guests with cpuset cgroups where the host has them, 'never' does not.",
+    },
+    SettingDoc {
+        key: "log_max_bytes",
+        default: "4194304",
+        doc: "Size at which a guest's log is put aside at its next start.",
+    },
+];
+
+impl Config {
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an unknown key or a value of the wrong kind.
+    pub(crate) fn read(settings: &Settings) -> Result<Self> {
+        settings.typed("qemu")
+    }
+
+    pub(crate) fn start_timeout(&self) -> Duration {
+        Duration::from_secs(self.start_timeout)
+    }
+}
+
+/// Who guests run as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RunAs {
+    /// `None`: as ourselves.
+    pub(crate) credentials: Option<Credentials>,
+    /// Why that is less than it should be.
+    pub(crate) warning: Option<String>,
+}
+
+impl RunAs {
+    /// Decides it once, when the driver is opened. Blocks: the user database may be on the network.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if a user or group of the settings does not exist.
+    pub(crate) fn decide(config: &Config, privileged: bool) -> Result<Self> {
+        let ourselves = Self { credentials: None, warning: None };
+        if !privileged || !nix::unistd::Uid::effective().is_root() {
+            return Ok(ourselves);
+        }
+        let look_up = |name: &str| {
+            Credentials::of_user(name).map_err(|error| {
+                Error::new(ErrorKind::Internal, format!("cannot look up the user '{name}'")).source(error)
+            })
+        };
+        let mut found = match config.user.as_deref() {
+            Some("root") => return Ok(ourselves),
+            Some(name) => look_up(name)?.ok_or_else(|| unknown("user", name))?,
+            None => match look_up(USUAL_USER)? {
+                Some(found) => found,
+                None => {
+                    let warning =
+                        format!("there is no user '{USUAL_USER}', so QEMU runs as root; create it or set 'user'");
+                    return Ok(Self { warning: Some(warning), ..ourselves });
+                }
+            },
+        };
+        if let Some(name) = config.group.as_deref() {
+            let group = Group::from_name(name).ok().flatten().ok_or_else(|| unknown("group", name))?;
+            found.gid = group.gid.as_raw();
+        }
+        Ok(Self { credentials: Some(found), warning: None })
+    }
+}
+
+fn unknown(what: &str, name: &str) -> Error {
+    Error::new(ErrorKind::InvalidArgument, format!("there is no {what} '{name}' on this host"))
+        .hint(format!("create it, or change '{what}' in the settings of the qemu driver"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misspelt_settings_are_told() {
+        let mut settings = Settings::default();
+        assert_eq!(Config::read(&settings).unwrap(), Config::default());
+        settings.set("kvm", "never");
+        assert_eq!(Config::read(&settings).unwrap().kvm, KvmUse::Never);
+        settings.set("sandbux", true);
+        let error = Config::read(&settings).unwrap_err().to_string();
+        assert!(error.contains("sandbux"), "{error}");
+    }
+
+    #[test]
+    fn every_setting_is_documented() {
+        for doc in DOCS {
+            let mut settings = Settings::default();
+            settings.set(doc.key, serde_json::json!([]));
+            let error = Config::read(&settings).unwrap_err().to_string();
+            assert!(!error.contains("unknown field"), "{}: {error}", doc.key);
+        }
+    }
+
+    #[test]
+    fn guests_of_a_session_run_as_its_owner() {
+        let config = Config { user: Some("no-such-user".into()), ..Config::default() };
+        assert_eq!(RunAs::decide(&config, false).unwrap(), RunAs { credentials: None, warning: None });
+        if nix::unistd::Uid::effective().is_root() {
+            let error = RunAs::decide(&config, true).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+            let root = Config { user: Some("root".into()), ..config };
+            assert_eq!(RunAs::decide(&root, true).unwrap().warning, None);
+        }
+    }
+}

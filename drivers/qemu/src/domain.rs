@@ -1,0 +1,236 @@
+//! A guest that runs.
+//!
+//! One task attends it: it turns QEMU's events and the end of the process into signals, cleans up, and says `Stopped` last.
+//! Everything else asks QEMU over the monitor, with a deadline each, and holds no state that QEMU has.
+
+mod attend;
+mod console;
+mod placement;
+mod power;
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use polyvirt_core::{
+    Consoles, Destroy, Domain, DomainEvents, DomainId, Error, ErrorKind, GuestState, LiveConfig, LivePlacement, Pause,
+    Reboot, Reset, Result, Shutdown, StopReason, VcpuInfo, async_trait,
+};
+use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Watched};
+use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
+use tokio::{sync::watch, task::JoinHandle};
+
+use crate::{log::Log, pins::Threads, places::Places, start::monitor_error};
+
+/// How long QEMU may take for an answer that costs it nothing.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long a killed process may take to be gone.
+const KILLED: Duration = Duration::from_secs(30);
+
+/// A process of QEMU: our child, or one that a former process of ours started.
+#[derive(Debug)]
+pub(crate) enum Process {
+    Ours(Child),
+    Found(Watched),
+}
+
+impl Process {
+    fn id(&self) -> ProcessId {
+        match self {
+            Self::Ours(child) => child.id(),
+            Self::Found(watched) => watched.id(),
+        }
+    }
+
+    async fn wait(&self) -> ExitStatus {
+        let ended = match self {
+            Self::Ours(child) => child.wait().await,
+            Self::Found(watched) => watched.exited().await.map(|()| ExitStatus::Unknown),
+        };
+        ended.unwrap_or(ExitStatus::Unknown)
+    }
+
+    fn kill(&self) -> io::Result<bool> {
+        match self {
+            Self::Ours(child) => child.kill(ProcessSignal::SIGKILL),
+            Self::Found(watched) => watched.kill(ProcessSignal::SIGKILL),
+        }
+    }
+}
+
+/// What a running guest is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) live: LiveConfig,
+    pub(crate) monitor: Monitor,
+    pub(crate) process: Process,
+    pub(crate) places: Places,
+    pub(crate) log: Log,
+    pub(crate) signals: DomainEvents,
+    /// Whether the first RESUME is the start's own and no news.
+    pub(crate) expect_resume: bool,
+}
+
+/// What the handle and its attendant share.
+#[derive(Debug)]
+struct Shared {
+    parts: Parts,
+    /// Why it stopped, once it has.
+    stopped: watch::Sender<Option<StopReason>>,
+    destroyed: AtomicBool,
+    /// Whether the next power-off is half of a reboot.
+    rebooting: AtomicBool,
+}
+
+impl Shared {
+    async fn execute<C: Command>(&self, command: &C) -> Result<C::Reply> {
+        self.execute_within(command, ANSWER).await
+    }
+
+    async fn execute_within<C: Command>(&self, command: &C, within: Duration) -> Result<C::Reply> {
+        self.parts.monitor.execute(command, within).await.map_err(|error| match self.stopped.borrow().clone() {
+            Some(reason) => not_running(&reason),
+            None => monitor_error(&error),
+        })
+    }
+}
+
+fn not_running(reason: &StopReason) -> Error {
+    Error::new(ErrorKind::InvalidState, format!("the guest does not run any more: {}", reason.name()))
+        .hint("start it again")
+}
+
+/// The handle of a running guest. Dropping it ends the attendance; the guest runs on.
+#[derive(Debug)]
+pub(crate) struct QemuDomain {
+    shared: Arc<Shared>,
+    attendant: JoinHandle<()>,
+}
+
+impl QemuDomain {
+    /// Begins to attend a guest.
+    pub(crate) fn attend(parts: Parts, events: Events) -> Arc<dyn Domain> {
+        let shared = Arc::new(Shared {
+            parts,
+            stopped: watch::Sender::new(None),
+            destroyed: AtomicBool::new(false),
+            rebooting: AtomicBool::new(false),
+        });
+        let attendant = tokio::spawn(attend::attend(shared.clone(), events));
+        Arc::new(Self { shared, attendant })
+    }
+
+    /// Waits until the attendant has seen the end.
+    async fn gone(&self) -> bool {
+        self.shared.stopped.subscribe().wait_for(Option::is_some).await.is_ok()
+    }
+}
+
+impl Drop for QemuDomain {
+    fn drop(&mut self) {
+        self.attendant.abort();
+    }
+}
+
+/// The threads that QEMU names.
+pub(crate) fn threads_of(pid: u32, cpus: &[Cpu], io: &[IoThread]) -> Threads {
+    let mut vcpus: Vec<(u32, u32)> = cpus.iter().map(|it| (it.cpu_index, it.thread_id)).collect();
+    vcpus.sort_unstable();
+    let number = |it: &IoThread| Some((it.id.strip_prefix("iothread")?.parse().ok()?, it.thread_id));
+    Threads { pid, vcpus, io: io.iter().filter_map(number).collect() }
+}
+
+#[async_trait]
+impl Domain for QemuDomain {
+    fn id(&self) -> DomainId {
+        self.shared.parts.live.id
+    }
+
+    async fn state(&self) -> Result<GuestState> {
+        let over = || self.shared.stopped.borrow().clone().map(GuestState::ShutOff);
+        if let Some(over) = over() {
+            return Ok(over);
+        }
+        match self.shared.parts.monitor.execute(&QueryStatus {}, ANSWER).await {
+            Ok(status) => Ok(state_of(&status.status)),
+            Err(error) if error.is_closed() => {
+                // Its end is being written down.
+                tokio::time::timeout(ANSWER, self.gone()).await.ok();
+                Ok(over().unwrap_or_else(|| GuestState::Unreachable(error.to_string())))
+            }
+            Err(error @ QmpError::Timeout { .. }) => Ok(GuestState::Unreachable(error.to_string())),
+            Err(error) => Err(monitor_error(&error)),
+        }
+    }
+
+    async fn shutdown(&self, _: Shutdown) -> Result<()> {
+        self.shared.rebooting.store(false, Ordering::SeqCst);
+        self.shared.execute(&SystemPowerdown {}).await.map(drop)
+    }
+
+    async fn destroy(&self, how: Destroy) -> Result<()> {
+        let shared = &self.shared;
+        if shared.stopped.borrow().is_some() {
+            return Ok(());
+        }
+        shared.destroyed.store(true, Ordering::SeqCst);
+        if !how.grace.is_zero() {
+            // Asked to quit it flushes its disks.
+            let asked = async {
+                shared.parts.monitor.execute(&Quit {}, how.grace).await.ok();
+                self.gone().await
+            };
+            if tokio::time::timeout(how.grace, asked).await.is_ok() {
+                return Ok(());
+            }
+        }
+        let pid = shared.parts.process.id().pid;
+        shared.parts.process.kill().map_err(|error| {
+            Error::new(ErrorKind::Denied, format!("cannot end process {pid}: {error}"))
+                .hint("run as the user who started the guest")
+        })?;
+        tokio::time::timeout(KILLED, self.gone()).await.map(drop).map_err(|_| {
+            Error::new(ErrorKind::Timeout, format!("process {pid} does not end within {KILLED:?} after SIGKILL"))
+                .hint("it waits for the kernel, usually for storage; see its state in /proc")
+        })
+    }
+
+    fn pause(&self) -> Option<&dyn Pause> {
+        Some(self)
+    }
+
+    fn reboot(&self) -> Option<&dyn Reboot> {
+        Some(self)
+    }
+
+    fn reset(&self) -> Option<&dyn Reset> {
+        Some(self)
+    }
+
+    fn consoles(&self) -> Option<&dyn Consoles> {
+        Some(self)
+    }
+
+    fn vcpu_info(&self) -> Option<&dyn VcpuInfo> {
+        Some(self)
+    }
+
+    fn placement(&self) -> Option<&dyn LivePlacement> {
+        Some(self)
+    }
+}
+
+fn state_of(state: &RunState) -> GuestState {
+    match state {
+        RunState::Running | RunState::FinishMigrate => GuestState::Running,
+        RunState::Shutdown => GuestState::InShutdown,
+        RunState::GuestPanicked | RunState::InternalError => GuestState::Crashed,
+        _ => GuestState::Paused,
+    }
+}

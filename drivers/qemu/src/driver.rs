@@ -1,0 +1,308 @@
+//! The driver: finding and probing emulators, completing and checking definitions.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use polyvirt_core::{
+    BoxFuture, Custody, Driver, DriverDescriptor, Error, ErrorKind, GuestFacts, GuestRef, GuestSupport, LiveConfig,
+    MachineSupport, NativeExport, OpenContext, Opened, ProbeContext, ProbeResult, Result, Roots, async_trait,
+    model::{DomainConfig, DomainKind, Problem, Problems},
+    placement::{PlacementProfile, Plan},
+};
+
+use crate::{
+    command::{self, Folders, Input, MonitorAt},
+    config::{Config, KvmUse, RunAs},
+    kvm::{self, Verdict},
+    places::Places,
+    probe::{Binary, Cache, ProbeError},
+};
+
+/// What was found out for one definition.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) binary: Arc<Binary>,
+    /// Only for definitions that want KVM.
+    pub(crate) kvm: Option<Verdict>,
+}
+
+/// An opened driver.
+#[derive(Debug)]
+pub(crate) struct Qemu {
+    pub(crate) config: Config,
+    pub(crate) roots: Roots,
+    pub(crate) run_as: RunAs,
+    pub(crate) cache: Cache,
+    search: Vec<PathBuf>,
+    profile: PlacementProfile,
+}
+
+/// Whether a QEMU can be found. Runs nothing.
+pub(crate) fn probe(cx: &ProbeContext) -> ProbeResult {
+    let config = match Config::read(&cx.settings) {
+        Ok(config) => config,
+        Err(error) => {
+            return ProbeResult::NotOperational {
+                reason: error.to_string(),
+                remedy: "correct the settings of the qemu driver".into(),
+            };
+        }
+    };
+    let name = config.emulator.unwrap_or_else(|| default_name(std::env::consts::ARCH));
+    match cx.find(&name) {
+        Some(path) => ProbeResult::Usable(path.display().to_string()),
+        None => ProbeResult::NotOperational {
+            reason: format!("there is no {name} in PATH"),
+            remedy: "install QEMU (Debian: qemu-system-x86), or set 'emulator' for the qemu driver".into(),
+        },
+    }
+}
+
+pub(crate) fn open(cx: OpenContext) -> BoxFuture<Opened> {
+    Box::pin(async move {
+        let config = Config::read(&cx.settings)?;
+        let privileged = cx.identity.privileged;
+        let settings = config.clone();
+        let run_as = tokio::task::spawn_blocking(move || RunAs::decide(&settings, privileged))
+            .await
+            .map_err(|error| Error::new(ErrorKind::Internal, "looking up the user failed").source(error))??;
+        if let Some(warning) = &run_as.warning {
+            tracing::warn!("{warning}");
+        }
+        let search = ProbeContext::new(cx.settings.clone()).search;
+        let cache = Cache::new(cx.roots.cache.clone());
+        let driver = Qemu { config, roots: cx.roots, run_as, cache, search, profile: PlacementProfile::qemu() };
+        Ok(Arc::new(driver) as Arc<dyn Driver>)
+    })
+}
+
+/// The emulator of an architecture in libvirt's words.
+fn default_name(arch: &str) -> String {
+    let target = match arch {
+        "i686" | "x86" => "i386",
+        "ppc64le" | "powerpc64" => "ppc64",
+        other => other,
+    };
+    format!("qemu-system-{target}")
+}
+
+impl Qemu {
+    fn find(&self, program: &str) -> Result<PathBuf> {
+        let given = Path::new(program);
+        if given.is_absolute() {
+            return Ok(given.into());
+        }
+        self.search.iter().map(|it| it.join(program)).find(|it| it.is_file()).ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("there is no {program} in PATH"))
+                .hint("install QEMU (Debian: qemu-system-x86), or name it with <emulator> or the setting 'emulator'")
+        })
+    }
+
+    /// The emulator for a definition: its own, the settings', or the one of its architecture.
+    fn emulator(&self, config: &DomainConfig) -> Result<PathBuf> {
+        if let Some(own) = &config.devices.emulator {
+            return self.find(own);
+        }
+        let os = config.os.as_ref().and_then(|it| it.r#type.as_ref());
+        let name = default_name(os.and_then(|it| it.arch.as_deref()).unwrap_or(std::env::consts::ARCH));
+        self.find(self.config.emulator.as_deref().unwrap_or(&name))
+    }
+
+    pub(crate) async fn binary(&self, config: &DomainConfig) -> Result<Arc<Binary>> {
+        self.probe(&self.emulator(config)?).await
+    }
+
+    async fn probe(&self, path: &Path) -> Result<Arc<Binary>> {
+        self.cache.binary(path, self.run_as.credentials.as_ref()).await.map_err(unusable)
+    }
+
+    /// Whether guests with this `-cpu` run on KVM, by the settings and by trying it.
+    async fn kvm(&self, binary: &Binary, cpu: &str) -> Verdict {
+        match self.config.kvm {
+            KvmUse::Trust => Verdict::Usable,
+            KvmUse::Never => Verdict::Unusable {
+                reason: "the settings of the qemu driver say kvm = \"never\"".into(),
+                remedy: "use <domain type='qemu'>, or change the setting".into(),
+            },
+            KvmUse::Auto => kvm::judge(&self.cache, binary, cpu, self.run_as.credentials.as_ref()).await,
+        }
+    }
+
+    async fn support(&self, path: &Path) -> Result<GuestSupport> {
+        let binary = self.probe(path).await?;
+        let arch = if binary.arch == "i386" { "i686" } else { &binary.arch };
+        let mut support = GuestSupport::new("hvm", arch);
+        support.emulator = Some(binary.path.clone());
+        support.domain_types = vec!["qemu".into()];
+        match self.kvm(&binary, "host").await {
+            Verdict::Usable => support.domain_types.insert(0, "kvm".into()),
+            Verdict::Unusable { reason, remedy } => support.notes.push(format!("no KVM: {reason}; {remedy}")),
+        }
+        support.notes.extend(self.run_as.warning.clone());
+        let mut machines: Vec<_> = binary.machines.iter().filter(|it| it.name != "none").collect();
+        machines.sort_by_key(|it| !it.is_default);
+        support.machines = machines
+            .into_iter()
+            .map(|it| MachineSupport { name: it.name.clone(), alias: it.alias.clone(), max_vcpus: it.cpu_max })
+            .collect();
+        Ok(support)
+    }
+
+    /// Emulators of this host: the settings', and every `qemu-system-*` in PATH.
+    fn emulators(&self) -> Vec<PathBuf> {
+        let mut found: Vec<PathBuf> = self.config.emulator.iter().filter_map(|it| self.find(it).ok()).collect();
+        for folder in &self.search {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            let mut here: Vec<PathBuf> = entries
+                .filter(|it| it.file_name().to_str().is_some_and(is_emulator))
+                .map(|it| it.path())
+                .filter(|it| it.is_file())
+                .collect();
+            here.sort();
+            for path in here {
+                if !found.iter().any(|it| it.file_name() == path.file_name()) {
+                    found.push(path);
+                }
+            }
+        }
+        // The host's own architecture first.
+        let own = default_name(std::env::consts::ARCH);
+        found.sort_by_key(|it| it.file_name().is_none_or(|name| name != own.as_str()));
+        found
+    }
+
+    pub(crate) fn places(&self, guest: &GuestRef) -> Places {
+        Places::of(guest, &self.roots)
+    }
+}
+
+/// `qemu-system-x86_64`, but not `qemu-system-x86_64-spice` and the like, which are parts of it.
+fn is_emulator(name: &str) -> bool {
+    let target = name.strip_prefix("qemu-system-");
+    target.is_some_and(|it| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
+}
+
+fn unusable(error: ProbeError) -> Error {
+    let (kind, hint) = match &error {
+        ProbeError::Missing { .. } => (ErrorKind::NotFound, "install QEMU, or correct <emulator>"),
+        ProbeError::Silent { .. } => (ErrorKind::Timeout, "run it by hand with -machine none to see what holds it up"),
+        _ => (ErrorKind::Hypervisor, "run it by hand with -machine none to see what is wrong"),
+    };
+    Error::new(kind, error.to_string()).hint(hint).source(error)
+}
+
+fn facts_of(facts: &GuestFacts) -> Result<&Facts> {
+    facts.detail().ok_or_else(|| Error::new(ErrorKind::Internal, "these facts are another driver's"))
+}
+
+#[async_trait]
+impl Driver for Qemu {
+    fn descriptor(&self) -> &'static DriverDescriptor {
+        &crate::DESCRIPTOR
+    }
+
+    async fn guests(&self) -> Result<Vec<GuestSupport>> {
+        let mut supports = Vec::new();
+        let mut last = Error::new(ErrorKind::NotFound, "there is no qemu-system-* in PATH").hint("install QEMU");
+        for path in self.emulators() {
+            match self.support(&path).await {
+                Ok(support) => supports.push(support),
+                Err(error) => {
+                    tracing::warn!(%error, "emulator is left out");
+                    last = error;
+                }
+            }
+        }
+        if supports.is_empty() { Err(last) } else { Ok(supports) }
+    }
+
+    async fn facts(&self, config: &DomainConfig) -> Result<GuestFacts> {
+        let binary = self.binary(config).await?;
+        let kvm = match config.kind {
+            DomainKind::Kvm => {
+                // QEMU's default for x86 is this.
+                let cpu = command::cpu::argument(config).unwrap_or_else(|| "qemu64".into());
+                Some(self.kvm(&binary, &cpu).await)
+            }
+            _ => None,
+        };
+        Ok(GuestFacts::new(Facts { binary, kvm }))
+    }
+
+    fn complete(&self, config: &mut DomainConfig, facts: &GuestFacts) -> Result<()> {
+        crate::complete::complete(config, &facts_of(facts)?.binary);
+        Ok(())
+    }
+
+    fn check(&self, config: &DomainConfig, facts: &GuestFacts) -> Result<(), Problems> {
+        match facts.detail() {
+            Some(facts) => crate::check::check(config, facts),
+            None => Err(Problem::error("/domain", "these facts are another driver's").into()),
+        }
+    }
+
+    fn custody(&self) -> Custody<'_> {
+        Custody::Ours(self)
+    }
+
+    fn placement(&self) -> Option<&PlacementProfile> {
+        Some(&self.profile)
+    }
+
+    fn native_export(&self) -> Option<&dyn NativeExport> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl NativeExport for Qemu {
+    fn formats(&self) -> &'static [&'static str] {
+        &["qemu-argv"]
+    }
+
+    async fn export(&self, format: &str, live: &LiveConfig, plan: Option<&Plan>) -> Result<String> {
+        if format != "qemu-argv" {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("'{format}' is no format of QEMU's; use 'qemu-argv'"),
+            ));
+        }
+        let binary = self.binary(&live.config).await?;
+        let places = self.places(&live.guest());
+        let args = arguments(
+            &live.config,
+            plan,
+            &binary,
+            &places.folders,
+            MonitorAt::Path(places.monitor),
+            self.config.sandbox,
+        )?;
+        Ok(command::shell(&binary.path, &args))
+    }
+}
+
+pub(crate) fn arguments(
+    config: &DomainConfig,
+    plan: Option<&Plan>,
+    binary: &Binary,
+    folders: &Folders,
+    monitor: MonitorAt,
+    sandbox: bool,
+) -> Result<Vec<String>> {
+    command::build(&Input { config, plan, binary, folders, monitor, sandbox })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn emulators_are_told_from_their_modules() {
+        assert!(is_emulator("qemu-system-x86_64") && is_emulator("qemu-system-aarch64"));
+        for other in ["qemu-system-", "qemu-system-x86_64-spice", "qemu-img", "qemu-system-x86_64.old"] {
+            assert!(!is_emulator(other), "{other}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Starting guests, finding them again, cleaning up after them.
+
+use std::{path::PathBuf, time::Duration};
+
+use polyvirt_core::{
+    Deadline, DriverRecord, Launcher, LiveConfig, Manifest, ReapContext, Reaped, Reattached, Resource, Result,
+    StartContext, StartRequest, Started, StopReason, async_trait,
+    model::DomainConfig,
+    placement::{Owner, Plan},
+};
+use polyvirt_process::{ProcessId, Signal, Watched, command_line};
+use polyvirt_qmp::{Monitor, QueryStatus, Quit, RunState};
+
+use crate::{
+    command::{block, machine},
+    domain::{Parts, Process, QemuDomain},
+    driver::Qemu,
+    log::Log,
+    places::Places,
+    start,
+    status::Record,
+};
+
+/// How long QEMU may take to answer when it is found again.
+const ANSWER: Duration = Duration::from_secs(5);
+
+#[async_trait]
+impl Launcher for Qemu {
+    fn manifest(&self, live: &LiveConfig, _: Option<&Plan>) -> Result<Manifest> {
+        let places = self.places(&live.guest());
+        Ok(Manifest::new(resources(&live.config, &places)))
+    }
+
+    async fn start(&self, cx: &StartContext, request: StartRequest) -> Result<Started> {
+        start::start(self, cx, request).await
+    }
+
+    async fn reattach(&self, cx: &StartContext, live: &LiveConfig, record: &DriverRecord) -> Result<Reattached> {
+        let record = match Record::read(record) {
+            Ok(record) => record,
+            // Never touched: whoever wrote it knows better.
+            Err(error) => return Ok(Reattached::Unreachable(error.to_string())),
+        };
+        let Some(watched) = find(&record).await? else { return Ok(Reattached::Stopped(StopReason::Unknown)) };
+        if !record.answered {
+            return Ok(Reattached::Unfinished);
+        }
+        let within = ANSWER.min(cx.deadline.left());
+        let (monitor, events) = match Monitor::connect(&record.monitor, within).await {
+            Ok(connected) => connected,
+            Err(error) => return Ok(Reattached::Unreachable(format!("process {}: {error}", record.process.pid))),
+        };
+        match monitor.execute(&QueryStatus {}, within).await {
+            // It powered off for a reboot that nobody finished.
+            Ok(status) if status.status == RunState::Shutdown => {
+                monitor.execute(&Quit {}, within).await.ok();
+                watched.exited().await.ok();
+                return Ok(Reattached::Stopped(StopReason::Shutdown));
+            }
+            Ok(_) => {}
+            Err(error) => return Ok(Reattached::Unreachable(format!("process {}: {error}", record.process.pid))),
+        }
+        let parts = Parts {
+            live: live.clone(),
+            monitor,
+            process: Process::Found(watched),
+            places: self.places(&live.guest()),
+            log: Log { path: record.log, begins: record.log_begins },
+            signals: cx.events.clone(),
+            expect_resume: false,
+        };
+        Ok(Reattached::Running(QemuDomain::attend(parts, events)))
+    }
+
+    async fn reap(&self, cx: &ReapContext, record: Option<&DriverRecord>) -> Result<Reaped> {
+        let places = Places::of(&cx.guest, &cx.roots);
+        let mut removed = Vec::new();
+        // Without a record no process got through its gate. One that cannot be read leaves its guest alone.
+        if let Some(record) = record.map(Record::read).transpose()?
+            && let Some(watched) = find(&record).await?
+        {
+            removed.push(kill(&watched, cx.deadline).await?);
+        }
+        if let Some(group) = places.cgroup() {
+            group.kill_all(cx.deadline.left()).await.map_err(|error| {
+                polyvirt_core::Error::new(polyvirt_core::ErrorKind::Hypervisor, error.to_string())
+                    .hint("a process that ignores SIGKILL waits for the kernel, usually for storage")
+            })?;
+        }
+        removed.extend(places.sweep(cx.deadline.left().min(Duration::from_secs(5))).await);
+        Ok(Reaped::new(removed))
+    }
+
+    fn owner(&self, record: &DriverRecord) -> Option<Owner> {
+        Record::read(record).ok().map(|it| it.owner)
+    }
+}
+
+/// The recorded process, if it still runs and is what the record says.
+async fn find(record: &Record) -> Result<Option<Watched>> {
+    // Of another boot: the numbers mean nothing any more.
+    if !record.owner.is_alive() {
+        return Ok(None);
+    }
+    let lost = |error: std::io::Error| {
+        polyvirt_core::Error::new(
+            polyvirt_core::ErrorKind::Internal,
+            format!("cannot watch process {}", record.process.pid),
+        )
+        .source(error)
+    };
+    let Some(watched) = Watched::open(record.process).map_err(lost)? else { return Ok(None) };
+    // A child that has not yet executed shows its parent's arguments; pid and start time are enough then.
+    if record.answered && !carries(record.process, &record.uuid).await {
+        return Ok(None);
+    }
+    Ok(Some(watched))
+}
+
+async fn carries(process: ProcessId, uuid: &str) -> bool {
+    command_line(process.pid).await.is_ok_and(|args| args.iter().any(|it| it == uuid))
+}
+
+async fn kill(watched: &Watched, deadline: Deadline) -> Result<String> {
+    let pid = watched.id().pid;
+    let failed = |error: std::io::Error| {
+        polyvirt_core::Error::new(polyvirt_core::ErrorKind::Denied, format!("cannot end process {pid}: {error}"))
+            .hint("run as root, or as the user who started the guest")
+    };
+    watched.kill(Signal::SIGKILL).map_err(failed)?;
+    deadline.wait(&format!("the end of process {pid}"), watched.exited()).await?.map_err(failed)?;
+    Ok(format!("process {pid}"))
+}
+
+/// Everything that a start touches.
+fn resources(config: &DomainConfig, places: &Places) -> Vec<Resource> {
+    let mut found = Vec::new();
+    if let Some(emulator) = &config.devices.emulator {
+        found.push(Resource::existing(emulator, "/domain/devices/emulator", false));
+    }
+    if let Some(os) = &config.os {
+        let named = [(&os.kernel, "/domain/os/kernel"), (&os.initrd, "/domain/os/initrd"), (&os.dtb, "/domain/os/dtb")];
+        found.extend(named.iter().filter_map(|(path, at)| Some(Resource::existing(path.as_ref()?, *at, false))));
+        if let Some(loader) = &os.loader
+            && let Some(path) = &loader.path
+        {
+            found.push(Resource::existing(path, "/domain/os/loader", loader.readonly == Some(false)));
+        }
+        if let Some(template) = os.nvram.as_ref().and_then(|it| it.template.as_ref()) {
+            found.push(Resource::existing(template, "/domain/os/nvram/@template", false));
+        }
+    }
+    found.extend(machine::variables(config, &places.folders).map(Resource::created));
+    for (at, disk) in config.devices.disks.iter().enumerate() {
+        if let Some(path) = block::path(disk) {
+            let attribute = if disk.source.as_ref().is_some_and(|it| it.file.is_some()) { "file" } else { "dev" };
+            let asked_at = format!("/domain/devices/disk[{}]/source/@{attribute}", at + 1);
+            found.push(Resource::existing(path, asked_at, !block::is_readonly(disk)));
+        }
+    }
+    found.extend([&places.folders.run, &places.monitor, &places.log].map(PathBuf::from).map(Resource::created));
+    found
+}

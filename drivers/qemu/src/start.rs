@@ -1,0 +1,481 @@
+//! One start, stage by stage, and how it is undone.
+//!
+//! ```text
+//! spawn ── pid* ── gate ── handshake ── monitor* ── pins ── run
+//!   │        │       │         │            │         │      │
+//!   └────────┴───────┴─────────┴────────────┴─────────┴──────┴──> any error or cancel: kill, sweep, tell
+//! ```
+
+use std::{
+    os::{fd::OwnedFd, unix::net::UnixListener},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use polyvirt_core::{
+    DeviceRef, Error, ErrorKind, LiveConfig, LiveEffect, Result, Stage, StartContext, StartHow, StartRequest, Started,
+    io_error,
+    model::DomainConfig,
+    placement::{MemMode, MemPolicy, Owner, Plan, Weakening},
+};
+use polyvirt_process::{
+    Child, Credentials, ExitStatus, GatedChild, KeptFd, Limit, ProcessId, Resource, Signal, SpawnError, SpawnSpec,
+    Stdio, Step, Watched,
+    cgroup::{Cgroup, CgroupError, Hierarchy, Part},
+    spawn,
+};
+use polyvirt_qmp::{Cont, Events, Monitor, QmpError, QueryChardev, QueryCpusFast, QueryIoThreads};
+
+use crate::{
+    command::{self, ConsoleTarget, MonitorAt, machine},
+    config::CgroupUse,
+    domain::{Parts, Process, QemuDomain},
+    driver::{self, Qemu},
+    log::Log,
+    pins::{self, Placer, Threads},
+    places::{Places, make_folder},
+    probe::Binary,
+    program,
+    status::Record,
+};
+
+/// The descriptor on which QEMU finds its monitor's listening socket.
+const MONITOR_FD: i32 = 3;
+
+/// How long the program may take from the gate to its first instruction.
+const EXEC: Duration = Duration::from_secs(10);
+
+/// How long undoing may wait for what it killed.
+const UNDO: Duration = Duration::from_secs(5);
+
+pub(crate) async fn start(driver: &Qemu, cx: &StartContext, request: StartRequest) -> Result<Started> {
+    let binary = driver.binary(&request.live.config).await?;
+    let places = driver.places(&request.live.guest());
+    let mut attempt = Attempt {
+        driver,
+        cx,
+        request,
+        binary,
+        places,
+        stage: Stage::Spawn,
+        process: None,
+        child: None,
+        log: None,
+        effects: Vec::new(),
+    };
+    match cx.deadline.wait("the start", tokio::time::timeout(driver.config.start_timeout(), attempt.run())).await {
+        Ok(Ok(Ok(started))) => Ok(started),
+        Ok(Ok(Err(error))) => Err(attempt.undo(error).await),
+        Ok(Err(_)) => {
+            let seconds = driver.config.start_timeout;
+            let error = Error::new(ErrorKind::Timeout, format!("the start did not come to its end within {seconds} s"))
+                .hint("see the log; a slow host may want a larger 'start_timeout'");
+            Err(attempt.undo(error).await)
+        }
+        Err(error) => Err(attempt.undo(error).await),
+    }
+}
+
+struct Attempt<'a> {
+    driver: &'a Qemu,
+    cx: &'a StartContext,
+    request: StartRequest,
+    binary: Arc<Binary>,
+    places: Places,
+    stage: Stage,
+    /// Known from the fork on, whatever becomes of the handle.
+    process: Option<ProcessId>,
+    child: Option<Child>,
+    log: Option<Log>,
+    effects: Vec<LiveEffect>,
+}
+
+impl Attempt<'_> {
+    async fn run(&mut self) -> Result<Started> {
+        self.cx.cancel.check()?;
+        if let Some(warning) = &self.driver.run_as.warning {
+            self.weakened("a user of their own for guests", warning);
+        }
+        let gated = self.spawn().await?;
+        self.process = Some(gated.id());
+        self.reached(Stage::Spawn).await?;
+
+        self.stage = Stage::Pid;
+        let mut record = self.record(&gated)?;
+        self.cx.journal.record(Stage::Pid, &record.write()?).await?;
+        self.cx.cancel.check()?;
+
+        self.stage = Stage::Gate;
+        // Not abandoned when cancelled: it takes milliseconds, and afterwards there is somebody to kill.
+        self.child = Some(gated.open_gate(EXEC).await.map_err(not_started)?);
+        self.reached(Stage::Gate).await?;
+
+        self.stage = Stage::Handshake;
+        let (monitor, events) = self.handshake().await?;
+        self.reached(Stage::Handshake).await?;
+
+        self.stage = Stage::Monitor;
+        record.answered = true;
+        self.cx.journal.record(Stage::Monitor, &record.write()?).await?;
+
+        self.stage = Stage::Pins;
+        self.place(&monitor).await?;
+        self.reached(Stage::Pins).await?;
+
+        self.stage = Stage::Run;
+        let paused = matches!(self.request.how, StartHow::Boot { paused: true });
+        if !paused {
+            self.execute(&monitor, &Cont {}).await?;
+        }
+        self.reached(Stage::Run).await?;
+        self.started(monitor, events, !paused)
+    }
+
+    /// Says that the stage is done, and looks whether to go on.
+    async fn reached(&self, stage: Stage) -> Result<()> {
+        self.cx.journal.reached(stage).await?;
+        self.cx.cancel.check()
+    }
+
+    fn weakened(&mut self, what: impl Into<String>, why: impl Into<String>) {
+        self.effects.push(LiveEffect::Weakened { what: what.into(), why: why.into() });
+    }
+
+    fn live(&self) -> &LiveConfig {
+        &self.request.live
+    }
+
+    async fn spawn(&mut self) -> Result<GatedChild> {
+        let places = self.places.clone();
+        let user = self.driver.run_as.credentials.clone();
+        let config = self.live().config.clone();
+        let listener = blocking(move || {
+            places.make(user.as_ref())?;
+            let file_memory = config.memory_backing.as_ref().and_then(|it| it.source.as_ref()).is_some();
+            if file_memory {
+                make_folder(&places.folders.ram, 0o700, user.as_ref())?;
+            }
+            make_variables(&config, &places, user.as_ref())?;
+            UnixListener::bind(&places.monitor).map_err(|error| io_error("listen on", &places.monitor, error))
+        })
+        .await?;
+        let spec = self.spec(listener.into()).await?;
+        spawn(&spec).map_err(not_started)
+    }
+
+    async fn spec(&mut self, listener: OwnedFd) -> Result<SpawnSpec> {
+        let driver = self.driver;
+        let plan = self.request.plan.as_ref();
+        let (config, folders) = (&self.request.live.config, &self.places.folders);
+        let monitor = MonitorAt::Descriptor(MONITOR_FD);
+        let args = driver::arguments(config, plan, &self.binary, folders, monitor, driver.config.sandbox)?;
+        let mut spec = SpawnSpec::new(&self.binary.path);
+        spec.args = args.iter().map(Into::into).collect();
+        spec.env = program::environment();
+        spec.env
+            .extend(command::extra_environment(config).into_iter().map(|(name, value)| (name.into(), value.into())));
+        spec.keep = vec![KeptFd::new(listener, MONITOR_FD)];
+        spec.credentials = driver.run_as.credentials.clone();
+        spec.no_new_privs = true;
+        if config.memory_backing.as_ref().is_some_and(|it| it.locked) {
+            spec.limits.push((Resource::LockedMemory, Limit::exactly(Limit::INFINITY)));
+        }
+        self.place_process(&mut spec).await?;
+        let about = format!(
+            "starting '{}' with QEMU {} as {}:\n{}",
+            self.live().config.name,
+            self.binary.version,
+            spec.credentials.as_ref().map_or_else(|| "ourselves".into(), |it| format!("user {}", it.uid)),
+            command::shell(&self.binary.path, &args)
+        );
+        let (path, max) = (self.places.log.clone(), driver.config.log_max_bytes);
+        let (log, file) = blocking(move || Log::open(&path, max, &about)).await?;
+        self.log = Some(log);
+        spec.stdout = Stdio::Fd(file.try_clone().map_err(|error| io_error("open", &self.places.log, error))?.into());
+        spec.stderr = Stdio::Fd(file.into());
+        Ok(spec)
+    }
+
+    /// What of the plan is set between fork and exec.
+    async fn place_process(&mut self, spec: &mut SpawnSpec) -> Result<()> {
+        let Some(plan) = self.request.plan.clone() else { return Ok(()) };
+        let large = |error: polyvirt_process::IdTooLarge| Error::new(ErrorKind::InvalidArgument, error.to_string());
+        let cpus = plan.process.launch_cpus.as_ref().unwrap_or(&plan.process.cpus);
+        if !cpus.is_empty() {
+            spec.affinity = Some(pins::cpus(cpus).map_err(large)?);
+        }
+        if let Some(policy) = &plan.process.launch {
+            spec.memory_policy = pins::policy(policy).map_err(large)?;
+        }
+        match self.group(&plan).await {
+            Ok(Some(group)) => {
+                spec.cgroups = group.join_files(Part::Emulator).map_err(|error| cgroup_error(&error))?;
+            }
+            Ok(None) => {}
+            Err(why) => {
+                self.weakened("cpuset cgroups", &why);
+                if let (Some(mems), None) = (&plan.process.mems, &spec.memory_policy) {
+                    let strict = MemPolicy::new(MemMode::Strict, mems.clone());
+                    spec.memory_policy = pins::policy(&strict).map_err(large)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The guest's cgroup, if the plan has need of one; why there is none if there should be.
+    async fn group(&self, plan: &Plan) -> Result<Option<Cgroup>, String> {
+        if !pins::confines(plan) {
+            return Ok(None);
+        }
+        if self.driver.config.cgroups == CgroupUse::Never {
+            return Err("the settings of the qemu driver say cgroups = \"never\"".into());
+        }
+        let (name, mems) = (self.places.group.clone(), plan.process.mems.clone());
+        let made = tokio::task::spawn_blocking(move || {
+            let group = Hierarchy::detect().map_err(|it| it.to_string())?.create(&name).map_err(|it| it.to_string())?;
+            let part = group.part(Part::Emulator).map_err(|it| it.to_string())?;
+            if let Some(mems) = mems {
+                let nodes = pins::nodes(&mems).map_err(|it| it.to_string())?;
+                part.set_mems(&nodes).map_err(|it| it.to_string())?;
+            }
+            Ok(Some(group))
+        });
+        made.await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    fn record(&self, gated: &GatedChild) -> Result<Record> {
+        let owner = Owner::of_pid(gated.id().pid)
+            .map_err(|error| Error::new(ErrorKind::Hypervisor, "the child ended at its gate").source(error))?;
+        let log = self.log.as_ref();
+        Ok(Record {
+            process: gated.id(),
+            owner,
+            uuid: self.live().guest().uuid,
+            monitor: self.places.monitor.clone(),
+            log: self.places.log.clone(),
+            log_begins: log.map_or(0, |it| it.begins),
+            answered: false,
+        })
+    }
+
+    /// Connects to the socket, which has listened since before QEMU was run; so there is nothing to wait for but QEMU.
+    async fn handshake(&self) -> Result<(Monitor, Events)> {
+        let Some(child) = &self.child else { return Err(Error::new(ErrorKind::Internal, "there is no child")) };
+        let within = self.cx.deadline.left().min(self.driver.config.start_timeout());
+        let greeted = async {
+            tokio::select! {
+                biased;
+                connected = Monitor::connect(&self.places.monitor, within) => connected.map_err(|error| (error, None)),
+                status = child.wait() => {
+                    let closed = QmpError::Timeout { command: "greeting".into(), after: Duration::ZERO };
+                    Err((closed, Some(status.unwrap_or(ExitStatus::Unknown))))
+                }
+            }
+        };
+        match self.cx.cancel.guard(greeted).await? {
+            Ok(connected) => Ok(connected),
+            Err((_, Some(status))) => Err(ended(status)),
+            // It closes the monitor a moment before it is gone.
+            Err((error, None)) if error.is_closed() => {
+                match tokio::time::timeout(Duration::from_secs(1), child.wait()).await {
+                    Ok(status) => Err(ended(status.unwrap_or(ExitStatus::Unknown))),
+                    Err(_) => Err(monitor_error(&error)),
+                }
+            }
+            Err((error, None)) => Err(monitor_error(&error)),
+        }
+    }
+
+    async fn execute<C: polyvirt_qmp::Command + Sync>(&self, monitor: &Monitor, command: &C) -> Result<C::Reply> {
+        let within = self.cx.deadline.left().min(self.driver.config.start_timeout());
+        self.cx.cancel.guard(monitor.execute(command, within)).await?.map_err(|error| monitor_error(&error))
+    }
+
+    /// Asks QEMU for its threads and terminals in one round, and puts the threads in their places.
+    async fn place(&mut self, monitor: &Monitor) -> Result<()> {
+        let has_io_threads = !self.live().config.io_thread_ids().is_empty();
+        let io_threads =
+            async { if has_io_threads { self.execute(monitor, &QueryIoThreads {}).await } else { Ok(Vec::new()) } };
+        let (cpus, chardevs, io) = tokio::try_join!(
+            self.execute(monitor, &QueryCpusFast {}),
+            self.execute(monitor, &QueryChardev {}),
+            io_threads
+        )?;
+        let pid = self.child.as_ref().map_or(0, |it| it.id().pid);
+        let threads = crate::domain::threads_of(pid, &cpus, &io);
+        self.terminals(&chardevs);
+        let Some(plan) = self.request.plan.clone() else { return Ok(()) };
+        let (places, with_group) = (self.places.clone(), pins::confines(&plan));
+        let weakened = tokio::task::spawn_blocking(move || place_threads(&places, with_group, &threads, &plan)).await;
+        for it in weakened.map_err(|error| Error::new(ErrorKind::Internal, "placing threads failed").source(error))? {
+            self.weakened(it.what, it.why);
+        }
+        Ok(())
+    }
+
+    /// Where the terminals of character devices are.
+    fn terminals(&mut self, chardevs: &[polyvirt_qmp::Chardev]) {
+        let config = &self.request.live.config;
+        let find = |target: ConsoleTarget| {
+            let id = target.chardev();
+            chardevs.iter().find(|it| it.label == id)?.filename.strip_prefix("pty:").map(std::path::PathBuf::from)
+        };
+        let serials = (0..config.devices.serials.len()).map(|at| ("serial", at, Some(ConsoleTarget::Serial(at))));
+        let consoles =
+            (0..config.devices.consoles.len()).map(|at| ("console", at, command::console_target(config, at)));
+        let found = serials.chain(consoles).filter_map(|(kind, at, target)| {
+            Some(LiveEffect::CharacterDevice { device: DeviceRef::new(kind, at), path: find(target?)? })
+        });
+        let found: Vec<_> = found.collect();
+        self.effects.extend(found);
+    }
+
+    fn started(&mut self, monitor: Monitor, events: Events, expect_resume: bool) -> Result<Started> {
+        let (Some(child), Some(log)) = (self.child.take(), self.log.take()) else {
+            return Err(Error::new(ErrorKind::Internal, "a start came to its end without a process"));
+        };
+        let parts = Parts {
+            live: self.live().clone(),
+            monitor,
+            process: Process::Ours(child),
+            places: self.places.clone(),
+            log,
+            signals: self.cx.events.clone(),
+            expect_resume,
+        };
+        Ok(Started::new(QemuDomain::attend(parts, events), std::mem::take(&mut self.effects)))
+    }
+
+    /// Leaves nothing, and tells everything: the stage, QEMU's last words, where the log is.
+    async fn undo(&mut self, error: Error) -> Error {
+        let child = self.child.take();
+        // The handle is lost if the deadline passed while the gate was being opened; the process is not.
+        if let Some(watched) = self.process.and_then(|it| Watched::open(it).ok().flatten()) {
+            watched.kill(Signal::SIGKILL).ok();
+            if tokio::time::timeout(UNDO, watched.exited()).await.is_err() {
+                tracing::warn!(pid = watched.id().pid, "process does not end, its kernel call may hang");
+            }
+        }
+        // Reaps it.
+        drop(child);
+        if let Some(group) = self.places.cgroup() {
+            group.kill_all(UNDO).await.ok();
+        }
+        self.places.sweep(UNDO).await;
+        explain(error.with("stage", self.stage), self.log.as_ref())
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Error::new(ErrorKind::Internal, "preparing files failed").source(error))?
+}
+
+fn place_threads(places: &Places, with_group: bool, threads: &Threads, plan: &Plan) -> Vec<Weakening> {
+    let group = if with_group { places.cgroup() } else { None };
+    Placer { threads, group: group.as_ref() }.place(plan)
+}
+
+/// Copies the firmware's variables from their template, if the guest has none yet.
+fn make_variables(config: &DomainConfig, places: &Places, user: Option<&Credentials>) -> Result<()> {
+    let Some(path) = machine::variables(config, &places.folders) else { return Ok(()) };
+    let Some(template) = config.os.as_ref().and_then(|it| it.nvram.as_ref()).and_then(|it| it.template.as_ref()) else {
+        return Ok(());
+    };
+    if path.exists() {
+        return Ok(());
+    }
+    if let Some(folder) = path.parent().filter(|it| *it == places.folders.nvram) {
+        make_folder(folder, 0o711, None)?;
+    }
+    let bytes = std::fs::read(template).map_err(|error| io_error("read", Path::new(template), error))?;
+    polyvirt_lease::write_atomic(&path, &bytes, 0o600, polyvirt_lease::Durability::Durable)
+        .map_err(|error| io_error("write", &path, error))?;
+    match user {
+        Some(user) => std::os::unix::fs::chown(&path, Some(user.uid), Some(user.gid))
+            .map_err(|error| io_error("change the owner of", &path, error)),
+        None => Ok(()),
+    }
+}
+
+fn cgroup_error(error: &CgroupError) -> Error {
+    Error::new(ErrorKind::Hypervisor, error.to_string())
+        .hint("set cgroups = \"never\" for the qemu driver to do without")
+}
+
+fn not_started(error: SpawnError) -> Error {
+    let (kind, hint) = match &error {
+        SpawnError::Child { step, .. } if *step == Step::Exec => {
+            (ErrorKind::NotFound, "check <emulator> and its rights")
+        }
+        SpawnError::Child { step, .. } if *step == Step::MemoryPolicy => {
+            (ErrorKind::NoResources, "check that the nodes are online and have memory")
+        }
+        SpawnError::Timeout { .. } => (ErrorKind::Timeout, "check the file system that holds the emulator"),
+        _ => (ErrorKind::Hypervisor, "see the cause"),
+    };
+    Error::new(kind, error.to_string()).hint(hint).source(error)
+}
+
+fn ended(status: ExitStatus) -> Error {
+    Error::new(ErrorKind::Hypervisor, format!("QEMU ended before it answered: {status}"))
+}
+
+/// What a failure of the monitor means to a caller.
+pub(crate) fn monitor_error(error: &QmpError) -> Error {
+    let kind = if matches!(error, QmpError::Timeout { .. }) { ErrorKind::Timeout } else { ErrorKind::Hypervisor };
+    Error::new(kind, error.to_string()).source(error.clone())
+}
+
+/// Adds QEMU's last words, where its log is, and what usually helps.
+fn explain(error: Error, log: Option<&Log>) -> Error {
+    let Some(log) = log else { return error };
+    let words = log.last_words();
+    let error = error.with("log", log.path.display());
+    if words.is_empty() {
+        return error;
+    }
+    let remedy = REMEDIES.iter().find(|(text, _)| words.contains(text)).map(|(_, remedy)| *remedy);
+    let error = error.with("hypervisor said", words);
+    match remedy {
+        Some(remedy) if error.remedy().is_none() => error.hint(remedy),
+        _ => error,
+    }
+}
+
+/// What QEMU says, and what helps.
+const REMEDIES: &[(&str, &str)] = &[
+    ("Permission denied", "give the user that QEMU runs as access to the file and to every folder above it"),
+    ("Address already in use", "another program has the port or socket; stop it, or choose another"),
+    ("Failed to get \"write\" lock", "another program uses the image; stop it, or mark the disk shareable"),
+    ("Could not open", "check that the image exists and has the format the definition says"),
+    ("No such file or directory", "check the path"),
+    ("Could not access KVM", "use <domain type='qemu'>, or load the module and give access to /dev/kvm"),
+    ("Cannot allocate memory", "make the guest smaller, or free memory on the nodes it is bound to"),
+    ("cannot bind memory to host NUMA nodes", "check that the nodes exist and the cpuset of this process allows them"),
+    ("huge page", "reserve huge pages: echo N > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"),
+    ("is not a valid device model name", "this QEMU lacks the device; choose another model"),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn last_words_and_remedies_stand_in_the_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let (log, mut file) = Log::open(&directory.path().join("a.log"), 1000, "starting").unwrap();
+        let bare = explain(Error::new(ErrorKind::Hypervisor, "gone"), Some(&log));
+        assert_eq!((bare.fact("hypervisor said"), bare.remedy()), (None, None));
+        writeln!(file, "qemu: -blockdev x: Could not open 'a.img': Permission denied").unwrap();
+        let full = explain(Error::new(ErrorKind::Hypervisor, "gone").with("stage", Stage::Handshake), Some(&log));
+        assert!(full.fact("hypervisor said").unwrap().ends_with("Permission denied"));
+        assert!(full.remedy().unwrap().contains("every folder above"));
+        assert_eq!(full.fact("stage"), Some("handshake"));
+        assert!(full.fact("log").unwrap().ends_with("a.log"));
+    }
+}

@@ -1,0 +1,8 @@
+//! Real guests on a real QEMU, through the driver's public face alone.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod faults;
+mod host;
+mod life;
+mod place;
