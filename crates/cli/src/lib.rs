@@ -1,6 +1,6 @@
 //! The `polyvirt` command: virsh's names, options and meanings where virsh has them, and what it lacks beside them.
 //!
-//! A command is a value ([`args::Command`]) and a function that writes into an [`output::Output`]; nothing here decides anything about
+//! A command is a value and a function that writes into the two streams it is given; nothing here decides anything about
 //! guests. Exit status: 0 done, 1 refused or failed (the reason in one line on stderr), 2 wrong usage.
 //!
 //! Invariants: every message goes to stderr, every answer to stdout; with `--json` the answer is one JSON document.

@@ -1,5 +1,7 @@
 //! The command as a person or a script calls it, on the mock driver.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     io::Write as _,
     path::Path,

@@ -101,7 +101,7 @@ pub(crate) struct Actor {
     lock: Option<OwnerLock>,
     attached: Option<Attached>,
     destroy: mpsc::Receiver<(Destroy, Reply<()>)>,
-    waiting: Vec<Reply<()>>,
+    waiting: Vec<(Destroy, Reply<()>)>,
 }
 
 impl Actor {
@@ -159,8 +159,8 @@ impl Actor {
                 drop(reply.send(Ok(())));
             }
         }
-        for reply in std::mem::take(&mut self.waiting) {
-            let done = self.end(Destroy::default()).await;
+        for (how, reply) in std::mem::take(&mut self.waiting) {
+            let done = self.end(how).await;
             let _ = reply.send(done);
         }
     }
@@ -215,16 +215,14 @@ impl Actor {
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
         let mut task = tokio::spawn(work);
-        loop {
-            tokio::select! {
-                done = &mut task => return finished(done),
-                Some((_, reply)) = self.destroy.recv() => {
-                    self.waiting.push(reply);
-                    source.cancel();
-                    return match tokio::time::timeout(GRACE, &mut task).await {
-                        Ok(done) => finished(done),
-                        Err(_) => abort(task).await,
-                    };
+        tokio::select! {
+            done = &mut task => finished(done),
+            Some(destroy) = self.destroy.recv() => {
+                self.waiting.push(destroy);
+                source.cancel();
+                match tokio::time::timeout(GRACE, &mut task).await {
+                    Ok(done) => finished(done),
+                    Err(_) => abort(task).await,
                 }
             }
         }

@@ -79,8 +79,8 @@ impl Guest {
             }
         };
         let delta = |plan: &Plan, _: &DomainConfig| match target {
-            PinTarget::Vcpu(vcpu) => change::pin_vcpu(plan, vcpu, cpus, &host).map_err(refused),
-            PinTarget::Emulator => change::pin_process(plan, cpus, &host).map_err(refused),
+            PinTarget::Vcpu(vcpu) => change::pin_vcpu(plan, vcpu, cpus, &host).map_err(|e| refused(&e)),
+            PinTarget::Emulator => change::pin_process(plan, cpus, &host).map_err(|e| refused(&e)),
         };
         self.edit(affect, edit, delta).await
     }
@@ -101,7 +101,7 @@ impl Guest {
         };
         let delta = |plan: &Plan, live: &DomainConfig| {
             let stored = live.stored_placement().map_err(Error::invalid_config)?;
-            change::set_nodes(plan, &stored, mode, nodes, &host).map_err(refused)
+            change::set_nodes(plan, &stored, mode, nodes, &host).map_err(|e| refused(&e))
         };
         self.edit(affect, edit, delta).await
     }
@@ -168,7 +168,7 @@ impl Guest {
 }
 
 /// What a running guest cannot change is refused for its state, bad sets for themselves.
-fn refused(error: ChangeError) -> Error {
+fn refused(error: &ChangeError) -> Error {
     let message = error.to_string();
     match error {
         ChangeError::ModeFixed { .. } | ChangeError::NodesFixed(_) => Error::new(ErrorKind::InvalidState, message)

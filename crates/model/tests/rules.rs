@@ -210,6 +210,11 @@ fn rules_between_fields() {
         ("<cpu><topology sockets='1' cores='0' threads='1'/></cpu>", "a part of the topology is 0"),
         ("<cpu mode='custom'/>", "mode 'custom' needs a <model>"),
         ("<maxMemory slots='1' unit='GiB'>1</maxMemory>", "1 GiB is less than the guest's memory of 4 GiB"),
+        (
+            "<devices><serial type='tcp'><source mode='bind' host='h'/></serial></devices>",
+            "a 'tcp' device needs <source service=",
+        ),
+        ("<devices><console type='file'/></devices>", "a 'file' device needs <source path='…'/>"),
         ("<uuid>00000000-0000-0000-0000-000000000000</uuid>", "all zeroes"),
         ("<devices><disk><target dev='a'/></disk><disk><target dev='a'/></disk></devices>", "disk 1 is 'a' already"),
     ] {
@@ -248,6 +253,14 @@ fn completion_and_checks_report_together() {
         assert!(shown.contains(expected), "{expected}\n{shown}");
     }
     assert_eq!(shown.lines().count(), 4, "{shown}");
+}
+
+#[test]
+fn crowds_are_refused_without_crowds_of_problems() {
+    let crowd = "<cell memory='1'><distances><sibling id='0' value='5'/></distances></cell>".repeat(20_000);
+    assert!(refused(&cells(&crowd)).contains("20000 cells, at most 1024 are possible [C1]"));
+    let twice = "<vcpupin vcpu='0' cpuset='0'/>".repeat(20_000);
+    assert_eq!(refused(&domain(&format!("<cputune>{twice}</cputune>"))).lines().count(), 200);
 }
 
 #[test]

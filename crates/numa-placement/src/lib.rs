@@ -44,13 +44,12 @@ mod units;
 pub use change::ChangeError;
 pub use engine::plan;
 pub use ledger::{Ledger, LedgerError};
-pub use polyvirt_lease::Owner;
-
 pub use plan::{
     Advice, CellPlan, CpuLoad, Headroom, LeaseId, MemoryDevicePlan, NodeShare, Origin, PLAN_SCHEMA, PlacementReport,
     Plan, PlanDelta, PlanStep, ThreadPlan, VcpuPlan, Weakening,
 };
 pub use policy::{MemMode, MemPolicy, PageRequest, PageSize, UnknownMode};
+pub use polyvirt_lease::Owner;
 pub use profile::{CellSupport, LiveSupport, ModeSet, NodesPerCell, PinSupport, PlacementProfile};
 pub use promised::{NodePromise, Promised};
 pub use refusal::{Constraint, Refusal};

@@ -24,6 +24,8 @@ pub struct Subject {
     pub settings: Settings,
     /// A small guest of that name, which starts fast and has two vCPUs and a serial port.
     pub xml: fn(&str) -> String,
+    /// Whether guests live in the testing process itself, so that their owner never dies before the test.
+    pub in_process: bool,
     /// Why it cannot be tested here.
     pub skip: Option<String>,
 }
@@ -32,7 +34,14 @@ impl Subject {
     /// A driver with default settings that can be tested here.
     #[must_use]
     pub fn new(descriptor: &'static DriverDescriptor, xml: fn(&str) -> String) -> Self {
-        Self { descriptor, settings: Settings::default(), xml, skip: None }
+        Self { descriptor, settings: Settings::default(), xml, in_process: false, skip: None }
+    }
+
+    /// Sets [`Subject::in_process`].
+    #[must_use]
+    pub fn in_process(mut self) -> Self {
+        self.in_process = true;
+        self
     }
 
     /// Skips all cases for this reason, unless `POLYVIRT_REQUIRE` names the driver.
@@ -59,7 +68,10 @@ pub fn require(what: &str, reason: &str) -> bool {
 
 /// What a start said to its journal.
 #[derive(Clone, Debug, Default)]
-pub struct Recorded(Arc<Mutex<Vec<(Stage, Option<DriverRecord>)>>>);
+pub struct Recorded(Arc<Mutex<Vec<Entry>>>);
+
+/// A stage that was reached, with the record that was pushed at it.
+type Entry = (Stage, Option<DriverRecord>);
 
 impl Recorded {
     /// Stages in the order they were reached.
@@ -74,7 +86,7 @@ impl Recorded {
         self.entries().iter().rev().find_map(|(_, record)| record.clone())
     }
 
-    fn entries(&self) -> std::sync::MutexGuard<'_, Vec<(Stage, Option<DriverRecord>)>> {
+    fn entries(&self) -> std::sync::MutexGuard<'_, Vec<Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

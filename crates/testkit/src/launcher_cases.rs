@@ -40,7 +40,7 @@ pub(crate) async fn stages_come_in_order(bench: &Bench) {
     assert_eq!(record.driver, bench.subject.descriptor.name);
     assert!(bench.is_alive(Some(&record)), "the record names a live owner");
     bench.end(run).await;
-    if bench.subject.descriptor.name != "mock" {
+    if !bench.subject.in_process {
         assert!(!bench.is_alive(Some(&record)), "the owner is gone after destroy");
     }
 }
@@ -60,7 +60,7 @@ pub(crate) async fn cancel_at_every_stage(bench: &Bench) {
 
 /// In-memory guests share their owner with the test; for them `reap` and the directory tell.
 fn assert_gone(bench: &Bench, record: Option<&DriverRecord>, stage: Stage) {
-    if bench.subject.descriptor.name != "mock" {
+    if !bench.subject.in_process {
         assert!(!bench.is_alive(record), "ended at {stage}, yet its owner lives");
     }
 }

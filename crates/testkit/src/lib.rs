@@ -1,6 +1,6 @@
 //! Behaviour every driver must show, as a suite that a driver's own tests run.
 //!
-//! ```ignore
+//! ```text
 //! fn subject() -> polyvirt_driver_testkit::Subject { … }
 //! polyvirt_driver_testkit::conformance!(subject);
 //! ```

@@ -65,6 +65,25 @@ pub(crate) fn read(text: &str, limits: Limits) -> Result<Arena, Box<Problem>> {
     }
 }
 
+/// The character data of a piece of content without elements, from a document that was read before.
+pub(crate) fn plain_text(content: &str) -> String {
+    let mut out = String::new();
+    let mut reader = Reader::from_str(content);
+    loop {
+        match reader.read_event() {
+            Ok(Event::Text(text)) => escape::normalize_newlines(&text, &mut out),
+            Ok(Event::CData(text)) => escape::normalize_newlines(&text, &mut out),
+            Ok(Event::GeneralRef(name)) => {
+                if let Ok(escape::Reference(c)) = escape::Reference::resolve(&name) {
+                    out.push(c);
+                }
+            }
+            Ok(Event::Eof) | Err(_) => return out,
+            Ok(_) => {}
+        }
+    }
+}
+
 fn position(n: u64) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
 }

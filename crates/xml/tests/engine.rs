@@ -299,6 +299,18 @@ fn text_is_joined_over_references_and_cdata() {
 }
 
 #[test]
+fn trees_keep_mixed_content_and_their_namespaces() {
+    let mixed = "<m a='&gt;\"'>one <b>two</b> <i/>&lt;th<!-- no -->ree&gt; </m>";
+    let tree = XmlTree::parse(mixed).unwrap();
+    assert_eq!((tree.text.as_str(), tree.children[1].tail.as_str()), ("one ", "<three> "));
+    assert_eq!(XmlTree::parse(&tree.to_string()).unwrap(), tree);
+    let text = "<thing xmlns:q='urn:1'><name>a</name><q:x/><q:y xmlns:q='urn:2'/></thing>";
+    let thing = parse(text).unwrap();
+    assert_eq!(thing.foreign[1].namespace.as_deref(), Some("urn:2"));
+    assert_eq!(parse(&print(&thing)).unwrap(), thing);
+}
+
+#[test]
 fn bounds_hold() {
     let limits = |change: fn(&mut Limits)| {
         let mut options = ParseOptions::default();
@@ -316,6 +328,9 @@ fn bounds_hold() {
     assert!(
         refused(&format!("<thing>{}</thing>", "<x/>".repeat(50)), &limits(|l| l.elements = 9)).contains("more than 9")
     );
+    let prefixes = (0..100).map(|i| format!(" xmlns:p{i}=''")).collect::<String>();
+    let declared = format!("<thing>{}</thing>", format!("<x{prefixes}/>").repeat(11));
+    assert!(refused(&declared, &ParseOptions::default()).contains("more than 1024 declarations of namespaces"));
     // Problems are bounded too.
     let many = format!("<thing><name>a</name>{}</thing>", "<x/>".repeat(50_000));
     let options = ParseOptions::with_unknown(Unknown::Reject);

@@ -1,6 +1,6 @@
 //! A hypervisor in memory: complete for the conformance suite, with injectable faults.
 //!
-//! Guests live in this process ([`world`]): they outlive connections and end with the program. Definitions are kept like any
+//! Guests live in this process (module `world`): they outlive connections and end with the program. Definitions are kept like any
 //! other driver's. What it does not do: nothing of the host is touched, no guest code runs.
 //!
 //! URIs: `mock:///default`, `mock:///session`, `mock:///embed?root=DIR`.

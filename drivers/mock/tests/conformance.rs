@@ -9,6 +9,7 @@ fn subject() -> Subject {
              <os><type arch='x86_64'>hvm</type></os><devices><serial type='pty'/></devices></domain>"
         )
     })
+    .in_process()
 }
 
 polyvirt_driver_testkit::conformance!(subject);

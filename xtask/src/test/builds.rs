@@ -1,12 +1,24 @@
 //! Steps that are one run of Cargo, and `tidy`.
 
+use std::process::Command;
+
 use crate::{
     test::{Context, LONG, tally::Tally},
     tidy,
 };
 
 pub(super) fn format(cx: &Context<'_>) -> Result<Tally, String> {
-    cx.one("cargo fmt --check", cx.checkout.cargo().args(["fmt", "--all", "--check"]), LONG)
+    let mut tally = cx.one("cargo fmt --check", cx.checkout.cargo().args(["fmt", "--all", "--check"]), LONG)?;
+    // What is outside the workspace `cargo fmt` does not see.
+    let outside = cx
+        .checkout
+        .files()?
+        .into_iter()
+        .filter(|f| f.starts_with("tests/out-of-tree") && f.extension().is_some_and(|e| e == "rs"));
+    let mut rustfmt = Command::new("rustfmt");
+    rustfmt.current_dir(cx.root()).args(["--check", "--edition", "2024"]).args(outside);
+    tally.add(cx.one("rustfmt --check of tests/out-of-tree", &mut rustfmt, LONG)?);
+    Ok(tally)
 }
 
 pub(super) fn clippy(cx: &Context<'_>) -> Result<Tally, String> {

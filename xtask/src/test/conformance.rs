@@ -1,13 +1,13 @@
 //! The conformance corpus: what libvirt's own test data says our program must answer.
 //!
-//! The corpus lies beside the checkout (`POLYVIRT_CORPUS` names another place). Each suite has a floor: the number of its checks
+//! Each suite has a floor: the number of its checks
 //! that passed once must pass always. Raise a floor with the commit that earns it.
 
 use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 
-use crate::test::{Context, LONG, tally::Tally};
+use crate::test::{Context, LONG, corpus, tally::Tally};
 
 /// A suite of the corpus.
 struct Suite {
@@ -20,8 +20,8 @@ struct Suite {
 const SUITES: &[Suite] = &[Suite { name: "syntax", floor: 29 }];
 
 pub(super) fn run(cx: &Context<'_>) -> Result<Tally, String> {
-    let corpus = match cx.beside("POLYVIRT_CORPUS", "shared/corpus") {
-        Ok(corpus) => corpus,
+    let archive = match corpus::archive(cx) {
+        Ok(archive) => archive,
         Err(why) => return Ok(cx.cannot("conformance", "corpus", why)),
     };
     let Some(program) = cx.polyvirt()? else {
@@ -29,12 +29,12 @@ pub(super) fn run(cx: &Context<'_>) -> Result<Tally, String> {
     };
     let mut tally = Tally::default();
     for suite in SUITES {
-        tally.add(run_suite(cx, &corpus, &program, suite)?);
+        tally.add(run_suite(cx, &archive, &program, suite)?);
     }
     Ok(tally)
 }
 
-fn run_suite(cx: &Context<'_>, corpus: &Path, program: &Path, suite: &Suite) -> Result<Tally, String> {
+fn run_suite(cx: &Context<'_>, archive: &Path, program: &Path, suite: &Suite) -> Result<Tally, String> {
     let results = cx.checkout.target.join(format!("conformance-{}.json", suite.name.replace('/', "-")));
     // What an earlier run left must not be taken for this one's.
     if let Err(error) = fs::remove_file(&results)
@@ -43,7 +43,7 @@ fn run_suite(cx: &Context<'_>, corpus: &Path, program: &Path, suite: &Suite) -> 
         return Err(format!("cannot remove {}: {error}", results.display()));
     }
     let mut runner = Command::new("python3");
-    runner.arg(corpus.join("conform.py")).arg(corpus.join("visible.tar.xz"));
+    runner.arg(archive.with_file_name("conform.py")).arg(archive);
     runner
         .arg("--impl")
         .arg(shell_quoted(program))

@@ -6,7 +6,7 @@
 use std::{env, fs, process::Command};
 
 use crate::test::{
-    Context, LONG,
+    Context, LONG, corpus,
     tally::{Failure, Skip, Tally},
 };
 
@@ -47,6 +47,10 @@ fn run(cx: &Context<'_>, name: &str, cargo: &mut Command) -> Result<Tally, Strin
         if env::var_os(variable).is_none() && file.is_file() {
             cargo.env(variable, file);
         }
+    }
+    // Without the corpus the tests that want it skip by themselves.
+    if let Ok(corpus) = corpus::archive(cx) {
+        cargo.env("POLYVIRT_CORPUS", corpus::unpacked(cx, &corpus)?);
     }
     let outcome = cx.run(cargo, LONG)?;
     let mut tally = read(&outcome.output);

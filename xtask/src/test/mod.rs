@@ -5,6 +5,7 @@
 
 mod builds;
 mod conformance;
+mod corpus;
 mod guest;
 mod lab;
 mod libtest;

@@ -4,6 +4,7 @@
 
 mod arrows;
 mod dependencies;
+mod documents;
 mod layout;
 mod sizes;
 mod sources;
@@ -13,7 +14,7 @@ use std::{fmt, path::PathBuf};
 use crate::checkout::Checkout;
 
 /// Something that breaks a rule.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Finding {
     /// A file or crate, with a line where there is one.
     place: String,
@@ -69,6 +70,7 @@ pub(crate) fn check(checkout: &Checkout) -> Result<Vec<Finding>, String> {
     let mut findings = layout::check(&checkout.packages, &paths, &files);
     findings.extend(arrows::check(&checkout.packages));
     findings.extend(dependencies::check(checkout)?);
+    findings.extend(documents::check(&paths, &files));
     findings.extend(sizes::check(&files));
     findings.extend(sources::check(&files));
     findings.sort_by_key(|f| !f.is_warning);

@@ -65,7 +65,7 @@ fn wanted(args: &List, guest: &GuestEntry) -> bool {
     } else if args.inactive {
         !active
     } else {
-        args.all || active || guest.problem.is_some() && args.all
+        args.all || active
     };
     state
         && (!args.persistent || guest.persistent)

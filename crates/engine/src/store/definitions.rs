@@ -53,11 +53,14 @@ impl Stamp {
     }
 }
 
+/// A file as it was read.
+type Known = (Stamp, Arc<DomainConfig>);
+
 /// The directory of definitions. Clones share what was read.
 #[derive(Clone)]
 pub(crate) struct Definitions {
     dir: PathBuf,
-    read: Arc<Mutex<HashMap<String, (Stamp, Arc<DomainConfig>)>>>,
+    read: Arc<Mutex<HashMap<String, Known>>>,
 }
 
 impl Definitions {

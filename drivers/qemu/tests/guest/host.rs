@@ -155,23 +155,37 @@ impl Host {
         (StartContext::new(Journal::new(sink), events, token, Deadline::after(WITHIN)), signals)
     }
 
+    /// Processes that use this host's folders.
+    fn processes(&self) -> Vec<u32> {
+        let disk = self.directory.path().display().to_string();
+        let pids = std::fs::read_dir("/proc").unwrap().filter_map(|it| it.ok()?.file_name().to_str()?.parse().ok());
+        pids.filter(|pid| *pid != std::process::id())
+            .filter(|pid| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|it| it.contains(&disk)))
+            .collect()
+    }
+
     /// No socket, no folder, no cgroup of a guest, and no process with its identity.
     pub(crate) fn assert_nothing_left(&self) {
         let left: Vec<_> =
             std::fs::read_dir(&self.roots.run).into_iter().flatten().map(|it| it.unwrap().path()).collect();
         assert!(left.is_empty(), "left behind: {left:?}");
-        let disk = self.directory.path().display().to_string();
-        let processes = std::fs::read_dir("/proc").unwrap().filter_map(|it| it.ok()?.file_name().into_string().ok());
-        let others: Vec<String> = processes
-            .filter(|pid| pid.bytes().all(|it| it.is_ascii_digit()) && *pid != std::process::id().to_string())
-            .filter(|pid| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|it| it.contains(&disk)))
-            .collect();
+        let others = self.processes();
         assert!(others.is_empty(), "still running: {others:?}");
         if let Ok(hierarchy) = polyvirt_process::cgroup::Hierarchy::detect() {
             // The name follows from the folders, as the driver's own tests show; here the guest's name is unique.
             let name = polyvirt_process::cgroup::GroupName::new(&self.name);
             let groups = hierarchy.groups().unwrap();
             assert!(!groups.iter().any(|it| it.as_str().contains(name.as_str())), "cgroups left: {groups:?}");
+        }
+    }
+}
+
+impl Drop for Host {
+    /// A test that failed leaves guests running: that is what they are made for.
+    fn drop(&mut self) {
+        for pid in self.processes() {
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.cast_signed()), nix::sys::signal::Signal::SIGKILL)
+                .ok();
         }
     }
 }

@@ -77,22 +77,17 @@ async fn reset_and_reboot_begin_anew() {
     // This guest has no ACPI driver; it powers off because we say so.
     console.write_all(b"q").await.unwrap();
     expect(&mut console, "hello\n").await;
-    // The BIOS presses reset once more by itself, so there may be several.
+    console.write_all(b"q").await.unwrap();
+    // Resets alone are told: that its CPUs stood for a moment is nobody's business. The BIOS presses reset once more by
+    // itself, so there are several.
     let mut resets = 0;
     loop {
         match guest.signal().await {
             Signal::Reset => resets += 1,
-            other => break assert_eq!(other, Signal::Resumed),
+            other => break assert_eq!(other, Signal::ShutdownBegan),
         }
     }
     assert!(resets > 0);
-    // The next power-off is one.
-    console.write_all(b"q").await.unwrap();
-    while let signal = guest.signal().await
-        && signal != Signal::ShutdownBegan
-    {
-        assert_eq!(signal, Signal::Reset);
-    }
     assert_eq!(guest.signal().await, Signal::Stopped(StopReason::Shutdown));
 }
 
