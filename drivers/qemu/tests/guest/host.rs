@@ -59,8 +59,8 @@ impl Host {
         }
         let directory = tempfile::tempdir().unwrap();
         let mut roots = Roots::embedded(directory.path(), "qemu", None);
-        // One probe for all tests of this program.
-        roots.cache = std::env::temp_dir().join(format!("polyvirt-test-cache-{}", std::process::id()));
+        // One probe for all tests and all runs; it knows its binary.
+        roots.cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("qemu-cache");
         let uri = "qemu:///embed".parse().unwrap();
         let uid = nix::unistd::Uid::effective();
         let identity = Identity::new(uid.as_raw(), uid.is_root());
@@ -89,9 +89,13 @@ impl Host {
 
     /// A definition with these elements, completed and checked.
     pub(crate) async fn define(&self, more: &str, devices: &str) -> LiveConfig {
+        self.define_on("pc", more, devices).await
+    }
+
+    pub(crate) async fn define_on(&self, machine: &str, more: &str, devices: &str) -> LiveConfig {
         let text = format!(
             "<domain type='qemu'><name>{}</name><uuid>6e1d2a3b-0000-4000-8000-00000000c0de</uuid>\
-             <os><type arch='x86_64' machine='pc'>hvm</type></os><features><acpi/></features>{more}\
+             <os><type arch='x86_64' machine='{machine}'>hvm</type></os><features><acpi/></features>{more}\
              <devices><disk type='file' device='disk'><source file='{}'/><target dev='vda' bus='virtio'/></disk>\
              <serial type='pty'/>{devices}</devices></domain>",
             self.name,
