@@ -252,7 +252,13 @@ impl Actor {
         let shared = self.shared.clone();
         let found = self.job(&source, async move { shared.launcher().reattach(&cx, &live, &driver).await }).await?;
         match found {
-            Reattached::Running(domain) => self.attached = Some(Attached { domain, record, signals }),
+            Reattached::Running(domain) => {
+                // While nobody attended, the guest may have stopped or continued by itself.
+                let asked = domain.clone();
+                let state = self.job(&source, async move { asked.state().await }).await?;
+                self.attached = Some(Attached { domain, record, signals });
+                self.set_state(state).await?;
+            }
             Reattached::Stopped(reason) => self.finish(&record, reason).await?,
             Reattached::Unfinished => {
                 self.finish(&record, StopReason::Failed("its start never finished".into())).await?

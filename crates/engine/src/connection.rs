@@ -230,7 +230,7 @@ impl Connection {
             // A definition without a UUID means the guest of that name, if there is one, defined or running.
             match self.lookup_by_name(&prepared.config.name).await {
                 Ok(known) => prepared.config.uuid = Some(known.uuid()),
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidConfig) => {}
                 Err(error) => return Err(error),
             }
         }
