@@ -88,7 +88,7 @@ pub(crate) async fn beside_a_node_without_memory(bench: &Bench) -> Outcome {
 
 /// Two processes start a guest each at the same moment, none of which has touched its memory: a node is not promised twice.
 pub(crate) async fn two_at_once(bench: &Bench) -> Outcome {
-    const MIB: u64 = 400;
+    const MIB: u64 = 280;
     for name in ["first", "second"] {
         let defined = bench.connection.define(&domain(name, AUTO, MIB, "")).await;
         defined.map_err(|e| explain("define", &e))?;

@@ -5,8 +5,6 @@ use std::path::Path;
 use polyvirt::{Connection, Destroy, Guest, OpenOptions, Ownership, placement::Plan};
 use polyvirt_tests::{processes_with, root};
 
-use crate::kernel;
-
 /// How a check went: why it failed.
 pub(crate) type Outcome = Result<(), String>;
 
@@ -82,12 +80,12 @@ impl Bench {
 
     /// No process, promise, cgroup or file of any guest is left.
     pub(crate) async fn nothing_left(&self) -> Outcome {
-        let processes = processes_with(&["qemu-system", &self.root().display().to_string()]);
+        let processes = processes_with(&["qemu-system", "guest="]);
         ensure!(processes.is_empty(), "processes are left: {processes:?}");
         let ledger = self.connection.ledger().map_err(|why| format!("no ledger: {why}"))?;
         let leases = ledger.snapshot().map_err(|e| e.to_string())?.leases;
         ensure!(leases.is_empty(), "promises are left: {leases:?}");
-        let groups = kernel::our_groups();
+        let groups = polyvirt_tests::groups_of("");
         ensure!(groups.is_empty(), "cgroups are left: {groups:?}");
         let files = files(&self.connection.roots().run);
         ensure!(files.is_empty(), "files are left: {files:?}");

@@ -113,13 +113,6 @@ pub(crate) fn cpuset(group: &str) -> Result<(CpuSet, NodeSet), String> {
     Ok((CpuSet::from_kernel_list(cpus.trim()).map_err(bad)?, NodeSet::from_kernel_list(mems.trim()).map_err(bad)?))
 }
 
-/// Guests' groups that exist.
-pub(crate) fn our_groups() -> Vec<PathBuf> {
-    let hierarchies = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|e| e.path());
-    let ours = hierarchies.chain([PathBuf::from("/sys/fs/cgroup")]).map(|dir| dir.join("polyvirt"));
-    ours.filter_map(|dir| fs::read_dir(dir).ok()).flatten().flatten().map(|e| e.path()).filter(|p| p.is_dir()).collect()
-}
-
 /// KiB of a node that nobody uses.
 pub(crate) fn free_kib(node: u32) -> Result<u64, String> {
     let path = format!("/sys/devices/system/node/node{node}/meminfo");

@@ -56,7 +56,7 @@ pub(crate) async fn in_their_cgroups(bench: &Bench) -> Outcome {
         let part = vcpus.get(&thread.tid).map_or("emulator".to_owned(), |number| format!("vcpu{number}"));
         is_in(thread, &part)?;
     }
-    let groups = kernel::our_groups();
+    let groups = polyvirt_tests::groups_of("");
     ensure!(groups.len() == 1, "one group of a guest, not {groups:?}");
     guest.end().await
 }
