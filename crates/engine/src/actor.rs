@@ -15,7 +15,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use polyvirt_core::{
     CancelSource, Deadline, Destroy, Domain, DomainEvents, Error, ErrorKind, EventKind, GuestState, Journal,
-    Reattached, Result, Shutdown, Signal, StartContext, StartHow, StopReason,
+    Reattached, Result, Shutdown, Signal, Stage, StartContext, StartHow, StopReason,
     model::{DomainConfig, LifecycleAction},
     placement::PlanDelta,
 };
@@ -183,7 +183,7 @@ impl Actor {
         how: StartHow,
         plan: Option<polyvirt_core::placement::Plan>,
     ) -> Result<()> {
-        self.own("start").await?;
+        self.own("start").await.map_err(|e| e.operation("start").with("stage", Stage::Admit))?;
         if self.attached.is_some() {
             return Err(already_running(&self.name));
         }

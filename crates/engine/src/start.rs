@@ -52,7 +52,9 @@ impl Start {
             Ok(running) => Ok(running),
             Err(error) => {
                 let (failed_at, undone) = (journal.next_stage(), journal.undo().await);
-                let error = error.operation("start").with("stage", failed_at);
+                let error = error.operation("start");
+                // The driver knows better where in its part it was.
+                let error = if error.fact("stage").is_some() { error } else { error.with("stage", failed_at) };
                 Err(match undone {
                     Ok(()) => error,
                     Err(left) => error
