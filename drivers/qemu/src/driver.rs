@@ -277,7 +277,7 @@ impl NativeExport for Qemu {
             &binary,
             &places.folders,
             MonitorAt::Path(places.monitor),
-            self.config.sandbox,
+            self.config.sandbox && binary.sandbox,
         )?;
         Ok(command::shell(&binary.path, &args))
     }
