@@ -246,7 +246,9 @@ async fn a_held_qemu_that_stops_is_destroyed() {
     let [(pid, _)] = processes[..] else { panic!("{processes:?}") };
     kill(nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a pid")), Signal::SIGSTOP).expect("stopped");
     let error = guest.resume().await.expect_err("it cannot answer");
+    println!("{error} | hint: {:?}", error.remedy());
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    assert!(error.remedy().is_some(), "no remedy: {error}");
     reads_answer(&fault, &connection, true).await;
     guest.destroy(Destroy::default()).await.expect("destroyed");
     reads_answer(&fault, &connection, false).await;

@@ -186,7 +186,7 @@ fn is_emulator(name: &str) -> bool {
 
 fn unusable(error: ProbeError) -> Error {
     let error = match error {
-        ProbeError::Start(error) => return crate::start::not_started(error),
+        ProbeError::Start(error) => return crate::failure::not_started(error),
         other => other,
     };
     let (kind, hint) = match &error {
@@ -281,7 +281,7 @@ impl NativeExport for Qemu {
             &binary,
             &places.folders,
             MonitorAt::Path(places.monitor),
-            self.config.sandbox,
+            self.config.sandbox && binary.sandbox,
         )?;
         Ok(command::shell(&binary.path, &args))
     }

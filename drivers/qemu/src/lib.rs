@@ -27,6 +27,7 @@ mod complete;
 mod config;
 mod domain;
 mod driver;
+mod failure;
 mod kvm;
 mod launcher;
 mod log;

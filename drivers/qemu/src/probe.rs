@@ -44,6 +44,8 @@ pub(crate) struct Binary {
     pub(crate) commands: BTreeSet<String>,
     /// Names of all object types: devices, backends and the rest.
     pub(crate) types: BTreeSet<String>,
+    /// Whether it can confine itself with seccomp.
+    pub(crate) sandbox: bool,
     /// Whether it was built with KVM, which says nothing of the host.
     pub(crate) kvm: bool,
 }
@@ -141,6 +143,8 @@ pub(crate) async fn probe(path: &Path, user: Option<&Credentials>, within: Durat
 
 async fn ask(path: &Path, monitor: &Monitor, within: Duration) -> Result<Binary, QmpError> {
     let all_types = QomListTypes { implements: "object" };
+    let sandbox = serde_json::json!({"option": "sandbox"});
+    let sandbox = monitor.execute_raw("query-command-line-options", &sandbox, within).await;
     let (target, machines, cpus, commands, types, kvm) = tokio::try_join!(
         monitor.execute(&QueryTarget {}, within),
         monitor.execute(&QueryMachines {}, within),
@@ -159,6 +163,8 @@ async fn ask(path: &Path, monitor: &Monitor, within: Duration) -> Result<Binary,
         cpus,
         commands: commands.into_iter().map(|it| it.name).collect(),
         types: types.into_iter().map(|it| it.name).collect(),
+        // Refused if the option is unknown; a build without seccomp may know it with no parameters.
+        sandbox: sandbox.is_ok_and(|it| it[0]["parameters"].as_array().is_some_and(|it| !it.is_empty())),
         kvm: kvm.present,
     })
 }

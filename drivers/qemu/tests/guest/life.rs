@@ -1,5 +1,7 @@
 //! From power-on to power-off.
 
+use std::os::unix::fs::PermissionsExt;
+
 use polyvirt_core::{Destroy, DeviceRef, ErrorKind, GuestState, LiveEffect, Reattached, Signal, Stage, StopReason};
 use tokio::io::AsyncWriteExt;
 
@@ -180,5 +182,38 @@ async fn what_is_killed_from_outside_has_crashed() {
         other => panic!("{other:?}"),
     }
     assert!(matches!(guest.domain.state().await.unwrap(), GuestState::ShutOff(StopReason::Crashed(_))));
+    host.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn runs_as_the_user_of_the_settings() {
+    if !nix::unistd::Uid::effective().is_root() {
+        println!("skipped: only root can start guests as another user");
+        return;
+    }
+    let mut settings = polyvirt_core::Settings::default();
+    settings.set("user", "nobody");
+    let Some(host) = Host::with(settings).await else { return };
+    let live = host.plain().await;
+    for (path, mode) in [(host.directory.path().to_owned(), 0o755), (host.directory.path().join("disk.raw"), 0o666)] {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    }
+    let mut guest = host.start(&live, true).await;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", guest.pid())).unwrap();
+    let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap().uid;
+    assert!(status.contains(&format!("Uid:\t{nobody}\t{nobody}\t{nobody}\t{nobody}")), "{status}");
+    assert!(status.contains("CapEff:\t0000000000000000") && status.contains("NoNewPrivs:\t1"), "{status}");
+    let mut console = guest.console().await;
+    guest.domain.pause().unwrap().resume().await.unwrap();
+    assert_eq!(guest.signal().await, Signal::Resumed);
+    expect(&mut console, "hello\n").await;
+    guest.destroy().await;
+    host.assert_nothing_left();
+
+    // What it may not open is told with the remedy.
+    std::fs::set_permissions(host.directory.path().join("disk.raw"), PermissionsExt::from_mode(0o600)).unwrap();
+    let error = host.try_start(&live, None, false, None).await.err().unwrap();
+    assert!(error.fact("hypervisor said").unwrap().contains("Permission denied"), "{error}");
+    assert!(error.remedy().unwrap().contains("every folder above"), "{error:?}");
     host.assert_nothing_left();
 }
