@@ -1,1 +1,85 @@
-//! The polyvirt command.
+//! The `polyvirt` command: virsh's names, options and meanings where virsh has them, and what it lacks beside them.
+//!
+//! A command is a value and a function that writes into the two streams it is given; nothing here decides anything about
+//! guests. Exit status: 0 done, 1 refused or failed (the reason in one line on stderr), 2 wrong usage.
+//!
+//! Invariants: every message goes to stderr, every answer to stdout; with `--json` the answer is one JSON document.
+
+mod args;
+mod commands;
+mod failure;
+mod output;
+mod progress;
+mod render;
+mod session;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::{args::Cli, failure::Failure, output::Output, session::Session};
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let mut out = Output::standard();
+    let argv: Vec<_> = std::env::args_os().collect();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            out.error_line(&format!("cannot start: {error}"));
+            return ExitCode::from(1);
+        }
+    };
+    let status = runtime.block_on(run(argv, &mut out));
+    // A console or an event stream may leave a read of stdin behind; nobody waits for it.
+    runtime.shutdown_background();
+    ExitCode::from(status)
+}
+
+/// Runs one command line and gives its exit status.
+pub(crate) async fn run(argv: Vec<std::ffi::OsString>, out: &mut Output) -> u8 {
+    let cli = match Cli::try_parse_from(argv) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let text = if out.colors() { error.render().ansi().to_string() } else { error.render().to_string() };
+            if error.use_stderr() {
+                out.message(&text)
+            } else {
+                out.print(&text)
+            }
+            return u8::try_from(error.exit_code()).unwrap_or(2);
+        }
+    };
+    out.configure(&cli.global);
+    start_log(&cli.global);
+    let done = match Session::new(&cli.global) {
+        Ok(mut session) => commands::run(cli.command, &mut session, out).await,
+        Err(failure) => Err(failure),
+    };
+    match done.and_then(|()| out.flush().map_err(Failure::from)) {
+        Ok(()) => 0,
+        Err(failure) => failure.report(out),
+    }
+}
+
+/// Messages of the library go to stderr: warnings, or more with `-v` or `RUST_LOG`. The first call in a process decides.
+fn start_log(global: &args::Global) {
+    use tracing_subscriber::{EnvFilter, fmt};
+    let level = match global.verbose {
+        0 => "warn",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    // A batch runs many commands in one process: only the first can set this.
+    let _ = fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .without_time()
+        .with_ansi(false)
+        .try_init();
+}

@@ -1,1 +1,33 @@
-//! Connections, domains, jobs, the store and placement.
+//! Connections, domains, jobs, the store, and placement through the ledger.
+//!
+//! A program opens a [`Connection`] with the drivers it links, and holds [`Guest`]s. There is no daemon: any number of processes may
+//! work on one root at the same time. Definitions and status records are files that are whole or absent; a guest has one owner
+//! process at a time, by a lock that dies with it; everyone else reads, or is told who is busy with it.
+//!
+//! What it does not do: it names no driver, starts no threads, installs no signal handlers, and reads no settings file. File
+//! work runs on the blocking threads of the caller's tokio runtime.
+//!
+//! Invariants:
+//! - Whatever a start may leave is in a durable record before it can be left, so the next open finds it.
+//! - What is read (lists, states, definitions) takes no locks and waits for nobody.
+//! - Dropping a future abandons the wait, not the work.
+
+mod actor;
+mod connection;
+mod definition;
+mod explain;
+mod guest;
+mod options;
+mod owner;
+mod placement;
+mod shared;
+mod start;
+mod store;
+mod tune;
+
+pub use connection::{Connection, Defined, Prepared};
+pub use definition::{ReadDefinition, read_definition};
+pub use explain::Explanation;
+pub use guest::{Guest, GuestEntry, GuestView, Which};
+pub use options::{OpenOptions, Ownership, StageObserver};
+pub use tune::{Affect, PinTarget};

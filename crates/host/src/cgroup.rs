@@ -1,7 +1,7 @@
 //! Where the cgroups of this process are, from `/proc/self/mountinfo` and `/proc/self/cgroup` (`cgroups(7)`).
 //!
-//! Version 1 has a tree per controller (or group of controllers), version 2 one tree; both may be mounted at once, and then a
-//! controller belongs to one of them.
+//! Version 1 has a tree per controller (or group of controllers), version 2 one tree; both may be mounted at once, and
+//! then a controller belongs to one of them.
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
@@ -65,8 +65,8 @@ pub enum Cpuset {
     V2 {
         /// Our own group.
         directory: PathBuf,
-        /// Whether children get the controller already; else it has to be enabled in `cgroup.subtree_control`, which the
-        /// kernel refuses while the group itself holds processes (unless it is the root).
+        /// Whether children get the controller already; else it has to be enabled in `cgroup.subtree_control`, which
+        /// the kernel refuses while the group itself holds processes (unless it is the root).
         delegated: bool,
     },
     /// Not at all; this is why.

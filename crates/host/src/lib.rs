@@ -1,7 +1,7 @@
 //! What this host is: topology, node information, cgroups, devices.
 //!
-//! [`Host`] stands for a root directory. Everything is read below it, so a text tree in a temporary directory is as good a
-//! host as `/`, and one program can describe another machine from a copy of its `/sys` and `/proc`.
+//! [`Host`] stands for a root directory. Everything is read below it, so a text tree in a temporary directory is as
+//! good a host as `/`, and one program can describe another machine from a copy of its `/sys` and `/proc`.
 //!
 //! What it does not do: it changes nothing, starts nothing and keeps nothing; each call reads anew. Whether KVM really
 //! runs a guest is not decided here: a device that opens proves nothing, so drivers probe with a guest.
@@ -180,7 +180,8 @@ impl Host {
         DeviceNode::at(&self.root, "dev/net/tun")
     }
 
-    /// Whether the kernel may move pages to slower nodes on its own, also out of a cpuset; `None` if it has no such switch.
+    /// Whether the kernel may move pages to slower nodes on its own, also out of a cpuset; `None` if it has no such
+    /// switch.
     #[must_use]
     pub fn demotion_enabled(&self) -> Option<bool> {
         let word = self.word("sys/kernel/mm/numa/demotion_enabled").ok()?;

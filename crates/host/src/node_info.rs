@@ -1,8 +1,8 @@
 //! The figures of `virsh nodeinfo`.
 //!
 //! Sockets, cores and threads are those of the largest node, socket and core, so that their product with the number of
-//! nodes is the number of CPUs on a regular machine. Where it is not (offline CPUs, mixed cores, sockets that span nodes), one socket
-//! with all CPUs as cores is shown, as libvirt does: a program that multiplies must get the truth.
+//! nodes is the number of CPUs on a regular machine. Where it is not (offline CPUs, mixed cores, sockets that span
+//! nodes), one socket with all CPUs as cores is shown, as libvirt does: a program that multiplies must get the truth.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -29,7 +29,8 @@ static COUNTER: AtomicU64 = AtomicU64::new(0);
 ///
 /// # Errors
 /// Any error of the file system, naming the path; nothing new remains then and the old content is untouched. The one
-/// exception is a failing `fsync` of the directory: the new content is then in place but may not survive a power failure.
+/// exception is a failing `fsync` of the directory: the new content is then in place but may not survive a power
+/// failure.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
     let temporary = temporary_beside(path)?;
     let written = write_temporary(&temporary, bytes, mode, durability).and_then(|()| fs::rename(&temporary, path));

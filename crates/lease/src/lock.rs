@@ -77,7 +77,8 @@ pub struct LockGuard {
 
 impl Drop for LockGuard {
     fn drop(&mut self) {
-        // Said in so many words rather than left to close(2): a child between fork and exec still has a copy of the file.
+        // Said in so many words rather than left to close(2): a child between fork and exec still has a copy of the
+        // file.
         let _ = self.file.unlock();
     }
 }
@@ -89,7 +90,8 @@ impl DirLock {
     /// The lock file `name` in `dir`; it is created at the first use with mode 0600.
     ///
     /// # Errors
-    /// [`LockError::UnsafeDirectory`] if others could take the file away, [`LockError::Io`] if there is no such directory.
+    /// [`LockError::UnsafeDirectory`] if others could take the file away, [`LockError::Io`] if there is no such
+    /// directory.
     pub fn new(dir: &Path, name: &str) -> Result<DirLock, LockError> {
         let meta = fs::metadata(dir).map_err(|source| LockError::Io { path: dir.to_owned(), source })?;
         if !meta.is_dir() {

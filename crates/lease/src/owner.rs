@@ -8,6 +8,7 @@ use std::fmt;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -76,7 +77,8 @@ impl Owner {
     /// The process that has this pid now.
     ///
     /// # Errors
-    /// [`OwnerError::NoProcess`] if there is none (a zombie counts as none), [`OwnerError::Proc`] if `/proc` is not there.
+    /// [`OwnerError::NoProcess`] if there is none (a zombie counts as none), [`OwnerError::Proc`] if `/proc` is not
+    /// there.
     pub fn of_pid(pid: u32) -> Result<Owner, OwnerError> {
         let path = format!("/proc/{pid}/stat");
         let stat = match read_stat(&path) {
@@ -152,8 +154,13 @@ impl fmt::Display for Owner {
 /// [`OwnerError::Proc`] if the file cannot be read.
 pub fn boot_id() -> Result<String, OwnerError> {
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
+    // No process outlives its boot, and a ledger asks this once for every lease.
+    static BOOT: OnceLock<String> = OnceLock::new();
+    if let Some(known) = BOOT.get() {
+        return Ok(known.clone());
+    }
     let text = read_bounded(PATH, 128).map_err(|source| OwnerError::Proc { path: PATH.to_owned(), source })?;
-    Ok(text.trim().to_owned())
+    Ok(BOOT.get_or_init(|| text.trim().to_owned()).clone())
 }
 
 /// The two fields of `/proc/PID/stat` that matter here.
@@ -189,8 +196,10 @@ fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(3)
 }
 
+/// A process never changes its own pid namespace (`pid_namespaces(7)`), so it is looked up once.
 fn own_pid_ns() -> Option<u64> {
-    fs::metadata("/proc/self/ns/pid").ok().map(|meta| meta.ino())
+    static NAMESPACE: OnceLock<Option<u64>> = OnceLock::new();
+    *NAMESPACE.get_or_init(|| fs::metadata("/proc/self/ns/pid").ok().map(|meta| meta.ino()))
 }
 
 /// With `hidepid` a living process of somebody else looks like a missing one.

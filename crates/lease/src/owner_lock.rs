@@ -1,7 +1,8 @@
 //! One owner process at a time, by a lease beside the record it protects.
 //!
 //! The lock is a `flock`, so it dies with its holder. The note in the file is for people and for `Busy { owner }`
-//! answers; it is never what decides, so a note that a killed holder left behind does no harm.
+//! answers; it is never what decides, so a note that a killed holder left behind does no harm, nor one that a full disk
+//! did not take.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::lock::{DirLock, LockError, LockGuard, LockMode};
-use crate::{Owner, OwnerError};
+use crate::{Liveness, Owner, OwnerError};
 
 /// A note is a few short words; what is longer was not written by us.
 const NOTE_LIMIT: u64 = 8 * 1024;
@@ -106,18 +107,27 @@ impl OwnerLock {
 
     /// Who owns it now, without taking it: `None` if nobody does or there is no such file.
     ///
-    /// The answer may be old when it arrives. The lock is tried shared for a moment, so an `acquire` of that very moment
-    /// may be told "held" without a note.
+    /// The answer may be old when it arrives. It comes from the note, so that looking does not stand in the way of
+    /// an `acquire`; only if the note says nothing clear (cut off by a kill, or of another pid namespace) the lock is tried.
     ///
     /// # Errors
     /// [`LockError`] if the file cannot be used.
     pub fn holder(path: &Path) -> Result<Option<Held>, LockError> {
-        if matches!(fs::symlink_metadata(path), Err(e) if e.kind() == io::ErrorKind::NotFound) {
-            return Ok(None);
+        match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // Whoever lets go empties the file.
+            Ok(meta) if meta.is_file() && meta.len() == 0 => return Ok(None),
+            _ => {}
+        }
+        let note = read_note(path);
+        match note.as_ref().map(|note| note.owner.liveness()) {
+            Some(Liveness::Alive) => return Ok(Some(Held { note })),
+            Some(Liveness::Dead) => return Ok(None),
+            _ => {}
         }
         match lock_at(path)?.try_lock(LockMode::Shared)? {
             Some(_) => Ok(None),
-            None => Ok(Some(Held { note: read_note(path) })),
+            None => Ok(Some(Held { note })),
         }
     }
 
@@ -146,8 +156,13 @@ impl OwnerLock {
         let owned = OwnerLock { guard, path: path.to_owned() };
         let io = |source| OwnerLockError::Lock(LockError::Io { path: path.to_owned(), source });
         let bytes = serde_json::to_vec(who).map_err(|e| io(e.into()))?;
-        replace_content(&owned.guard.file, &bytes).map_err(io)?;
-        Ok(owned)
+        match replace_content(&owned.guard.file, &bytes) {
+            // On a full disk the lock holds all the same: whoever wants to end a guest or remove files must be able to.
+            Err(error) if !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                Err(io(error))
+            }
+            _ => Ok(owned),
+        }
     }
 }
 
@@ -170,7 +185,8 @@ fn replace_content(mut file: &File, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)
 }
 
-/// A holder writes its note right after locking; a reader in between sees an empty or half-written file and looks again.
+/// A holder writes its note right after locking; a reader in between sees an empty or half-written file and looks
+/// again.
 fn read_note(path: &Path) -> Option<OwnerNote> {
     let deadline = Instant::now() + Duration::from_millis(20);
     loop {
@@ -238,8 +254,10 @@ mod tests {
         let note = OwnerNote::this_process("taking over").unwrap();
         let Err(OwnerLockError::Held(held)) = OwnerLock::acquire(&path, &note) else { panic!("two owners") };
         assert_eq!(held.note.unwrap().owner.pid(), Some(child.id()));
+        assert_eq!(OwnerLock::holder(&path).unwrap().unwrap().note.unwrap().owner.pid(), Some(child.id()));
         child.kill().unwrap();
         child.wait().unwrap();
+        assert_eq!(OwnerLock::holder(&path).unwrap(), None, "its note is still there, but it is dead");
         let lock = OwnerLock::acquire(&path, &note).expect("the dead hold nothing");
         drop(lock);
     }
@@ -252,6 +270,7 @@ mod tests {
         let lock = OwnerLock::acquire(&path, &note).unwrap();
         replace_content(&lock.guard.file, b"{\"owner\":").unwrap();
         assert_eq!(read_note(&path), None);
+        assert_eq!(OwnerLock::holder(&path).unwrap(), Some(Held { note: None }), "then the lock tells");
         lock.guard.file.set_len(1 << 30).unwrap();
         assert_eq!(read_note(&path), None);
     }

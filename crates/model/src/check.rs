@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use polyvirt_xml::{Positions, Problems};
 
+mod chardev;
+
 use crate::cells;
 use crate::cpu::CpuMode;
 use crate::domain::DomainConfig;
@@ -12,6 +14,9 @@ use crate::vcpu::Vcpu;
 
 /// The most vCPUs a definition may ask for: sets of them end here.
 const MAX_VCPUS: u32 = 16_384;
+
+/// Each phase lists so many problems: finding the place of one costs time, and a hostile document has any number.
+pub(crate) const MAX_PROBLEMS: usize = 200;
 
 /// Reports every broken rule between the fields of a definition.
 ///
@@ -25,6 +30,7 @@ pub fn check(config: &DomainConfig, positions: &Positions) -> Problems {
     rules.topology();
     rules.memory();
     rules.devices();
+    rules.problems.append(chardev::check(&config.devices, positions));
     rules.problems.append(cells::check(config, positions));
     rules.problems
 }
@@ -42,6 +48,9 @@ fn nth(name: &str, count: usize, index: usize) -> String {
 
 impl Rules<'_> {
     fn error(&mut self, path: &str, message: impl Into<String>) {
+        if self.problems.len() >= MAX_PROBLEMS {
+            return;
+        }
         self.problems.push(self.positions.error(path, message));
     }
 

@@ -62,4 +62,5 @@ pub use domain::{DomainConfig, DomainKind, GenId, LifecycleAction, LockFailureAc
 pub use name::{MAX_NAME, NameError, check_name};
 pub use polyvirt_xml::{
     FormatOptions, Limits, ParseOptions, Parsed, Position, Positions, Problem, Problems, Severity, Unknown, XmlTree,
+    decode,
 };

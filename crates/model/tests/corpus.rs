@@ -3,6 +3,8 @@
 //! The inputs are not part of the project. `POLYVIRT_CORPUS` names a directory that holds them, by default
 //! `../shared/corpus` beside the workspace; without them the test says so and passes.
 
+#![expect(clippy::unwrap_used, reason = "a test: every failure is a panic with its cause")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;

@@ -4,8 +4,8 @@
 //! promise memory to every cell and device → bind threads. The same input gives the same plan: there is no clock, no
 //! random number and no hash order in here.
 //!
-//! What it does not do: per-cell automatic placement, dedicated CPUs, devices, observed load. By default a definition means what libvirt
-//! says it means, so one advice holds for the whole guest.
+//! What it does not do: per-cell automatic placement, dedicated CPUs, devices, observed load. By default a definition
+//! means what libvirt says it means, so one advice holds for the whole guest.
 
 use crate::plan::Plan;
 use crate::policy::PageSize;
@@ -64,6 +64,11 @@ pub fn plan(
         Err(wrong) => return Err(refuse(wrong, choice.trace)),
     };
     Ok(assemble::assemble(cx, &demand, choice, promise))
+}
+
+/// Splits a size into equal parts whose sum is exact.
+pub(crate) fn split_evenly(size: Kib, count: usize) -> Vec<Kib> {
+    shares::parts(size.0, &vec![1.0; count]).into_iter().map(Kib).collect()
 }
 
 fn refusal(request: &Request, constraints: Vec<Constraint>, trace: Trace) -> Refusal {

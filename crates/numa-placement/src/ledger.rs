@@ -6,9 +6,9 @@
 //!                └────────────────────┴── release, or the owner dies
 //! ```
 //!
-//! A directory (`/run/polyvirt/numa` for a host) holds a lock file and one state file, replaced as a whole. Every change
-//! takes the lock, drops the leases of dead owners, changes, writes, lets go. A planned lease lives as long as its
-//! planner; `assign` hands it to the hypervisor's process, so from then on it lives as long as the guest does.
+//! A directory (`/run/polyvirt/numa` for a host) holds a lock file and one state file, replaced as a whole. Every
+//! change takes the lock, drops the leases of dead owners, changes, writes, lets go. A planned lease lives as long as
+//! its planner; `assign` hands it to the hypervisor's process, so from then on it lives as long as the guest does.
 //!
 //! What a node may still promise is [`Promised::memory_left`]. For that a lease books all of its memory, and says how
 //! much of it the guest cannot have touched yet: everything until `commit`; afterwards what its process's resident set
@@ -267,7 +267,8 @@ impl Ledger {
     }
 
     /// Makes sure that a guest which runs already is booked, as after the state was lost. What it has it has, so
-    /// this books also what exceeds the host. A plan without a lease gets one; a lease that is there only changes its owner.
+    /// this books also what exceeds the host. A plan without a lease gets one; a lease that is there only changes its
+    /// owner.
     ///
     /// # Errors
     /// All but [`LedgerError::Refused`] and [`LedgerError::UnknownLease`].

@@ -14,8 +14,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What it does not do: it applies nothing, starts nothing, and knows no XML and no driver. [`plan()`], [`binding`]
-//! and [`rules`] are pure; only [`HostTopology::from_sysfs`] and the [`ledger`] touch files.
+//! What it does not do: it applies nothing, starts nothing, and knows no XML and no driver. [`plan()`],
+//! [`binding`], [`change`] and [`rules`] are pure; only [`HostTopology::from_sysfs`] and the [`ledger`] touch files.
 //!
 //! Invariants:
 //!
@@ -25,6 +25,7 @@
 //! - Numbers from files and definitions are bounded before anything is allocated for them.
 
 pub mod binding;
+pub mod change;
 pub mod engine;
 pub mod ledger;
 mod plan;
@@ -40,15 +41,15 @@ pub mod topology;
 mod trace;
 mod units;
 
+pub use change::ChangeError;
 pub use engine::plan;
 pub use ledger::{Ledger, LedgerError};
-pub use polyvirt_lease::Owner;
-
 pub use plan::{
     Advice, CellPlan, CpuLoad, Headroom, LeaseId, MemoryDevicePlan, NodeShare, Origin, PLAN_SCHEMA, PlacementReport,
     Plan, PlanDelta, PlanStep, ThreadPlan, VcpuPlan, Weakening,
 };
 pub use policy::{MemMode, MemPolicy, PageRequest, PageSize, UnknownMode};
+pub use polyvirt_lease::Owner;
 pub use profile::{CellSupport, LiveSupport, ModeSet, NodesPerCell, PinSupport, PlacementProfile};
 pub use promised::{NodePromise, Promised};
 pub use refusal::{Constraint, Refusal};

@@ -22,6 +22,14 @@ pub struct Refusal {
     pub trace: Box<Trace>,
 }
 
+impl Refusal {
+    /// A refusal by these constraints, for callers that find one before the engine does.
+    #[must_use]
+    pub fn new(guest: impl Into<String>, constraints: Vec<Constraint>, remedy: impl Into<String>) -> Refusal {
+        Refusal { guest: guest.into(), constraints, remedy: remedy.into(), trace: Box::default() }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "guest '{}' cannot be placed: ", self.guest)?;
@@ -166,12 +174,8 @@ mod tests {
     fn constraints_say_the_numbers() {
         let pages = Constraint::HugePages { nodes: NodeSet::of(HostNode(1)), size: Kib::from_gib(1), need: 8, have: 5 };
         assert_eq!(pages.to_string(), "node 1 short 3 × 1 GiB pages (8 asked, 5 can be promised)");
-        let refusal = Refusal {
-            guest: "g".into(),
-            constraints: vec![pages, Constraint::NoMemory { nodes: NodeSet::of_range(2, 3) }],
-            remedy: "reserve more pages".into(),
-            trace: Box::default(),
-        };
+        let constraints = vec![pages, Constraint::NoMemory { nodes: NodeSet::of_range(2, 3) }];
+        let refusal = Refusal::new("g", constraints, "reserve more pages");
         let text = refusal.to_string();
         assert!(text.starts_with("guest 'g' cannot be placed: node 1 short 3"), "{text}");
         assert!(text.ends_with("; nodes 2-3 together without memory; reserve more pages"), "{text}");

@@ -29,7 +29,7 @@ pub enum AdviceSource {
 pub enum Span {
     /// One node or nothing.
     Never,
-    /// One node if the guest fits, else as few as possible.
+    /// One node if the guest fits there without overloading its CPUs, else what costs least; every further node costs.
     #[default]
     IfNeeded,
 }

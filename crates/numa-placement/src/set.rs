@@ -1,8 +1,8 @@
 //! Sets of small numbers: host CPUs, host nodes, guest vCPUs, guest cells.
 //!
-//! One bitmap, four types: [`CpuSet`], [`NodeSet`], [`VcpuSet`] and [`CellSet`] cannot be mixed up. The text forms are
-//! in [`text`](self): libvirt's (`0-2,^1,5`) for what people write, the kernel's list form for sysfs, both canonical
-//! on output.
+//! One bitmap, four types: [`CpuSet`], [`NodeSet`], [`VcpuSet`] and [`CellSet`] cannot be mixed up. Two text forms are
+//! read: libvirt's (`0-2,^1,5`) for what people write, by [`FromStr`](std::str::FromStr), and the kernel's list form
+//! for sysfs, by [`IdSet::from_kernel_list`]. Both are canonical on output.
 //!
 //! Invariant: no number reaches [`LIMIT`]; so a set takes 2 KiB at most, whatever a file or a client says.
 
@@ -169,6 +169,12 @@ impl<K: SetKind> IdSet<K> {
         Self::from_words(self.words.iter().zip(&other.words).map(|(a, b)| a & b).collect())
     }
 
+    /// How many members both have.
+    #[must_use]
+    pub fn intersection_len(&self, other: &Self) -> usize {
+        self.words.iter().zip(&other.words).map(|(a, b)| (a & b).count_ones() as usize).sum()
+    }
+
     /// Members of either.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
@@ -298,6 +304,7 @@ mod tests {
             let (x, y) = (made(&a), made(&b));
             prop_assert_eq!(plain(&x.union(&y)), &a | &b);
             prop_assert_eq!(plain(&x.intersection(&y)), &a & &b);
+            prop_assert_eq!(x.intersection_len(&y), (&a & &b).len());
             prop_assert_eq!(plain(&x.difference(&y)), &a - &b);
             prop_assert_eq!(x.is_subset(&y), a.is_subset(&b));
             prop_assert_eq!(x.is_disjoint(&y), a.is_disjoint(&b));

@@ -1,1 +1,103 @@
-//! Behaviour every driver must show.
+//! Behaviour every driver must show, as a suite that a driver's own tests run.
+//!
+//! ```text
+//! fn subject() -> polyvirt_driver_testkit::Subject { … }
+//! polyvirt_driver_testkit::conformance!(subject);
+//! ```
+//!
+//! makes one `#[test]` a case. A case names the sentence of core's documentation that it checks. Cases are chosen by what the driver's
+//! descriptor declares, *and* what it does not declare must be absent.
+//!
+//! What is missing on a machine is a skip: the test passes and prints `skipped: REASON`, unless `POLYVIRT_REQUIRE` names it.
+
+mod bench;
+mod engine_cases;
+mod launcher_cases;
+mod running_cases;
+
+pub use bench::{Bench, Recorded, Subject, require};
+
+use std::{future::Future, pin::Pin};
+
+/// A case of the suite.
+pub type Case = for<'a> fn(&'a Bench) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// Runs one case on a fresh bench; what [`conformance!`] calls.
+pub fn run_case(subject: Subject, case: Case) {
+    if let Some(reason) = &subject.skip {
+        println!("skipped: {reason}");
+        return;
+    }
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let bench = Bench::new(subject).await;
+        case(&bench).await;
+        bench.nothing_left().await;
+    });
+}
+
+macro_rules! cases {
+    ($($(#[doc = $doc:literal])+ $name:ident = $path:path;)+) => {
+        /// The cases, each a function for [`run_case`](crate::run_case).
+        pub mod cases {
+            use super::*;
+            $($(#[doc = $doc])+ pub fn $name(bench: &Bench) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> { Box::pin($path(bench)) })+
+        }
+
+        /// Makes a `#[test]` of every case for the driver that `$subject()` describes.
+        #[macro_export]
+        macro_rules! conformance {
+            ($subject:expr) => {
+                $(#[test] fn $name() { $crate::run_case($subject(), $crate::cases::$name); })+
+            };
+        }
+    };
+}
+
+cases! {
+    /// Completing twice changes nothing, and a completed definition passes the check.
+    complete_is_idempotent = launcher_cases::complete_is_idempotent;
+    /// The same definition gives the same manifest.
+    manifest_is_pure = launcher_cases::manifest_is_pure;
+    /// A start goes through the driver's stages in order, with records at `pid` and `monitor`.
+    stages_come_in_order = launcher_cases::stages_come_in_order;
+    /// Cancelled at any stage, a start returns `Cancelled` and leaves nothing.
+    cancel_at_every_stage = launcher_cases::cancel_at_every_stage;
+    /// Dropped at any stage, a start leaves nothing that `reap` does not remove.
+    drop_at_every_stage = launcher_cases::drop_at_every_stage;
+    /// A journal that cannot be written ends the start, and nothing is left.
+    journal_failure_ends_the_start = launcher_cases::journal_failure_ends_the_start;
+    /// `reap` with nothing to do, and twice, is no error.
+    reap_is_idempotent = launcher_cases::reap_is_idempotent;
+    /// A fresh driver finds the running guest by its record, and does not kill it.
+    reattach_finds_the_guest = launcher_cases::reattach_finds_the_guest;
+    /// A record of a newer version is `Unreachable`, and the guest lives on.
+    newer_record_is_unreachable = launcher_cases::newer_record_is_unreachable;
+    /// A guest that is gone is `Stopped`.
+    reattach_to_a_dead_guest = launcher_cases::reattach_to_a_dead_guest;
+    /// What the descriptor declares is there, and what it does not declare is not.
+    capabilities_both_ways = running_cases::capabilities_both_ways;
+    /// Destroy is idempotent, sends `Stopped`, and nothing runs when it returns.
+    destroy_is_idempotent = running_cases::destroy_is_idempotent;
+    /// Suspend and resume are idempotent and change the state.
+    pause_and_resume = running_cases::pause_and_resume;
+    /// Reset is followed by its signal.
+    reset_is_told = running_cases::reset_is_told;
+    /// A console that does not exist is `NotFound`.
+    no_such_console = running_cases::no_such_console;
+    /// All vCPUs are listed ascending, within the plan.
+    vcpus_are_where_planned = running_cases::vcpus_are_where_planned;
+    /// A pin that is applied is read back.
+    pins_are_applied = running_cases::pins_are_applied;
+    /// Define, list, start, look, destroy, undefine through the engine.
+    life_through_the_engine = engine_cases::life_through_the_engine;
+    /// A start that fails at any stage leaves no guest, record, promise or owner, and the next start works.
+    failed_start_leaves_nothing = engine_cases::failed_start_leaves_nothing;
+    /// A second process is told who is busy, reads all the same, and takes over when the owner goes.
+    one_owner_at_a_time = engine_cases::one_owner_at_a_time;
+    /// Destroy comes before a start that is under way.
+    destroy_preempts_start = engine_cases::destroy_preempts_start;
+    /// Events are numbered without holes and tell the guest's life in order.
+    events_tell_the_life = engine_cases::events_tell_the_life;
+}

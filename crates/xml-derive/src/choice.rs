@@ -46,6 +46,9 @@ pub(crate) fn expand(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream
                     name: #type_name,
                     doc: #type_doc,
                     fields: &[],
+                    in_tag: &[],
+                    in_content: &[],
+                    required: 0,
                     choice: ::core::option::Option::Some(&CHOICE),
                 };
                 &TABLE

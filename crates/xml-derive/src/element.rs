@@ -41,6 +41,12 @@ pub(crate) fn expand(input: &DeriveInput, data: &DataStruct) -> Result<TokenStre
     let type_name = name.to_string();
     let type_doc = doc(&input.attrs);
     let rows = slots.iter().map(Slot::row);
+    let in_tag = indices(&slots, |slot| {
+        matches!(slot.kind, Kind::Attribute | Kind::Group | Kind::Foreign)
+            || slot.kind == Kind::Text && slot.options.unit.is_some()
+    });
+    let in_content = indices(&slots, |slot| slot.kind != Kind::Attribute);
+    let required = (0..).zip(&slots).filter(|(_, slot)| slot.is_required()).fold(0_u128, |bits, (i, _)| bits | 1 << i);
     let (get, get_mut) = accessors(&slots);
     let setters = setters(&slots);
     let new = constructor(&slots);
@@ -53,6 +59,9 @@ pub(crate) fn expand(input: &DeriveInput, data: &DataStruct) -> Result<TokenStre
                     name: #type_name,
                     doc: #type_doc,
                     fields: &[#(#rows),*],
+                    in_tag: &[#(#in_tag),*],
+                    in_content: &[#(#in_content),*],
+                    required: #required,
                     choice: ::core::option::Option::None,
                 };
                 &TABLE
@@ -67,6 +76,11 @@ pub(crate) fn expand(input: &DeriveInput, data: &DataStruct) -> Result<TokenStre
         #root
         #serde
     })
+}
+
+/// Indices of the slots that are wanted; there are at most [`MAX_FIELDS`].
+fn indices(slots: &[Slot<'_>], wanted: impl Fn(&Slot<'_>) -> bool) -> Vec<u8> {
+    (0..).zip(slots).filter(|(_, slot)| wanted(slot)).map(|(index, _)| index).collect()
 }
 
 /// serde's two traits, over the table.
@@ -140,11 +154,12 @@ fn constructor(slots: &[Slot<'_>]) -> Option<TokenStream> {
     }
     let idents: Vec<_> = required.iter().map(|slot| slot.ident).collect();
     let types = required.iter().map(|slot| slot.ty);
+    let rest = (required.len() < slots.len()).then(|| quote! { ..::core::default::Default::default() });
     Some(quote! {
         /// A value with what is required and nothing else.
         #[must_use]
         pub fn new(#(#idents: impl ::core::convert::Into<#types>),*) -> Self {
-            Self { #(#idents: #idents.into(),)* ..::core::default::Default::default() }
+            Self { #(#idents: #idents.into(),)* #rest }
         }
     })
 }
@@ -229,7 +244,7 @@ impl Slot<'_> {
             Some(unit) => quote! { ::core::option::Option::Some(#unit) },
             None => quote! { ::core::option::Option::None },
         };
-        let (required, always, once) = (self.is_required(), options.always, options.once);
+        let (always, once) = (options.always, options.once);
         let (secret, live) = (options.secret, options.live);
         quote! {
             ::polyvirt_xml::Field {
@@ -239,7 +254,6 @@ impl Slot<'_> {
                 place: #place,
                 style: #style,
                 unit: #unit,
-                required: #required,
                 always: #always,
                 once: #once,
                 secret: #secret,

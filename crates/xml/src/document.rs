@@ -25,11 +25,13 @@ pub struct Limits {
     pub value: usize,
     /// Elements of the document: 400,000.
     pub elements: usize,
+    /// Declarations of namespaces in the document: 1024.
+    pub namespaces: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes: 16 << 20, depth: 64, attributes: 128, value: 1 << 20, elements: 400_000 }
+        Self { bytes: 16 << 20, depth: 64, attributes: 128, value: 1 << 20, elements: 400_000, namespaces: 1024 }
     }
 }
 
@@ -48,6 +50,8 @@ struct Span {
 pub(crate) struct Node {
     name: Span,
     text: Span,
+    /// Offset of the first character of the text.
+    text_start: u32,
     pub(crate) parent: u32,
     pub(crate) first_child: u32,
     last_child: u32,
@@ -74,6 +78,19 @@ pub(crate) struct Arena {
     nodes: Vec<Node>,
     attributes: Vec<Attribute>,
     decoded: String,
+    /// Every declaration of a namespace, in document order.
+    declarations: Vec<Declaration>,
+    /// Whether some element declares a default namespace; without one, names without a prefix have none.
+    default_namespace: bool,
+}
+
+/// A namespace and the element it is declared on.
+#[derive(Clone, Copy, Debug)]
+struct Declaration {
+    node: u32,
+    /// Empty: the default namespace.
+    prefix: Span,
+    namespace: Span,
 }
 
 /// An arena and the text it points into.
@@ -103,13 +120,32 @@ impl<'a> Document<'a> {
     /// Where the text of an element begins, or the element if it has none.
     pub(crate) fn text_offset(self, id: u32) -> usize {
         let node = self.node(id);
-        let span = if node.text.decoded || node.text == Span::default() {
+        if node.text_start == NONE {
             return node.start as usize;
-        } else {
-            node.text
-        };
-        let text = self.slice(span);
-        span.start as usize + (text.len() - text.trim_start().len())
+        }
+        let text = &self.text[node.text_start as usize..node.end.max(node.text_start) as usize];
+        node.text_start as usize + (text.len() - text.trim_start().len())
+    }
+
+    /// The offset behind the start tag of an element that has content. `>` may stand in a value, so quotes are followed.
+    pub(crate) fn content_start(self, id: u32) -> usize {
+        let start = self.node(id).start as usize;
+        let mut quote = None;
+        for (at, byte) in self.text.as_bytes().iter().enumerate().skip(start) {
+            match (quote, byte) {
+                (None, b'>') => return at + 1,
+                (None, b'\'' | b'"') => quote = Some(*byte),
+                (Some(open), byte) if open == *byte => quote = None,
+                _ => {}
+            }
+        }
+        self.text.len()
+    }
+
+    /// The offset of the end tag of an element that has content.
+    pub(crate) fn content_end(self, id: u32) -> usize {
+        let end = self.node(id).end as usize;
+        self.text.get(..end).and_then(|text| text.rfind("</")).unwrap_or(end)
     }
 
     pub(crate) fn attributes(self, id: u32) -> &'a [Attribute] {
@@ -160,26 +196,24 @@ impl<'a> Document<'a> {
         steps.concat()
     }
 
+    /// Whether names without a prefix can have a namespace.
+    pub(crate) fn has_default_namespace(self) -> bool {
+        self.arena.default_namespace
+    }
+
     /// The namespace that a prefix (empty: the default) means at a node.
     pub(crate) fn namespace(self, id: u32, prefix: &str) -> Option<&'a str> {
         if prefix == "xml" {
             return Some("http://www.w3.org/XML/1998/namespace");
         }
-        let mut at = id;
-        while at != NONE {
-            for attribute in self.attributes(at) {
-                let declared = match self.attribute_name(attribute).strip_prefix("xmlns") {
-                    Some("") => Some(""),
-                    Some(rest) => rest.strip_prefix(':'),
-                    None => None,
-                };
-                if declared == Some(prefix) {
-                    return Some(self.attribute_value(attribute)).filter(|ns| !ns.is_empty());
-                }
-            }
-            at = self.node(at).parent;
-        }
-        None
+        // Declarations are few and bounded; walking up the ancestors of every name would not be.
+        let inner = self.node(id);
+        let around = |declaration: &&Declaration| {
+            let outer = self.node(declaration.node);
+            outer.start <= inner.start && inner.end <= outer.end && self.slice(declaration.prefix) == prefix
+        };
+        let nearest = self.arena.declarations.iter().rev().find(around)?;
+        Some(self.slice(nearest.namespace)).filter(|namespace| !namespace.is_empty())
     }
 
     fn slice(self, span: Span) -> &'a str {
@@ -223,7 +257,7 @@ impl<'t> Builder<'t> {
         Self { text, limits, arena, open: Vec::new() }
     }
 
-    pub(crate) fn finish(self) -> Result<Arena, Problem> {
+    pub(crate) fn finish(self) -> Result<Arena, Box<Problem>> {
         if let Some(&open) = self.open.last() {
             let at = self.arena.nodes[open as usize].start as usize;
             let name = self.document().name(open);
@@ -236,9 +270,9 @@ impl<'t> Builder<'t> {
         Ok(self.arena)
     }
 
-    pub(crate) fn problem(&self, offset: usize, message: impl Into<String>) -> Problem {
+    pub(crate) fn problem(&self, offset: usize, message: impl Into<String>) -> Box<Problem> {
         let path = self.open.last().map_or_else(|| "/".to_owned(), |&id| self.document().path(id));
-        Problem::error(path, message).located(self.text, offset)
+        Box::new(Problem::error(path, message).located(self.text, offset))
     }
 
     fn document(&self) -> Document<'_> {
@@ -250,7 +284,7 @@ impl<'t> Builder<'t> {
     }
 
     /// A start tag: `name` is a range of the source, `start` the offset of its `<`.
-    pub(crate) fn open(&mut self, start: usize, name: std::ops::Range<usize>) -> Result<(), Problem> {
+    pub(crate) fn open(&mut self, start: usize, name: std::ops::Range<usize>) -> Result<(), Box<Problem>> {
         let parent = self.open.last().copied().unwrap_or(NONE);
         if parent == NONE && !self.arena.nodes.is_empty() {
             return Err(self.problem(start, "a second root element, a document has one"));
@@ -271,6 +305,7 @@ impl<'t> Builder<'t> {
         self.arena.nodes.push(Node {
             name,
             text: Span::default(),
+            text_start: NONE,
             parent,
             first_child: NONE,
             last_child: NONE,
@@ -297,7 +332,7 @@ impl<'t> Builder<'t> {
         &mut self,
         name: std::ops::Range<usize>,
         value: std::ops::Range<usize>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), Box<Problem>> {
         let Some(&id) = self.open.last() else { return Ok(()) };
         let key = &self.text[name.clone()];
         if !escape::is_name(key) {
@@ -318,13 +353,32 @@ impl<'t> Builder<'t> {
         } else {
             self.source(value)
         };
+        let prefix = match key.strip_prefix("xmlns") {
+            Some("") => Some(name.end..name.end),
+            Some(rest) if rest.starts_with(':') => Some(name.start + "xmlns:".len()..name.end),
+            _ => None,
+        };
+        if let Some(prefix) = prefix {
+            self.declare(id, prefix, span)?;
+        }
         let name = self.source(name);
         self.arena.attributes.push(Attribute { name, value: span, offset });
         self.arena.nodes[id as usize].attributes += 1;
         Ok(())
     }
 
-    fn decoded_attribute(&mut self, value: &std::ops::Range<usize>) -> Result<Span, Problem> {
+    fn declare(&mut self, node: u32, prefix: std::ops::Range<usize>, namespace: Span) -> Result<(), Box<Problem>> {
+        if self.arena.declarations.len() >= self.limits.namespaces {
+            let message = format!("more than {} declarations of namespaces", self.limits.namespaces);
+            return Err(self.problem(prefix.start, message));
+        }
+        self.arena.default_namespace |= prefix.is_empty();
+        let prefix = self.source(prefix);
+        self.arena.declarations.push(Declaration { node, prefix, namespace });
+        Ok(())
+    }
+
+    fn decoded_attribute(&mut self, value: &std::ops::Range<usize>) -> Result<Span, Box<Problem>> {
         let start = self.arena.decoded.len();
         let raw = &self.text[value.clone()];
         match escape::decode_attribute(raw, &mut self.arena.decoded) {
@@ -334,7 +388,7 @@ impl<'t> Builder<'t> {
     }
 
     /// Character data of the element opened last; several runs are joined.
-    pub(crate) fn text(&mut self, range: std::ops::Range<usize>) -> Result<(), Problem> {
+    pub(crate) fn text(&mut self, range: std::ops::Range<usize>) -> Result<(), Box<Problem>> {
         let raw = &self.text[range.clone()];
         let blank = raw.bytes().all(|b| b.is_ascii_whitespace());
         let Some(&id) = self.open.last() else {
@@ -346,6 +400,9 @@ impl<'t> Builder<'t> {
             return Ok(());
         }
         self.bound(range.len(), range.start)?;
+        let start = self.index(range.start);
+        let node = &mut self.arena.nodes[id as usize];
+        node.text_start = node.text_start.min(start);
         if node.text == Span::default() && !raw.contains('\r') {
             self.arena.nodes[id as usize].text = self.source(range);
             return Ok(());
@@ -354,18 +411,21 @@ impl<'t> Builder<'t> {
     }
 
     /// A reference `&name;` in character data; `range` covers the name.
-    pub(crate) fn reference(&mut self, range: std::ops::Range<usize>) -> Result<(), Problem> {
+    pub(crate) fn reference(&mut self, range: std::ops::Range<usize>) -> Result<(), Box<Problem>> {
         let Some(&id) = self.open.last() else {
             return Err(self.problem(range.start, "a reference outside the root element"));
         };
         let at = range.start.saturating_sub(1);
+        let start = self.index(at);
+        let node = &mut self.arena.nodes[id as usize];
+        node.text_start = node.text_start.min(start);
         match Reference::resolve(&self.text[range]) {
             Ok(Reference(c)) => self.append(id, at, |out| out.push(c)),
             Err(message) => Err(self.problem(at, message)),
         }
     }
 
-    fn append(&mut self, id: u32, at: usize, add: impl FnOnce(&mut String)) -> Result<(), Problem> {
+    fn append(&mut self, id: u32, at: usize, add: impl FnOnce(&mut String)) -> Result<(), Box<Problem>> {
         let old = self.arena.nodes[id as usize].text;
         let mut start = old.start as usize;
         // Text that is not at the end of the buffer moves there first; each move is bounded by the limit of one value.
@@ -381,7 +441,7 @@ impl<'t> Builder<'t> {
     }
 
     /// An end tag; `name` is checked against the start tag, `None` closes an empty element.
-    pub(crate) fn close(&mut self, start: usize, name: Option<&str>, end: usize) -> Result<(), Problem> {
+    pub(crate) fn close(&mut self, start: usize, name: Option<&str>, end: usize) -> Result<(), Box<Problem>> {
         let Some(&id) = self.open.last() else {
             let name = name.unwrap_or_default();
             return Err(self.problem(start, format!("</{name}> closes nothing")));
@@ -397,7 +457,7 @@ impl<'t> Builder<'t> {
         Ok(())
     }
 
-    fn bound(&self, len: usize, at: usize) -> Result<(), Problem> {
+    fn bound(&self, len: usize, at: usize) -> Result<(), Box<Problem>> {
         if len > self.limits.value {
             return Err(self.problem(at, format!("a value of {len} bytes, the limit is {}", self.limits.value)));
         }

@@ -36,8 +36,26 @@ pub(crate) fn is_char(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..='\u{10FFFF}')
 }
 
+/// The offset of the first character that XML does not allow.
+pub(crate) fn first_forbidden(text: &str) -> Option<usize> {
+    // Nearly every document is free of control bytes and of the one lead byte (0xEF) of the two forbidden code points
+    // above ASCII; surrogates are no `char`s. A plain loop over bytes is vectorised.
+    let suspect = |byte: &u8| (*byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r')) || *byte == 0xEF;
+    if text.as_bytes().iter().fold(false, |found, byte| found | suspect(byte)) {
+        return text.find(|c| !is_char(c));
+    }
+    None
+}
+
 /// Whether the text can be the name of an element or attribute, with at most one prefix.
 pub(crate) fn is_name(name: &str) -> bool {
+    // Every name of the domain format passes here; the rules in full are for the others.
+    let bytes = name.as_bytes();
+    if bytes.first().is_some_and(u8::is_ascii_alphabetic)
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_')
+    {
+        return true;
+    }
     let plain = |part: &str| {
         let mut chars = part.chars();
         chars.next().is_some_and(|c| c.is_alphabetic() || c == '_')

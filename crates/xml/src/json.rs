@@ -191,24 +191,32 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 }
 
-fn chosen(element: &mut dyn Element, table: &'static Table, node: Node, path: &str) -> Result<(), Problem> {
+fn wrong(path: impl Into<String>, message: impl Into<String>) -> Box<Problem> {
+    Box::new(Problem::error(path, message))
+}
+
+fn suggesting(mut problem: Box<Problem>, name: Option<&str>) -> Box<Problem> {
+    problem.suggestion = name.map(str::to_owned);
+    problem
+}
+
+fn chosen(element: &mut dyn Element, table: &'static Table, node: Node, path: &str) -> Result<(), Box<Problem>> {
     let Node::Map(mut entries) = node else {
-        return Err(Problem::error(path, "a map was expected here"));
+        return Err(wrong(path, "a map was expected here"));
     };
     let Some(choice) = table.choice else { return fill(element, entries, path) };
     let words = || choice.variants.iter().map(|v| v.word);
     let unknown = |word: &str| {
         let list = words().collect::<Vec<_>>().join(", ");
-        Problem::error(path, format!("'{word}' is not one of {list}"))
-            .with_suggestion(nearest(word, words()).map(str::to_owned))
+        suggesting(wrong(path, format!("'{word}' is not one of {list}")), nearest(word, words()))
     };
     let index_of = |word: &str| words().position(|known| known == word).ok_or_else(|| unknown(word));
     if let Some(attribute) = choice.attribute {
         let found = entries.iter().position(|(key, _)| key == attribute).map(|at| entries.remove(at).1);
         let word = match &found {
             Some(Node::Scalar(Scalar::Text(word))) => word.as_ref(),
-            Some(_) => return Err(Problem::error(path, format!("'{attribute}' is a word"))),
-            None => choice.default.ok_or_else(|| Problem::error(path, format!("'{attribute}' is missing")))?,
+            Some(_) => return Err(wrong(path, format!("'{attribute}' is a word"))),
+            None => choice.default.ok_or_else(|| wrong(path, format!("'{attribute}' is missing")))?,
         };
         element.choose(index_of(word)?);
         return fill(element, entries, path);
@@ -218,20 +226,18 @@ fn chosen(element: &mut dyn Element, table: &'static Table, node: Node, path: &s
             element.choose(index_of(&word)?);
             fill(element, inner, &format!("{path}/{word}"))
         }
-        _ => Err(Problem::error(path, "a map with one entry was expected here")),
+        _ => Err(wrong(path, "a map with one entry was expected here")),
     }
 }
 
-fn fill(element: &mut dyn Element, entries: Vec<(String, Node)>, path: &str) -> Result<(), Problem> {
+fn fill(element: &mut dyn Element, entries: Vec<(String, Node)>, path: &str) -> Result<(), Box<Problem>> {
     let table = element.table();
     let mut seen: u128 = 0;
     for (key, node) in entries {
         let path = format!("{path}/{key}");
         let Some(index) = table.fields.iter().position(|field| field.name == key) else {
             let near = nearest(&key, table.fields.iter().map(|field| field.name));
-            return Err(
-                Problem::error(path, format!("'{key}' is not known here")).with_suggestion(near.map(str::to_owned))
-            );
+            return Err(suggesting(wrong(path, format!("'{key}' is not known here")), near));
         };
         if !matches!(node, Node::Null) {
             seen |= 1 << index;
@@ -239,14 +245,14 @@ fn fill(element: &mut dyn Element, entries: Vec<(String, Node)>, path: &str) -> 
         }
     }
     for (index, field) in table.fields.iter().enumerate() {
-        if field.required && seen & (1 << index) == 0 {
-            return Err(Problem::error(path, format!("'{}' is missing", field.name)));
+        if table.required & !seen & (1 << index) != 0 {
+            return Err(wrong(path, format!("'{}' is missing", field.name)));
         }
     }
     Ok(())
 }
 
-fn field(element: &mut dyn Element, index: usize, field: &Field, node: Node, path: &str) -> Result<(), Problem> {
+fn field(element: &mut dyn Element, index: usize, field: &Field, node: Node, path: &str) -> Result<(), Box<Problem>> {
     let slot = element.slot_mut(index);
     match field.place {
         Place::Attribute(access) | Place::Text(access) | Place::Leaf(access) => match node {
@@ -260,7 +266,7 @@ fn field(element: &mut dyn Element, index: usize, field: &Field, node: Node, pat
                 *flag = b;
                 Ok(())
             }
-            _ => Err(Problem::error(path, "true or false was expected here")),
+            _ => Err(wrong(path, "true or false was expected here")),
         },
         Place::Child(access) | Place::Group(access) => {
             let nodes = match node {
@@ -281,7 +287,7 @@ fn field(element: &mut dyn Element, index: usize, field: &Field, node: Node, pat
             Ok(())
         }
         Place::Foreign => {
-            let Node::List(list) = node else { return Err(Problem::error(path, "a list was expected here")) };
+            let Node::List(list) = node else { return Err(wrong(path, "a list was expected here")) };
             let trees = list.iter().map(|node| tree(node, path)).collect::<Result<Vec<_>, _>>()?;
             if let Some(slot) = slot.downcast_mut::<Vec<XmlTree>>() {
                 *slot = trees;
@@ -291,12 +297,10 @@ fn field(element: &mut dyn Element, index: usize, field: &Field, node: Node, pat
     }
 }
 
-fn tree(node: &Node, path: &str) -> Result<XmlTree, Problem> {
+fn tree(node: &Node, path: &str) -> Result<XmlTree, Box<Problem>> {
     match node {
-        Node::Scalar(Scalar::Text(text)) => {
-            XmlTree::parse(text).map_err(|problem| Problem::error(path, problem.to_string()))
-        }
-        _ => Err(Problem::error(path, "XML text was expected here")),
+        Node::Scalar(Scalar::Text(text)) => XmlTree::parse(text).map_err(|problem| wrong(path, problem.to_string())),
+        _ => Err(wrong(path, "XML text was expected here")),
     }
 }
 
@@ -306,9 +310,9 @@ fn value(
     field: &Field,
     node: &Node,
     path: &str,
-) -> Result<(), Problem> {
+) -> Result<(), Box<Problem>> {
     let Node::Scalar(scalar) = node else {
-        return Err(Problem::error(path, "one value was expected here"));
+        return Err(wrong(path, "one value was expected here"));
     };
     // Numbers are decimal here whatever the XML looks like, and sizes are in the unit of their type.
     let (text, style) = match scalar {
@@ -323,5 +327,5 @@ fn value(
     let context = ValueContext { style, unit: access.unit() };
     access
         .parse(slot, &text, &context)
-        .map_err(|error| Problem::error(path, error.message).with_suggestion(error.suggestion))
+        .map_err(|error| suggesting(wrong(path, error.message), error.suggestion.as_deref()))
 }

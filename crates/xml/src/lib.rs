@@ -57,7 +57,7 @@
 //!
 //! # What it does not do
 //!
-//! No document types, no entities beyond the five, no encodings but UTF-8, no mixed content. Nothing is completed: a value
+//! No document types, no entities beyond the five, no encodings but UTF-8, mixed content in trees only. Nothing is completed: a value
 //! holds what was written. Rules between fields are the model's.
 //!
 //! # Invariants

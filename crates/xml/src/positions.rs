@@ -46,6 +46,30 @@ impl Positions {
         self.locate(Problem::warning(path, message))
     }
 
+    /// Shows every element and attribute to `visit`, by path and in document order. What stands in an element for which it
+    /// answers `false` is passed over.
+    pub fn visit(&self, visit: &mut dyn FnMut(&str) -> bool) {
+        let Some(source) = &self.source else { return };
+        let (text, arena) = &**source;
+        let document = Document { text, arena };
+        let mut waiting: Vec<u32> = document.root().into_iter().collect();
+        while let Some(id) = waiting.pop() {
+            let path = document.path(id);
+            if !visit(&path) {
+                continue;
+            }
+            for attribute in document.attributes(id) {
+                let name = document.attribute_name(attribute);
+                if !name.starts_with("xmlns") {
+                    visit(&format!("{path}/@{name}"));
+                }
+            }
+            let first = waiting.len();
+            waiting.extend(document.children(id));
+            waiting[first..].reverse();
+        }
+    }
+
     /// Adds the position to a problem that has a path only.
     #[must_use]
     pub fn locate(&self, problem: Problem) -> Problem {
@@ -80,7 +104,8 @@ impl Document<'_> {
     }
 }
 
-fn split(step: &str) -> (&str, usize) {
+/// A step of a path: the name, and which of the siblings of that name, from 1.
+pub(crate) fn split(step: &str) -> (&str, usize) {
     let indexed = step.strip_suffix(']').and_then(|rest| rest.split_once('['));
     match indexed.and_then(|(name, index)| Some((name, index.parse().ok()?))) {
         Some((name, index)) if index > 0 => (name, index),

@@ -163,8 +163,9 @@ impl Binder<'_> {
         for child in document.children(node) {
             self.child(child, element, table, &mut seen);
         }
-        for (index, field) in table.fields.iter().enumerate() {
-            if field.required && seen & (1 << index) == 0 {
+        let missing = table.required & !seen;
+        for (index, field) in table.fields.iter().enumerate().take_while(|_| missing != 0) {
+            if missing & (1 << index) != 0 {
                 self.missing_field(node, field);
             }
         }
@@ -179,7 +180,8 @@ impl Binder<'_> {
         name: &str,
         seen: &mut Seen,
     ) -> bool {
-        for (index, field) in table.fields.iter().enumerate() {
+        for &index in table.in_tag {
+            let (index, field) = (usize::from(index), &table.fields[usize::from(index)]);
             match field.place {
                 Place::Attribute(access) if field.xml == name => {
                     *seen |= 1 << index;
@@ -225,7 +227,8 @@ impl Binder<'_> {
     fn text(&mut self, node: u32, element: &mut dyn Element, table: &'static Table, seen: &mut Seen) {
         let document = self.document;
         let text = document.text_of(node);
-        let own = table.fields.iter().enumerate().find_map(|(index, field)| match field.place {
+        let mut content = table.in_content.iter().map(|&index| (usize::from(index), &table.fields[usize::from(index)]));
+        let own = content.find_map(|(index, field)| match field.place {
             Place::Text(access) => Some((index, field, access)),
             _ => None,
         });
@@ -247,8 +250,10 @@ impl Binder<'_> {
 
     fn child(&mut self, child: u32, element: &mut dyn Element, table: &'static Table, seen: &mut Seen) {
         let name = self.document.name(child);
-        let foreign = self.document.namespace(child, name.split_once(':').map_or("", |(prefix, _)| prefix)).is_some();
-        if name.contains(':') && !foreign {
+        let prefixed = name.contains(':');
+        let foreign = (prefixed || self.document.has_default_namespace())
+            && self.document.namespace(child, name.split_once(':').map_or("", |(prefix, _)| prefix)).is_some();
+        if prefixed && !foreign {
             let problem = |b: &Self| {
                 let prefix = name.split(':').next().unwrap_or_default();
                 b.at(child, format!("the prefix '{prefix}' is not declared, add xmlns:{prefix}='…'"))
@@ -280,7 +285,8 @@ impl Binder<'_> {
         table: &'static Table,
         seen: &mut Seen,
     ) -> bool {
-        for (index, field) in table.fields.iter().enumerate() {
+        for &index in table.in_content {
+            let (index, field) = (usize::from(index), &table.fields[usize::from(index)]);
             let repeated = *seen & (1 << index) != 0;
             match field.place {
                 Place::Group(access) => {
@@ -447,7 +453,7 @@ impl Binder<'_> {
 }
 
 /// The table of an element that takes nothing.
-static EMPTY: Table = Table { name: "", doc: "", fields: &[], choice: None };
+static EMPTY: Table = Table { name: "", doc: "", fields: &[], in_tag: &[], in_content: &[], required: 0, choice: None };
 
 fn is_declaration(name: &str) -> bool {
     name == "xmlns" || name.starts_with("xmlns:") || name.starts_with("xml:")

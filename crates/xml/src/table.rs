@@ -41,6 +41,12 @@ pub struct Table {
     pub doc: &'static str,
     /// Its fields, in the order in which they are printed.
     pub fields: &'static [Field],
+    /// Indices of the fields that a start tag is about: attributes, sizes in text, groups, foreign elements.
+    pub in_tag: &'static [u8],
+    /// Indices of the fields that the content is about: everything but attributes.
+    pub in_content: &'static [u8],
+    /// One bit per field that must be there.
+    pub required: u128,
     /// Its variants, if the type is an enum that an attribute or the element's name chooses from.
     pub choice: Option<&'static Choice>,
 }
@@ -82,8 +88,6 @@ pub struct Field {
     pub style: Style,
     /// For sizes: the unit that is meant when none is written.
     pub unit: Option<&'static str>,
-    /// Whether the document is wrong without it.
-    pub required: bool,
     /// Whether a plain child is printed even if it is empty.
     pub always: bool,
     /// Whether a second element of the name is an error; else the first counts and the others are reported as unused.

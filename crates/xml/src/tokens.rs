@@ -14,13 +14,13 @@ const MAX_BYTES: usize = 1 << 30;
 ///
 /// # Errors
 /// What else it is, and where it stops being UTF-8.
-pub fn decode<'b>(bytes: &'b [u8], limits: &Limits) -> Result<&'b str, Problem> {
+pub fn decode<'b>(bytes: &'b [u8], limits: &Limits) -> Result<&'b str, Box<Problem>> {
     if bytes.len() > limits.bytes {
         return Err(too_large(bytes.len(), limits));
     }
     let bytes = bytes.strip_prefix(&[0xEF, 0xBB, 0xBF]).unwrap_or(bytes);
     if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) || bytes.starts_with(&[0, b'<']) {
-        return Err(Problem::error("/", "the document is in UTF-16, only UTF-8 is read"));
+        return Err(Box::new(Problem::error("/", "the document is in UTF-16, only UTF-8 is read")));
     }
     std::str::from_utf8(bytes).map_err(|error| {
         let valid = bytes.get(..error.valid_up_to()).and_then(|b| std::str::from_utf8(b).ok()).unwrap_or_default();
@@ -28,23 +28,23 @@ pub fn decode<'b>(bytes: &'b [u8], limits: &Limits) -> Result<&'b str, Problem> 
         let mut problem = Problem::error("/", "this byte is not UTF-8, the only encoding that is read");
         problem.line = Some(at.line);
         problem.column = Some(at.column);
-        problem
+        Box::new(problem)
     })
 }
 
-fn too_large(len: usize, limits: &Limits) -> Problem {
+fn too_large(len: usize, limits: &Limits) -> Box<Problem> {
     let limit = limits.bytes.min(MAX_BYTES);
-    Problem::error("/", format!("a document of {len} bytes, the limit is {limit}"))
+    Box::new(Problem::error("/", format!("a document of {len} bytes, the limit is {limit}")))
 }
 
 /// Tokenizes a document into its arena.
-pub(crate) fn read(text: &str, limits: Limits) -> Result<Arena, Problem> {
+pub(crate) fn read(text: &str, limits: Limits) -> Result<Arena, Box<Problem>> {
     if text.len() > limits.bytes.min(MAX_BYTES) {
         return Err(too_large(text.len(), &limits));
     }
     let text_start = text.len() - text.trim_start_matches('\u{FEFF}').len();
     let mut builder = Builder::new(text, limits);
-    if let Some(at) = text.find(|c| !escape::is_char(c)) {
+    if let Some(at) = escape::first_forbidden(text) {
         return Err(builder.problem(at, "a control character that XML does not allow"));
     }
     let mut reader = Reader::from_str(&text[text_start..]);
@@ -65,6 +65,25 @@ pub(crate) fn read(text: &str, limits: Limits) -> Result<Arena, Problem> {
     }
 }
 
+/// The character data of a piece of content without elements, from a document that was read before.
+pub(crate) fn plain_text(content: &str) -> String {
+    let mut out = String::new();
+    let mut reader = Reader::from_str(content);
+    loop {
+        match reader.read_event() {
+            Ok(Event::Text(text)) => escape::normalize_newlines(&text, &mut out),
+            Ok(Event::CData(text)) => escape::normalize_newlines(&text, &mut out),
+            Ok(Event::GeneralRef(name)) => {
+                if let Ok(escape::Reference(c)) = escape::Reference::resolve(&name) {
+                    out.push(c);
+                }
+            }
+            Ok(Event::Eof) | Err(_) => return out,
+            Ok(_) => {}
+        }
+    }
+}
+
 fn position(n: u64) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
 }
@@ -76,7 +95,7 @@ fn lower_case(message: &str) -> String {
 }
 
 /// One token that ends at the offset `end`.
-fn token(builder: &mut Builder<'_>, text: &str, event: &Event<'_>, end: usize) -> Result<(), Problem> {
+fn token(builder: &mut Builder<'_>, text: &str, event: &Event<'_>, end: usize) -> Result<(), Box<Problem>> {
     match event {
         Event::Start(tag) => start_tag(builder, text, tag, end - 1 - tag.len()),
         Event::Empty(tag) => {
@@ -109,7 +128,7 @@ fn token(builder: &mut Builder<'_>, text: &str, event: &Event<'_>, end: usize) -
     }
 }
 
-fn start_tag(builder: &mut Builder<'_>, text: &str, tag: &BytesStart<'_>, start: usize) -> Result<(), Problem> {
+fn start_tag(builder: &mut Builder<'_>, text: &str, tag: &BytesStart<'_>, start: usize) -> Result<(), Box<Problem>> {
     // Slices of the tag are slices of the source: their distance from its start is their offset.
     let origin = tag.as_ptr() as usize;
     let range = |part: &str| {

@@ -1,9 +1,11 @@
 //! XML that is kept as it is: `<metadata>`, foreign namespaces, and unknown input under [`crate::Unknown::Keep`].
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::document::{Document, NONE};
+use crate::document::Document;
 use crate::escape::{self, Into as Place};
+use crate::positions::split;
 
 /// An element with everything below it, independent of where it stood: the prefixes it uses are declared in it.
 ///
@@ -21,9 +23,10 @@ pub struct XmlTree {
     pub declarations: Vec<(String, String)>,
     /// Child elements, in order.
     pub children: Vec<XmlTree>,
-    /// The text, if there are no child elements or it is not blank. Text between child elements is joined: mixed content is
-    /// not kept in place.
+    /// The text before the first child element. White space alone counts only without child elements.
     pub text: String,
+    /// The text between this element and the next, if its parent has mixed content.
+    pub tail: String,
 }
 
 impl XmlTree {
@@ -37,7 +40,7 @@ impl XmlTree {
     ///
     /// # Errors
     /// The text is not well-formed.
-    pub fn parse(text: &str) -> Result<Self, crate::Problem> {
+    pub fn parse(text: &str) -> Result<Self, Box<crate::Problem>> {
         let arena = crate::tokens::read(text, crate::Limits::default())?;
         let document = Document { text, arena: &arena };
         Ok(document.root().map(|root| Self::capture(document, root)).unwrap_or_default())
@@ -61,14 +64,23 @@ impl XmlTree {
         self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// The element at a path that begins with this one's name.
+    fn find_mut(&mut self, path: &str) -> Option<&mut Self> {
+        let mut steps = path.strip_prefix('/')?.split('/').map(split);
+        let mut at = steps.next().filter(|(name, _)| *name == self.name).map(|_| self)?;
+        for (name, index) in steps {
+            at = at.children.iter_mut().filter(|child| child.name == name).nth(index - 1)?;
+        }
+        Some(at)
+    }
+
     /// Copies a node out of a document and adds the declarations that it inherits and uses.
     pub(crate) fn capture(document: Document<'_>, id: u32) -> Self {
         let mut tree = Self::copy(document, id);
-        let mut used = Vec::new();
+        let mut used = BTreeSet::new();
         tree.prefixes(&mut used);
         for prefix in used {
-            let declared = tree.declarations.iter().any(|(known, _)| *known == prefix);
-            if !declared && let Some(namespace) = document.namespace(id, &prefix) {
+            if let Some(namespace) = document.namespace(id, &prefix) {
                 tree.declarations.push((prefix, namespace.to_owned()));
             }
         }
@@ -90,38 +102,55 @@ impl XmlTree {
         }
         tree.children = document.children(id).map(|child| Self::copy(document, child)).collect();
         let text = document.text_of(id);
-        if tree.children.is_empty() || !text.trim().is_empty() {
+        if tree.children.is_empty() {
             text.clone_into(&mut tree.text);
+        } else if !text.trim().is_empty() {
+            tree.mixed(document, id);
         }
-        debug_assert!(document.node(id).parent != NONE || id == 0);
         tree
     }
 
-    /// Prefixes that are used in the tree and not declared where they are used.
-    fn prefixes(&self, used: &mut Vec<String>) {
-        let mut own: Vec<&str> = vec![self.prefix()];
-        own.extend(self.attributes.iter().filter_map(|(key, _)| key.split_once(':')).map(|(prefix, _)| prefix));
-        for prefix in own {
-            if prefix != "xml" && !used.iter().any(|known| known == prefix) {
-                used.push(prefix.to_owned());
-            }
-        }
-        for child in &self.children {
-            let mut below = Vec::new();
-            child.prefixes(&mut below);
-            below.retain(|prefix| !child.declarations.iter().any(|(known, _)| known == prefix));
-            for prefix in below {
-                if !used.contains(&prefix) {
-                    used.push(prefix);
-                }
-            }
+    /// Fills `text` and `tail`s of an element with mixed content from the source between its children.
+    fn mixed(&mut self, document: Document<'_>, id: u32) {
+        let slice = |from, to| crate::tokens::plain_text(document.text.get(from..to).unwrap_or_default());
+        let spans: Vec<(usize, usize)> = document
+            .children(id)
+            .map(|child| (document.node(child).start as usize, document.node(child).end as usize))
+            .collect();
+        let next = spans.iter().map(|(start, _)| *start).chain([document.content_end(id)]).skip(1);
+        self.text = slice(document.content_start(id), spans.first().map_or(0, |(start, _)| *start));
+        for ((child, (_, end)), next) in self.children.iter_mut().zip(&spans).zip(next) {
+            child.tail = slice(*end, next);
         }
     }
 
-    /// Writes the tree; `hoisted` is the prefix that the parent declares.
+    /// Whether text stands between the child elements, so that white space counts.
+    fn is_mixed(&self) -> bool {
+        !self.children.is_empty() && (!self.text.is_empty() || self.children.iter().any(|child| !child.tail.is_empty()))
+    }
+
+    /// Prefixes that are used in the tree and not declared where they are used.
+    fn prefixes(&self, used: &mut BTreeSet<String>) {
+        let own = self.attributes.iter().filter_map(|(key, _)| key.split_once(':')).map(|(prefix, _)| prefix);
+        let mut below: BTreeSet<String> = own.chain([self.prefix()]).map(str::to_owned).collect();
+        for child in &self.children {
+            child.prefixes(&mut below);
+        }
+        below.remove("xml");
+        for (prefix, _) in &self.declarations {
+            below.remove(prefix);
+        }
+        used.append(&mut below);
+    }
+
+    /// Writes the tree on lines of its own; `hoisted` is the prefix that the parent declares.
     pub(crate) fn write(&self, depth: usize, hoisted: Option<&str>, out: &mut String) {
-        let indent = |out: &mut String, depth| (0..depth).for_each(|_| out.push_str("  "));
-        indent(out, depth);
+        indent(depth, out);
+        self.write_inline(depth, hoisted, out);
+        out.push('\n');
+    }
+
+    fn write_inline(&self, depth: usize, hoisted: Option<&str>, out: &mut String) {
         out.push('<');
         out.push_str(&self.name);
         for (prefix, namespace) in self.declarations.iter().filter(|(prefix, _)| Some(prefix.as_str()) != hoisted) {
@@ -131,22 +160,31 @@ impl XmlTree {
             attribute(key, value, out);
         }
         if self.children.is_empty() && self.text.is_empty() {
-            out.push_str("/>\n");
+            out.push_str("/>");
             return;
         }
         out.push('>');
         escape::escape(&self.text, Place::Text, out);
-        if !self.children.is_empty() {
+        if self.is_mixed() {
+            for child in &self.children {
+                child.write_inline(depth + 1, None, out);
+                escape::escape(&child.tail, Place::Text, out);
+            }
+        } else if !self.children.is_empty() {
             out.push('\n');
             for child in &self.children {
                 child.write(depth + 1, None, out);
             }
-            indent(out, depth);
+            indent(depth, out);
         }
         out.push_str("</");
         out.push_str(&self.name);
-        out.push_str(">\n");
+        out.push('>');
     }
+}
+
+fn indent(depth: usize, out: &mut String) {
+    (0..depth).for_each(|_| out.push_str("  "));
 }
 
 /// Appends ` key='value'`.
@@ -194,6 +232,26 @@ impl Kept {
     /// Unknown elements: path of the parent, tree.
     pub fn elements(&self) -> impl Iterator<Item = (&str, &XmlTree)> {
         self.elements.iter().map(|(path, tree)| (path.as_str(), tree))
+    }
+
+    /// Puts everything back into a printed document, behind what the elements hold by then. What stood in an element that the
+    /// document no longer has is dropped.
+    ///
+    /// # Errors
+    /// The text is no document.
+    pub fn put_back(&self, text: &str) -> Result<String, Box<crate::Problem>> {
+        let mut root = XmlTree::parse(text)?;
+        for (path, name, value) in &self.attributes {
+            if let Some(element) = root.find_mut(path) {
+                element.attributes.push((name.clone(), value.clone()));
+            }
+        }
+        for (path, tree) in &self.elements {
+            if let Some(element) = root.find_mut(path) {
+                element.children.push(tree.clone());
+            }
+        }
+        Ok(format!("{root}\n"))
     }
 
     pub(crate) fn attribute(&mut self, path: String, name: &str, value: &str) {

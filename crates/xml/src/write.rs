@@ -110,7 +110,9 @@ impl Writer {
     }
 
     fn attributes(&mut self, element: &dyn Element) {
-        for (index, field) in element.table().fields.iter().enumerate() {
+        let table = element.table();
+        for &index in table.in_tag {
+            let (index, field) = (usize::from(index), &table.fields[usize::from(index)]);
             if !self.shown(field) {
                 continue;
             }
@@ -163,7 +165,9 @@ impl Writer {
 
     /// Children begin with a newline, text does not: this is how `element` tells them apart.
     fn content(&mut self, element: &dyn Element) {
-        for (index, field) in element.table().fields.iter().enumerate() {
+        let table = element.table();
+        for &index in table.in_content {
+            let (index, field) = (usize::from(index), &table.fields[usize::from(index)]);
             if !self.shown(field) {
                 continue;
             }
@@ -234,10 +238,19 @@ impl Writer {
     }
 
     fn trees<'a>(&mut self, trees: impl Iterator<Item = &'a XmlTree>, hoist: bool) {
+        let mut declared: Vec<(&str, Option<&str>)> = Vec::new();
         for tree in trees {
             self.first_child();
-            let hoisted = if hoist { Some(tree.prefix()).filter(|prefix| !prefix.is_empty()) } else { None };
-            tree.write(self.depth, hoisted, &mut self.out);
+            let prefix = tree.prefix();
+            // The first tree of a prefix decides what it means on the parent; another meaning is declared on the tree.
+            let hoisted = hoist && !prefix.is_empty() && {
+                let known = declared.iter().find(|(known, _)| *known == prefix).map(|(_, namespace)| namespace);
+                known.is_none_or(|namespace| *namespace == tree.namespace.as_deref())
+            };
+            if hoisted {
+                declared.push((prefix, tree.namespace.as_deref()));
+            }
+            tree.write(self.depth, hoisted.then_some(prefix), &mut self.out);
         }
     }
 }

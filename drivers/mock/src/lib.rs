@@ -1,1 +1,30 @@
-//! An in-memory hypervisor.
+//! A hypervisor in memory: complete for the conformance suite, with injectable faults.
+//!
+//! Guests live in this process (module `world`): they outlive connections and end with the program. Definitions are kept like any
+//! other driver's. What it does not do: nothing of the host is touched, no guest code runs.
+//!
+//! URIs: `mock:///default`, `mock:///session`, `mock:///embed?root=DIR`.
+
+mod config;
+mod domain;
+mod driver;
+mod launcher;
+mod world;
+
+use polyvirt_core::{AttendedAction, CapabilityId, DriverDescriptor, ProbeResult, register_driver};
+
+/// What this crate registers.
+pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
+    name: "mock",
+    summary: "guests simulated in memory",
+    version: env!("CARGO_PKG_VERSION"),
+    schemes: &["mock"],
+    capabilities: CapabilityId::ALL,
+    honours: &["/domain/**"],
+    needs_attendant: &[AttendedAction::RestartOnPoweroff, AttendedAction::OnCrash],
+    settings: config::SETTINGS,
+    probe: |_| ProbeResult::Usable("guests are simulated in memory".to_owned()),
+    open: |cx| Box::pin(async move { driver::MockDriver::open(&cx) }),
+};
+
+register_driver!(DESCRIPTOR);

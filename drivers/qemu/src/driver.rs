@@ -185,6 +185,10 @@ fn is_emulator(name: &str) -> bool {
 }
 
 fn unusable(error: ProbeError) -> Error {
+    let error = match error {
+        ProbeError::Start(error) => return crate::failure::not_started(error),
+        other => other,
+    };
     let (kind, hint) = match &error {
         ProbeError::Missing { .. } => (ErrorKind::NotFound, "install QEMU, or correct <emulator>"),
         ProbeError::Silent { .. } => (ErrorKind::Timeout, "run it by hand with -machine none to see what holds it up"),

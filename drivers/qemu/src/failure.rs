@@ -13,9 +13,12 @@ pub(crate) fn cgroup_error(error: &CgroupError) -> Error {
 
 pub(crate) fn not_started(error: SpawnError) -> Error {
     let (kind, hint) = match &error {
-        SpawnError::Child { step, .. } if *step == Step::Exec => {
-            (ErrorKind::NotFound, "check <emulator> and its rights")
-        }
+        SpawnError::Child { step, source, .. } if *step == Step::Exec => match source.kind() {
+            std::io::ErrorKind::PermissionDenied => {
+                (ErrorKind::Denied, "make <emulator> and every folder above it executable for the user that runs QEMU")
+            }
+            _ => (ErrorKind::NotFound, "check <emulator>"),
+        },
         SpawnError::Child { step, .. } if *step == Step::MemoryPolicy => {
             (ErrorKind::NoResources, "check that the nodes are online and have memory")
         }
@@ -40,16 +43,16 @@ pub(crate) fn explain(error: Error, log: Option<&Log>) -> Error {
     let Some(log) = log else { return error };
     let words = log.last_words();
     let error = error.with("log", log.path.display());
-    if words.is_empty() {
-        return error;
-    }
-    let remedy = REMEDIES.iter().find(|(text, _)| words.contains(text)).map(|(_, remedy)| *remedy);
-    let error = error.with("hypervisor said", words);
-    match remedy {
-        Some(remedy) if error.remedy().is_none() => error.hint(remedy),
-        _ => error,
+    let usual = REMEDIES.iter().find(|(text, _)| words.contains(text)).map(|(_, remedy)| *remedy);
+    let error = if words.is_empty() { error } else { error.with("hypervisor said", words) };
+    match error.remedy() {
+        None => error.hint(usual.unwrap_or(LOOK)),
+        Some(_) => error,
     }
 }
+
+/// What helps where nothing better is known.
+const LOOK: &str = "the log has QEMU's command line and all it said: run it by hand, or try another emulator";
 
 /// What QEMU says, and what helps.
 const REMEDIES: &[(&str, &str)] = &[
@@ -78,7 +81,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (log, mut file) = Log::open(&directory.path().join("a.log"), 1000, "starting").unwrap();
         let bare = explain(Error::new(ErrorKind::Hypervisor, "gone"), Some(&log));
-        assert_eq!((bare.fact("hypervisor said"), bare.remedy()), (None, None));
+        assert_eq!((bare.fact("hypervisor said"), bare.remedy()), (None, Some(LOOK)));
         writeln!(file, "qemu: -blockdev x: Could not open 'a.img': Permission denied").unwrap();
         let full = explain(Error::new(ErrorKind::Hypervisor, "gone").with("stage", Stage::Handshake), Some(&log));
         assert!(full.fact("hypervisor said").unwrap().ends_with("Permission denied"));

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use polyvirt_process::{Credentials, SpawnError};
+use polyvirt_process::{Credentials, ExitStatus, SpawnError};
 use polyvirt_qmp::{
     CpuDefinition, Machine, Monitor, Options, QemuVersion, QmpError, QomListTypes, QueryCommands, QueryCpuDefinitions,
     QueryKvm, QueryMachines, QueryTarget, Quit,
@@ -25,6 +25,9 @@ use crate::program::Brief;
 
 /// How long a binary may take to answer everything.
 pub(crate) const WITHIN: Duration = Duration::from_secs(10);
+
+/// How long it may take to be gone after it closed its monitor.
+const GONE: Duration = Duration::from_secs(1);
 
 /// The descriptor on which QEMU finds its monitor.
 const MONITOR_FD: i32 = 3;
@@ -77,6 +80,8 @@ pub(crate) enum ProbeError {
     Start(#[from] SpawnError),
     #[error("'{path}' did not answer as QEMU does within {after:?}{words}", path = path.display())]
     Silent { path: PathBuf, after: Duration, words: Words },
+    #[error("'{path}' ended before it had answered as QEMU does: {status}{words}", path = path.display())]
+    Ended { path: PathBuf, status: ExitStatus, words: Words },
     #[error("'{path}' is no QEMU that can be used: {problem}{words}", path = path.display())]
     Unfit { path: PathBuf, problem: String, words: Words },
 }
@@ -119,6 +124,14 @@ pub(crate) async fn probe(path: &Path, user: Option<&Credentials>, within: Durat
         ask(path, &monitor, within).await
     };
     let result = tokio::time::timeout(within, asked).await;
+    // It closes the monitor a moment before it is gone.
+    if let Ok(Err(error)) = &result
+        && error.is_closed()
+        && let Ok(Ok(status)) = tokio::time::timeout(GONE, brief.child.wait()).await
+    {
+        let words = Words(brief.end().await);
+        return Err(ProbeError::Ended { path: path.to_owned(), status, words });
+    }
     let words = Words(brief.end().await);
     let path = path.to_owned();
     match result {

@@ -142,12 +142,12 @@ pub(super) fn spread(
     shares.into_iter().enumerate().filter(|(_, share)| *share > 0.0).collect()
 }
 
-fn spread_of(cx: Context<'_>, set: &CpuSet) -> Vec<(usize, f64)> {
-    let count = |cpus: &CpuSet| f64::from(u32::try_from(cpus.len()).unwrap_or(u32::MAX));
-    let whole = count(set).max(1.0);
+fn spread_of(cx: Context<'_>, set: &CpuSet) -> CpuShares {
+    let real = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    let whole = real(set.len()).max(1.0);
     let nodes = cx.host.nodes().iter().enumerate();
     nodes
-        .map(|(at, node)| (at, count(&node.cpus.intersection(set)) / whole))
+        .map(|(at, node)| (at, real(node.cpus.intersection_len(set)) / whole))
         .filter(|(_, share)| *share > 0.0)
         .collect()
 }

@@ -4,6 +4,7 @@ use crate::policy::{PageRequest, PageSize};
 use crate::profile::{CellSupport, PlacementProfile};
 use crate::refusal::Constraint;
 use crate::request::Request;
+use crate::set::LIMIT;
 use crate::shape::CellShape;
 use crate::topology::HostTopology;
 use crate::units::{GuestCell, Kib};
@@ -66,6 +67,9 @@ pub(super) fn demand(
     let invalid = |what: String| Constraint::Invalid { what };
     if shape.vcpus_online == 0 || shape.vcpus_online > shape.vcpus_max {
         wrong.push(invalid(format!("{} online vCPUs of {}", shape.vcpus_online, shape.vcpus_max)));
+    }
+    if shape.vcpus_max > LIMIT {
+        wrong.push(invalid(format!("{} vCPUs (at most {LIMIT})", shape.vcpus_max)));
     }
     if shape.memory.is_zero() {
         wrong.push(invalid("a memory size of zero".to_owned()));

@@ -92,8 +92,11 @@ impl<'a> Field<'a> {
             .iter()
             .enumerate()
             .map(|(at, node)| {
-                let shared = node.cpus.difference(host.isolated_cpus());
-                let cpus = if at >= limit { CpuSet::new() } else { shared };
+                let cpus = match at < limit {
+                    true if host.isolated_cpus().is_empty() => node.cpus.clone(),
+                    true => node.cpus.difference(host.isolated_cpus()),
+                    false => CpuSet::new(),
+                };
                 let promise = promised.node(node.id);
                 let of = |page: &PageSize| match page {
                     PageSize::Base => (promised.memory_left(node).0, node.promisable().0),
@@ -107,7 +110,7 @@ impl<'a> Field<'a> {
                     cores: cores(&cpus, &node.cores),
                     cpus,
                     vcpus: promise.map_or(0.0, |promise| real(promise.milli_vcpus) / 1000.0),
-                    memory: at < limit && node.kind != NodeKind::DeviceMemory && installed.iter().any(|i| *i > 0),
+                    memory: at < limit && node.kind != NodeKind::DeviceMemory && !node.memory.is_zero(),
                     room,
                     installed,
                 }
@@ -186,24 +189,52 @@ impl<'a> Field<'a> {
         })
     }
 
-    /// A bound on distance and nodes from below: all memory on the node that is nearest to the vCPUs on the whole.
-    pub(super) fn lower_bound(&self, cpus: &[(usize, f64)], memory: &[usize]) -> f64 {
+    /// Mean distance from the vCPUs to each of these nodes, nearest first.
+    pub(super) fn mean_distances(&self, cpus: &[(usize, f64)], memory: &[usize]) -> Vec<(usize, f64)> {
         let mean = |to: usize| -> f64 {
             cpus.iter().map(|(from, share)| share * f64::from(self.host.distance_at(*from, to))).sum()
         };
-        let nearest = memory.iter().map(|to| mean(*to)).fold(f64::INFINITY, f64::min);
-        let nodes = u32::try_from(cpus.len().max(memory.len()).saturating_sub(1)).unwrap_or(u32::MAX);
-        (nearest - 10.0).max(0.0) / 10.0 * W_DISTANCE + f64::from(nodes) * W_NODES
+        let mut means: Vec<(usize, f64)> = memory.iter().map(|to| (*to, mean(*to))).collect();
+        means.sort_by(|a, b| a.1.total_cmp(&b.1));
+        means
+    }
+
+    /// A bound on distance and nodes from below: the nodes that are nearest to the vCPUs on the whole are filled first,
+    /// which no other way of filling beats.
+    pub(super) fn lower_bound(&self, cpus: usize, means: &(impl Iterator<Item = (usize, f64)> + Clone)) -> f64 {
+        let mut distance = 0.0;
+        let whole = self.whole();
+        for (resource, (page, need)) in self.resources.iter().enumerate() {
+            let mut left = *need;
+            for (at, mean) in means.clone() {
+                let part = left.min(self.sites[at].room[resource]);
+                distance += real(part) * real(unit_size(*page).0) / whole * mean;
+                left -= part;
+                if left == 0 {
+                    break;
+                }
+            }
+            // Named memory may be overcommitted; what does not fit costs at least as much as local memory.
+            distance += real(left) * real(unit_size(*page).0) / whole * 10.0;
+        }
+        let nodes = u32::try_from(cpus.saturating_sub(1)).unwrap_or(u32::MAX);
+        (distance - 10.0).max(0.0) / 10.0 * W_DISTANCE + f64::from(nodes) * W_NODES
+    }
+
+    /// KiB the guest needs in all.
+    fn whole(&self) -> f64 {
+        let sizes = self.resources.iter().map(|(page, need)| real(*need) * real(unit_size(*page).0));
+        sizes.sum::<f64>().max(1.0)
     }
 
     /// The whole cost of CPUs with these shares and memory on these nodes, which have to be enough.
     pub(super) fn score(&self, cpus: &[(usize, f64)], memory: &[usize]) -> Score {
         let mut taken: Vec<(usize, f64)> = memory.iter().map(|at| (*at, 0.0)).collect();
         let (mut distance, mut fill) = (0.0, 0.0);
-        let whole: f64 = self.resources.iter().map(|(page, need)| real(*need) * real(unit_size(*page).0)).sum();
+        let whole = self.whole();
         for (resource, (page, need)) in self.resources.iter().enumerate() {
             taken.iter_mut().for_each(|(_, units)| *units = 0.0);
-            let weight = real(*need) * real(unit_size(*page).0) / whole.max(1.0);
+            let weight = real(*need) * real(unit_size(*page).0) / whole;
             for (from, share) in cpus {
                 self.fill_from(*from, share * real(*need), resource, &mut taken);
             }
@@ -262,9 +293,9 @@ impl<'a> Field<'a> {
 }
 
 fn cores(cpus: &CpuSet, cores: &[CpuSet]) -> f64 {
-    let threads: Vec<u32> =
-        cores.iter().map(|core| u32::try_from(core.intersection(cpus).len()).unwrap_or(0)).filter(|t| *t > 0).collect();
-    let grouped: u32 = threads.iter().sum();
-    let rest = u32::try_from(cpus.len()).unwrap_or(u32::MAX).saturating_sub(grouped);
-    f64::from(rest) + threads.iter().map(|t| 1.0 + SIBLING * f64::from(t - 1)).sum::<f64>()
+    let count = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+    let threads = cores.iter().map(|core| core.intersection_len(cpus)).filter(|threads| *threads > 0);
+    let (used, grouped) = threads.fold((0, 0), |(used, grouped), threads| (used + 1, grouped + threads));
+    // CPUs that are in no group count as cores; further threads of a core as siblings.
+    count(cpus.len().saturating_sub(grouped)) + count(used) + SIBLING * count(grouped - used)
 }

@@ -2,8 +2,9 @@
 //!
 //! CPU nodes and memory nodes are separate decisions. Single nodes are all tried first. If none fits, or the best one
 //! would be overloaded: on hosts of up to [`EXACT_NODES`] nodes every pair of a CPU set and a memory set that are
-//! enough, cut off by bounds; on larger hosts sets grown around anchors, then improved by swapping single nodes.
-//! Growing never stops before it fits, so what fits by its totals is always found. Ties go to the lower node numbers.
+//! enough, cut off by bounds and by the answer for larger hosts; on those sets grown around anchors, then improved by
+//! swapping single nodes. Growing never stops before it fits, so what fits by its totals is always found. Ties go to
+//! the lower node numbers.
 
 use super::field::{Field, Pick, Score};
 use crate::refusal::Constraint;
@@ -56,11 +57,11 @@ pub(super) fn search(
     span: Span,
 ) -> Result<(Pick, Trace), (Vec<Constraint>, Trace)> {
     let mut search = Search { field, cpus, memory, best: None, trace: Trace::default() };
+    let failed = search.singles();
     let short = search.short_in_total();
     if !short.is_empty() {
         return Err((short, search.trace));
     }
-    let failed = search.singles();
     let calm = search.best.as_ref().is_some_and(|(score, _)| score.overload() <= 0.0);
     if span == Span::IfNeeded && !calm {
         search.several();
@@ -164,6 +165,10 @@ impl Search<'_> {
     /// Scores a pick that fits and keeps it if it is the best.
     fn consider(&mut self, pick: Pick) {
         let score = self.field.score(&self.shares(&pick.cpus), &pick.memory);
+        self.keep(score, pick);
+    }
+
+    fn keep(&mut self, score: Score, pick: Pick) {
         self.record(&pick, Verdict::Beaten, Some(&score));
         if self.best.as_ref().is_none_or(|(best, _)| score.total < best.total) {
             self.best = Some((score, pick));
@@ -209,7 +214,11 @@ impl Search<'_> {
     }
 
     fn several(&mut self) {
-        if self.field.len() <= EXACT_NODES { self.exact() } else { self.grown() }
+        // On a small host this is what the exact search is cut off by.
+        self.grown();
+        if self.field.len() <= EXACT_NODES {
+            self.exact();
+        }
     }
 
     /// All pairs of sets that are enough, cheapest CPU side and smallest memory side first.
@@ -231,16 +240,28 @@ impl Search<'_> {
             })
             .collect();
         cpu_sides.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let all_memory = self.memory_positions();
         for (cost, shares, cpus) in cpu_sides {
-            if self.best.as_ref().is_some_and(|(best, _)| cost >= best.total) {
+            let Some(best) = self.best.as_ref().map(|(best, _)| best.total) else { break };
+            if cost >= best {
                 break;
             }
+            let means = self.field.mean_distances(&shares, &all_memory);
+            if cost + self.field.lower_bound(cpus.len(), &means.iter().copied()) >= best {
+                continue;
+            }
             for memory in &memory_sets {
-                let bound = cost + self.field.lower_bound(&shares, memory);
-                if self.best.as_ref().is_some_and(|(best, _)| bound >= best.total) {
+                let best = self.best.as_ref().map_or(f64::INFINITY, |(best, _)| best.total);
+                let these = means.iter().copied().filter(|(at, _)| memory.contains(at));
+                if cost + self.field.lower_bound(cpus.len().max(memory.len()), &these) >= best {
                     continue;
                 }
-                self.consider(Pick { cpus: cpus.clone(), memory: memory.clone() });
+                let score = self.field.score(&shares, memory);
+                if score.total < best {
+                    self.keep(score, Pick { cpus: cpus.clone(), memory: memory.clone() });
+                } else {
+                    self.trace.omitted += 1;
+                }
             }
         }
     }

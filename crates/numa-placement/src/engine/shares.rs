@@ -84,16 +84,21 @@ fn take_liked(wish: &Wish, left: &mut [u64], row: &mut [u64], distance: &dyn Fn(
             let mut pending = Vec::new();
             // Each takes from its nearest node before anyone takes from a second: nobody is driven from home early.
             for ((from, _), mut part) in cpus.iter().zip(parts(wish.units, &weights)) {
-                let mut order = wish.allowed.clone();
-                order.sort_by_key(|to| (distance(*from, *to), *to));
-                if let Some(nearest) = order.first() {
-                    let got = take(*nearest, part, left, row);
+                // Nothing is nearer than the node itself.
+                let nearest = match wish.allowed.binary_search(from) {
+                    Ok(_) => Some(*from),
+                    Err(_) => wish.allowed.iter().copied().min_by_key(|to| (distance(*from, *to), *to)),
+                };
+                if let Some(nearest) = nearest {
+                    let got = take(nearest, part, left, row);
                     lacking -= got;
                     part -= got;
                 }
-                pending.push((order, part));
+                pending.push((*from, part));
             }
-            for (order, mut part) in pending {
+            for (from, mut part) in pending.into_iter().filter(|(_, part)| *part > 0) {
+                let mut order = wish.allowed.clone();
+                order.sort_by_key(|to| (distance(from, *to), *to));
                 for node in order {
                     let got = take(node, part, left, row);
                     lacking -= got;

@@ -146,6 +146,7 @@ fn memoryless_small_and_device_nodes_are_not_taken_for_memory() {
     assert_eq!(qemu(&host, &auto(4, 4)).unwrap().advice.unwrap(), Advice::new(nodes("1"), cpus("4-7")));
     let refusal = qemu(&host, &auto(4, 16)).unwrap_err();
     assert_eq!(refusal.constraints, [Constraint::Memory { nodes: nodes("1"), need: gib(16), have: gib(8) }]);
+    assert_eq!(refusal.trace.candidates.len(), 3, "a refusal says what was looked at");
     let named = Request::new("g", GuestShape::flat(1, gib(16))).stored(strict("2"));
     assert_eq!(shares(&qemu(&host, &named).unwrap(), 0), [(2, 16)], "named, it is used");
 }
@@ -285,7 +286,10 @@ fn q11_preallocation_runs_near_the_memory() {
 
 #[test]
 fn huge_pages_come_from_their_pools() {
-    let pool = |node: Node, pages| node.with_pool(PagePool::new(gib(1), pages, pages));
+    let pool = |mut node: Node, pages| {
+        node.pools.clear();
+        node.with_pool(PagePool::new(gib(1), pages, pages))
+    };
     let host = HostTopology::builder()
         .node(pool(Node::new(HostNode(0)).with_cpus(cpus("0-3")).with_memory(gib(64)), 2))
         .node(pool(Node::new(HostNode(1)).with_cpus(cpus("4-7")).with_memory(gib(32)).with_free(gib(1)), 30))
@@ -302,6 +306,9 @@ fn huge_pages_come_from_their_pools() {
     );
     let never = qemu(&host, &huge(31).span(Span::Never)).unwrap_err();
     assert_eq!(never.constraints[0].to_string(), "node 1 short 1 × 1 GiB pages (31 asked, 30 can be promised)");
+    let empty = HostTopology::builder().node(pool(host.nodes()[0].clone(), 0)).build().unwrap();
+    let none = qemu(&empty, &auto(1, 1).pages(PageRequest::Size(gib(1)))).unwrap_err();
+    assert_eq!(none.constraints[0].to_string(), "node 0 short 1 × 1 GiB pages (1 asked, 0 can be promised)");
     let unknown = qemu(&host, &auto(1, 1).pages(PageRequest::Size(Kib(2048)))).unwrap_err();
     assert_eq!(unknown.constraints[0].to_string(), "no pool of 2 MiB pages: the host has 1 GiB");
     let base = qemu(&host, &auto(1, 1).pages(PageRequest::Size(Kib(4)))).unwrap();
@@ -392,6 +399,10 @@ fn containers_are_bound_as_a_whole() {
 fn nonsense_is_refused_with_reasons() {
     let zero = qemu(&two(), &auto(0, 0)).unwrap_err();
     assert_eq!(zero.constraints.len(), 3, "{zero}");
+    let huge = Request::auto("g", GuestShape::flat(u32::MAX, Kib(u64::MAX)));
+    assert_eq!(qemu(&two(), &huge).unwrap_err().constraints[0].to_string(), "4294967295 vCPUs (at most 16384)");
+    let large = Request::new("g", GuestShape::flat(1, Kib(u64::MAX))).device(MemoryDeviceRequest::new(None, Kib(9)));
+    assert!(matches!(qemu(&two(), &large).unwrap_err().constraints[0], Constraint::Memory { .. }));
     let pins = auto(1, 1).pin_vcpu(VcpuId(0), cpus("99"));
     let text = qemu(&two(), &pins).unwrap_err().to_string();
     assert!(
@@ -437,7 +448,7 @@ fn any_host() -> impl Strategy<Value = HostTopology> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn auto_is_placed_exactly_when_the_host_has_enough(host in any_host(), vcpus in 1u32..8, memory in 1u64..24) {

@@ -1,7 +1,7 @@
 //! The state file: a line that says what follows, then the leases.
 //!
-//! The first line is JSON with version, generation and checksum (FNV-1a, 64 bits) of everything after it. So a newer version
-//! is recognised whatever follows, and a file that was cut or changed is recognised before it is believed.
+//! The first line is JSON with version, generation and checksum (FNV-1a, 64 bits) of everything after it. So a newer
+//! version is recognised whatever follows, and a file that was cut or changed is recognised before it is believed.
 
 use std::fs::{self, File};
 use std::io::{self, Read};

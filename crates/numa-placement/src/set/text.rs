@@ -1,8 +1,8 @@
 //! Text forms of [`IdSet`].
 //!
-//! libvirt's: comma list of `N`, `A-B` and `^N`, where `^N` takes N away from what came before; blanks around items and dashes.
-//! The kernel's (`cpulist`, Documentation/admin-guide/kernel-parameters): comma list of `N` and `A-B`, may be empty.
-//! Canonical output: ascending, runs of two or more as `A-B`.
+//! libvirt's: comma list of `N`, `A-B` and `^N`, where `^N` takes N away from what came before; blanks around items and
+//! dashes. The kernel's (`cpulist`, Documentation/admin-guide/kernel-parameters): comma list of `N` and `A-B`, may be
+//! empty. Canonical output: ascending, runs of two or more as `A-B`.
 
 use std::fmt;
 use std::str::FromStr;

@@ -72,6 +72,9 @@ impl Tree<'_> {
                 Err(_) => return Ok(None),
             },
         };
+        if listed.len() > super::MAX_NODES {
+            return Err(TopologyError::TooManyNodes(listed.len()));
+        }
         let there: NodeSet = listed.iter().filter(|id| dir.join(format!("node{id}")).is_dir()).collect();
         Ok(if there.is_empty() { None } else { Some(there) })
     }
@@ -82,9 +85,6 @@ impl Tree<'_> {
         ids: &NodeSet,
         online: Option<&CpuSet>,
     ) -> Result<TopologyBuilder, TopologyError> {
-        if ids.len() > super::MAX_NODES {
-            return Err(TopologyError::TooManyNodes(ids.len()));
-        }
         let normal: Option<NodeSet> = self.list("sys/devices/system/node/has_normal_memory")?;
         let mut nodes = Vec::new();
         let mut rows = Vec::new();

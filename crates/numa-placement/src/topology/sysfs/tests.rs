@@ -11,8 +11,6 @@ fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
     root
 }
 
-const NODE: &str = "sys/devices/system/node";
-
 fn two_nodes() -> Vec<(&'static str, &'static str)> {
     vec![
         ("sys/devices/system/cpu/online", "0-3\n"),
@@ -122,10 +120,7 @@ fn hostile_trees_are_refused_and_not_swallowed() {
     let long = "0,".repeat(300_000);
     let error = HostTopology::from_sysfs(tree(&[("sys/devices/system/cpu/online", &long)]).path()).unwrap_err();
     assert!(matches!(error, TopologyError::TooLong { .. }), "{error}");
-    let ids = (0..5000).map(|id| format!("{NODE}/node{id}/cpulist")).collect::<Vec<_>>();
-    let mut files: Vec<(&str, &str)> = ids.iter().map(|path| (path.as_str(), "")).collect();
-    files.push(("sys/devices/system/node/online", "0-4999"));
-    let error = HostTopology::from_sysfs(tree(&files).path()).unwrap_err();
+    let error = HostTopology::from_sysfs(tree(&[("sys/devices/system/node/online", "0-4999")]).path()).unwrap_err();
     assert!(matches!(error, TopologyError::TooManyNodes(5000)), "{error}");
 }
 

@@ -1,0 +1,481 @@
+//! The command line. Names, short options and meanings are virsh's where virsh has the command.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// One model of a guest, many hypervisors.
+#[derive(Debug, Parser)]
+#[command(name = "polyvirt", version, about, propagate_version = true, max_term_width = 110)]
+#[command(after_help = "Examples:
+  polyvirt define guest.xml            store a definition
+  polyvirt explain guest.xml           what a start would do, and why there
+  polyvirt start guest --console       start it and look at its console
+  polyvirt list --all
+  polyvirt -c mock:///default list     another hypervisor
+
+Exit status: 0 done; 1 refused or failed, the reason is the first line on stderr; 2 wrong usage.
+Settings: /etc/polyvirt/polyvirt.toml and ~/.config/polyvirt/polyvirt.toml; `polyvirt config show` says where each value came from.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// Hypervisor to connect to: qemu:///system, qemu:///session, qemu:///embed?root=DIR, mock:///default
+    #[arg(short, long, value_name = "URI", global = true)]
+    pub(crate) connect: Option<String>,
+    /// Answer with one JSON document
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No messages about success, no warnings
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// More messages on stderr; twice for even more
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+    /// Colours
+    #[arg(long, value_enum, default_value_t, global = true, hide_possible_values = false)]
+    pub(crate) color: ColorChoice,
+    /// A settings file to read after the others
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) settings: Option<PathBuf>,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// Names a guest.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Which {
+    /// Name, UUID or number of the guest
+    #[arg(value_name = "DOMAIN")]
+    pub(crate) domain: String,
+}
+
+/// A command.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Store a definition from an XML file, without starting it
+    #[command(after_help = "Example: polyvirt define guest.xml")]
+    Define {
+        /// Domain XML
+        file: PathBuf,
+    },
+    /// Start a transient guest from an XML file
+    #[command(after_help = "Example: polyvirt create guest.xml --paused")]
+    Create {
+        /// Domain XML
+        file: PathBuf,
+        /// Leave its CPUs stopped
+        #[arg(long)]
+        paused: bool,
+        /// Attach to its console
+        #[arg(long)]
+        console: bool,
+    },
+    /// Start a defined guest
+    Start(Start),
+    /// Ask a guest to power off
+    Shutdown {
+        #[command(flatten)]
+        which: Which,
+        /// How to ask
+        #[arg(long, value_enum)]
+        mode: Option<ShutdownMode>,
+    },
+    /// Ask a guest to boot again
+    Reboot(Which),
+    /// Press a guest's reset button
+    Reset(Which),
+    /// End a guest at once, as pulling the plug does
+    Destroy {
+        #[command(flatten)]
+        which: Which,
+        /// Never kill it: fail if it does not end by itself in half a minute
+        #[arg(long)]
+        graceful: bool,
+    },
+    /// Stop a guest's CPUs
+    Suspend(Which),
+    /// Continue a guest's CPUs
+    Resume(Which),
+    /// Remove a definition; a running guest goes on
+    Undefine(Which),
+    /// List guests
+    List(List),
+    /// Facts about a guest
+    Dominfo(Which),
+    /// What a guest is doing
+    Domstate {
+        #[command(flatten)]
+        which: Which,
+        /// Say why, too
+        #[arg(long)]
+        reason: bool,
+    },
+    /// A guest's number
+    Domid(Which),
+    /// A guest's UUID
+    Domuuid(Which),
+    /// A guest's name
+    Domname(Which),
+    /// A guest's definition as XML
+    Dumpxml {
+        #[command(flatten)]
+        which: Which,
+        /// The stored definition, also of a running guest
+        #[arg(long)]
+        inactive: bool,
+    },
+    /// Edit a stored definition in $VISUAL or $EDITOR
+    Edit(Which),
+    /// Attach to a console; ends with Ctrl+]
+    Console {
+        #[command(flatten)]
+        which: Which,
+        /// Which one: serial0, serial1, console0
+        #[arg(long, value_name = "NAME")]
+        devname: Option<String>,
+    },
+    /// Mark a guest to start with the host
+    Autostart {
+        #[command(flatten)]
+        which: Which,
+        /// Remove the mark
+        #[arg(long)]
+        disable: bool,
+    },
+    /// Show or change where a guest's memory comes from
+    #[command(after_help = "Examples:
+  polyvirt numatune guest
+  polyvirt numatune guest --mode strict --nodeset 0-1 --config")]
+    Numatune {
+        #[command(flatten)]
+        which: Which,
+        /// strict, preferred, interleave or restrictive
+        #[arg(long)]
+        mode: Option<String>,
+        /// Host nodes, 0-2,^1
+        #[arg(long, value_name = "SET")]
+        nodeset: Option<String>,
+        #[command(flatten)]
+        affect: AffectArgs,
+    },
+    /// Show or change where a guest's vCPUs run
+    #[command(after_help = "Examples:
+  polyvirt vcpupin guest
+  polyvirt vcpupin guest 0 2-3 --live --config")]
+    Vcpupin {
+        #[command(flatten)]
+        which: Which,
+        /// vCPU
+        #[arg(long = "vcpu", value_name = "N", conflicts_with = "vcpu_number")]
+        vcpu: Option<u32>,
+        /// Host CPUs, 0-2,^1
+        #[arg(long = "cpulist", value_name = "SET", conflicts_with = "cpulist_words")]
+        cpulist: Option<String>,
+        /// vCPU
+        #[arg(value_name = "VCPU")]
+        vcpu_number: Option<u32>,
+        /// Host CPUs, 0-2,^1
+        #[arg(value_name = "CPULIST")]
+        cpulist_words: Option<String>,
+        #[command(flatten)]
+        affect: AffectArgs,
+    },
+    /// Show or change where a guest's emulator threads run
+    Emulatorpin {
+        #[command(flatten)]
+        which: Which,
+        /// Host CPUs, 0-2,^1
+        #[arg(value_name = "CPULIST")]
+        cpulist: Option<String>,
+        #[command(flatten)]
+        affect: AffectArgs,
+    },
+    /// What a guest's vCPUs do, and where
+    Vcpuinfo(Which),
+    /// What the host and its hypervisor can do, as XML
+    Capabilities,
+    /// The host's processors and memory
+    Nodeinfo,
+    /// Free memory, of all nodes or of one
+    Freecell {
+        /// Of this node
+        #[arg(long, value_name = "NODE")]
+        cellno: Option<u32>,
+        /// Of every node
+        #[arg(long)]
+        all: bool,
+    },
+    /// The URI that is used, or the parts of one
+    Uri {
+        #[command(subcommand)]
+        command: Option<UriCommand>,
+    },
+    /// Tell events of guests as they come
+    #[command(after_help = "Example: polyvirt event --loop --timestamp")]
+    Event {
+        /// Only of this guest
+        #[arg(long, value_name = "DOMAIN")]
+        domain: Option<String>,
+        /// Go on after the first
+        #[arg(long = "loop")]
+        repeat: bool,
+        /// End after so many seconds without an event
+        #[arg(long, value_name = "SECONDS")]
+        timeout: Option<u64>,
+        /// Say when
+        #[arg(long)]
+        timestamp: bool,
+        /// Begin with what happened before
+        #[arg(long)]
+        history: bool,
+    },
+    /// What a start would do and why: definition, placement, command line, warnings; nothing is started
+    #[command(after_help = "Examples:
+  polyvirt explain guest.xml
+  polyvirt explain guest --json")]
+    Explain {
+        /// A file of domain XML, or a guest
+        #[arg(value_name = "FILE|DOMAIN")]
+        what: String,
+        /// Nodes to use for placement='auto' instead of asking the engine
+        #[arg(long, value_name = "SET")]
+        auto_nodeset: Option<String>,
+    },
+    /// The host's NUMA nodes, drawn: distances, memory, huge pages, who sits where
+    Numa,
+    /// Work on domain XML without a host
+    Domxml {
+        #[command(subcommand)]
+        command: DomxmlCommand,
+    },
+    /// Algebra on CPU and node sets
+    #[command(after_help = "Examples:
+  polyvirt cpuset union 0-3 8
+  polyvirt cpuset canonical 0-10,^7")]
+    Cpuset {
+        #[command(subcommand)]
+        command: CpusetCommand,
+    },
+    /// Run commands from stdin, one JSON object a line: {\"id\": 1, \"argv\": [\"uri\", \"parse\", …]}
+    Batch,
+    /// The host
+    Host {
+        #[command(subcommand)]
+        command: HostCommand,
+    },
+    /// Settings
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// The drivers in this program and whether they work here
+    Drivers,
+    /// Print a completion script
+    #[command(after_help = "Example: polyvirt completion bash > /etc/bash_completion.d/polyvirt")]
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// `start`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  polyvirt start guest
+  polyvirt start --autostarted      every guest that is marked to start with the host")]
+pub(crate) struct Start {
+    /// Name, UUID or number of the guest
+    #[arg(value_name = "DOMAIN", required_unless_present = "autostarted")]
+    pub(crate) domain: Option<String>,
+    /// Leave its CPUs stopped
+    #[arg(long)]
+    pub(crate) paused: bool,
+    /// Attach to its console
+    #[arg(long, conflicts_with = "autostarted")]
+    pub(crate) console: bool,
+    /// Every guest that is marked to start with the host and does not run
+    #[arg(long, conflicts_with = "domain")]
+    pub(crate) autostarted: bool,
+}
+
+/// How to ask a guest to power off.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ShutdownMode {
+    /// The ACPI power button
+    Acpi,
+}
+
+/// `list`.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Guests that do not run, too
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Only guests that do not run
+    #[arg(long, conflicts_with = "all")]
+    pub(crate) inactive: bool,
+    /// Only guests with a stored definition
+    #[arg(long)]
+    pub(crate) persistent: bool,
+    /// Only guests without a stored definition
+    #[arg(long, conflicts_with = "persistent")]
+    pub(crate) transient: bool,
+    /// Only guests that start with the host
+    #[arg(long)]
+    pub(crate) autostart: bool,
+    /// Only guests that do not start with the host
+    #[arg(long, conflicts_with = "autostart")]
+    pub(crate) no_autostart: bool,
+    /// Only running guests
+    #[arg(long)]
+    pub(crate) state_running: bool,
+    /// Only paused guests
+    #[arg(long)]
+    pub(crate) state_paused: bool,
+    /// Only guests that are shut off
+    #[arg(long)]
+    pub(crate) state_shutoff: bool,
+    /// Names alone
+    #[arg(long)]
+    pub(crate) name: bool,
+    /// UUIDs alone
+    #[arg(long)]
+    pub(crate) uuid: bool,
+    /// Numbers alone
+    #[arg(long)]
+    pub(crate) id: bool,
+}
+
+/// Which side of a guest a change is for.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct AffectArgs {
+    /// The running guest
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// The stored definition
+    #[arg(long)]
+    pub(crate) config: bool,
+    /// The running guest if it runs, else the stored definition (default)
+    #[arg(long, conflicts_with_all = ["live", "config"])]
+    pub(crate) current: bool,
+}
+
+/// `uri …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum UriCommand {
+    /// The parts of a URI
+    Parse {
+        /// The URI
+        uri: String,
+    },
+}
+
+/// `domxml …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum DomxmlCommand {
+    /// The XML that defining the guest would store
+    Normalize(DomxmlOptions),
+    /// The definition in the hypervisor's own language
+    ToNative {
+        /// qemu-argv, mock-json
+        #[arg(long)]
+        format: String,
+        /// Nodes to use for placement='auto' instead of asking the engine
+        #[arg(long, value_name = "SET")]
+        auto_nodeset: Option<String>,
+        /// Domain XML
+        file: PathBuf,
+    },
+    /// Check files; unknown elements and attributes are errors
+    #[command(after_help = "Prints one problem a line, FILE:LINE:COLUMN: PATH: message")]
+    Validate {
+        /// Domain XML
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+/// Options of `domxml normalize`.
+#[derive(Debug, Args)]
+pub(crate) struct DomxmlOptions {
+    /// Whose defaults and rules; without it the driver-independent ones
+    #[arg(long)]
+    pub(crate) driver: Option<String>,
+    /// A brand-new guest: newest defaults, also where they change what the guest sees
+    #[arg(long)]
+    pub(crate) new: bool,
+    /// As stored (default)
+    #[arg(long, conflicts_with = "active")]
+    pub(crate) inactive: bool,
+    /// As the state of a running guest
+    #[arg(long)]
+    pub(crate) active: bool,
+    /// Domain XML
+    pub(crate) file: PathBuf,
+}
+
+/// `cpuset …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum CpusetCommand {
+    /// What both have
+    Intersect {
+        /// A set, 0-2,^1
+        a: String,
+        /// A set
+        b: String,
+    },
+    /// What only the first has
+    Subtract {
+        /// A set, 0-2,^1
+        a: String,
+        /// A set
+        b: String,
+    },
+    /// What either has
+    Union {
+        /// A set, 0-2,^1
+        a: String,
+        /// A set
+        b: String,
+    },
+    /// The one way to write a set
+    Canonical {
+        /// Refuse numbers from this on
+        #[arg(long, value_name = "N")]
+        size: Option<u32>,
+        /// A set, 0-2,^1
+        set: String,
+    },
+}
+
+/// `host …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum HostCommand {
+    /// Check what this host has for running guests, with remedies
+    Check,
+}
+
+/// `config …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Every setting, its value, and where it came from
+    Show,
+}

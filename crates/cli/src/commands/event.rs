@@ -1,0 +1,82 @@
+//! `event`: what happens to guests, whichever process does it.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use polyvirt::{Event, EventKind};
+use tokio::time::Instant;
+
+use super::Done;
+use crate::{output::Output, session::Session};
+
+/// How often the history is looked at, and how often guests that nobody attends.
+const LOOK: Duration = Duration::from_millis(200);
+const LOOK_AFTER: u32 = 5;
+
+/// Options of `event`.
+pub(super) struct Options {
+    pub(super) domain: Option<String>,
+    pub(super) repeat: bool,
+    pub(super) timeout: Option<u64>,
+    pub(super) timestamp: bool,
+    pub(super) history: bool,
+}
+
+pub(super) async fn event(options: Options, session: &mut Session, out: &mut Output) -> Done {
+    let connection = session.connection().await?;
+    let wanted = match &options.domain {
+        Some(key) => Some(connection.lookup(key).await?.name().to_owned()),
+        None => None,
+    };
+    let mut at = if options.history { 0 } else { connection.history_end() };
+    let mut last = Instant::now();
+    let mut round = 0_u32;
+    loop {
+        let (events, next) = connection.history(at).await?;
+        at = next;
+        for event in events.iter().filter(|e| wanted.as_ref().is_none_or(|name| *name == e.guest.name)) {
+            tell(event, options.timestamp, out);
+            last = Instant::now();
+            if !options.repeat {
+                return Ok(());
+            }
+        }
+        out.flush()?;
+        if options.timeout.is_some_and(|s| last.elapsed() >= Duration::from_secs(s)) {
+            return Ok(());
+        }
+        if round.is_multiple_of(LOOK_AFTER) {
+            connection.look_after().await?;
+        }
+        round = round.wrapping_add(1);
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+        }
+    }
+}
+
+fn tell(event: &Event, timestamp: bool, out: &mut Output) {
+    if out.json {
+        // One document a line: a stream has no end to wait for.
+        out.line(&serde_json::to_string(event).unwrap_or_default());
+        return;
+    }
+    let time = event.time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let stamp = if timestamp { format!("{}.{:03}: ", time.as_secs(), time.subsec_millis()) } else { String::new() };
+    let what = match &event.kind {
+        EventKind::Defined { updated: false } => "defined".to_owned(),
+        EventKind::Defined { updated: true } => "defined again".to_owned(),
+        EventKind::Undefined => "undefined".to_owned(),
+        EventKind::Started { paused: false } => "started".to_owned(),
+        EventKind::Started { paused: true } => "started, paused".to_owned(),
+        EventKind::Suspended => "suspended".to_owned(),
+        EventKind::Resumed => "resumed".to_owned(),
+        EventKind::Shutdown => "powers off".to_owned(),
+        EventKind::Rebooted => "was reset".to_owned(),
+        EventKind::Panicked { message } => format!("panicked: {message}"),
+        EventKind::Stopped { reason } => format!("stopped ({})", reason.name()),
+        EventKind::Tuned => "placement changed".to_owned(),
+        other => format!("{other:?}"),
+    };
+    out.line(&format!("{stamp}event for domain '{}': {what}", event.guest.name));
+}

@@ -1,0 +1,149 @@
+//! The host: what it has, how it is used, what is missing.
+
+use polyvirt::{Error, ErrorKind, Outcome, placement::Promised};
+
+use super::Done;
+use crate::{args::HostCommand, failure::Failure, output::Output, render, session::Session};
+
+fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::Error(
+        Error::new(ErrorKind::Storage, format!("cannot look at the host: {error}"))
+            .hint("are /proc and /sys mounted?")
+            .source(error),
+    )
+}
+
+pub(super) async fn capabilities(session: &mut Session, out: &mut Output) -> Done {
+    let connection = session.connection().await?;
+    let guests = connection.guest_support().await?;
+    if out.json {
+        out.json(&serde_json::json!({ "guests": guests }));
+        return Ok(());
+    }
+    let topology = connection.host().topology().map_err(unreadable)?;
+    out.print(&polyvirt::capabilities_xml(connection.host(), &topology, &guests));
+    Ok(())
+}
+
+pub(super) async fn nodeinfo(session: &mut Session, out: &mut Output) -> Done {
+    let info = session.connection().await?.host().node_info().map_err(unreadable)?;
+    if out.json {
+        out.json(&info);
+        return Ok(());
+    }
+    let rows = [
+        ("CPU model", info.model.clone()),
+        ("CPU(s)", info.cpus.to_string()),
+        ("CPU frequency", format!("{} MHz", info.mhz)),
+        ("CPU socket(s)", info.sockets.to_string()),
+        ("Core(s) per socket", info.cores.to_string()),
+        ("Thread(s) per core", info.threads.to_string()),
+        ("NUMA cell(s)", info.nodes.to_string()),
+        ("Memory size", format!("{} KiB", info.memory.0)),
+    ];
+    for (key, value) in rows {
+        out.line(&format!("{:<21}{value}", format!("{key}:")));
+    }
+    Ok(())
+}
+
+pub(super) async fn freecell(node: Option<u32>, all: bool, session: &mut Session, out: &mut Output) -> Done {
+    let topology = session.connection().await?.host().topology().map_err(unreadable)?;
+    if let Some(id) = node {
+        let nodes: Vec<_> = topology.nodes().iter().map(|n| n.id.0.to_string()).collect();
+        let found = topology.nodes().iter().find(|n| n.id.0 == id);
+        let found = found
+            .ok_or_else(|| Failure::argument(format!("there is no node {id}; the host has {}", nodes.join(", "))))?;
+        if out.json {
+            out.json(&serde_json::json!({ "node": id, "free_kib": found.free.0 }));
+        } else {
+            out.line(&format!("{id}: {} KiB", found.free.0));
+        }
+        return Ok(());
+    }
+    let total: u64 = topology.nodes().iter().map(|n| n.free.0).sum();
+    if out.json {
+        let nodes: Vec<_> =
+            topology.nodes().iter().map(|n| serde_json::json!({ "node": n.id.0, "free_kib": n.free.0 })).collect();
+        out.json(&serde_json::json!({ "nodes": nodes, "total_kib": total }));
+        return Ok(());
+    }
+    if all {
+        for node in topology.nodes() {
+            out.line(&format!("{:>5}: {:>10} KiB", node.id.0, node.free.0));
+        }
+        out.line("--------------------");
+    }
+    out.line(&format!("Total: {total:>10} KiB"));
+    Ok(())
+}
+
+pub(super) async fn numa(session: &mut Session, out: &mut Output) -> Done {
+    let connection = session.connection().await?;
+    let topology = connection.host().topology().map_err(unreadable)?;
+    let promised = match connection.ledger() {
+        Ok(ledger) => ledger.snapshot().map(|s| s.promised).unwrap_or_default(),
+        Err(why) => {
+            out.warning(&format!("promises are not shown: {why}"));
+            Promised::default()
+        }
+    };
+    let mut guests = Vec::new();
+    for entry in connection.list().await?.into_iter().filter(|e| e.state.is_active()) {
+        let view = connection.lookup_by_name(&entry.name).await?.view().await?;
+        if let Some(plan) = view.plan {
+            let memory = plan.promised_memory().into_iter().map(|(node, _, size)| (node.0, size)).collect();
+            guests.push(render::host::Sitting { name: entry.name, memory, cpus: plan.process.cpus.to_string() });
+        }
+    }
+    if out.json {
+        let sitting: Vec<_> =
+            guests.iter().map(|g| serde_json::json!({ "name": g.name, "cpus": g.cpus, "memory": g.memory })).collect();
+        out.json(&serde_json::json!({ "topology": topology, "promised": promised, "guests": sitting }));
+        return Ok(());
+    }
+    out.print(&render::host::numa(&topology, &promised, &guests));
+    Ok(())
+}
+
+pub(super) fn host(command: &HostCommand, session: &Session, out: &mut Output) -> Done {
+    let HostCommand::Check = command;
+    let checks = polyvirt::Host::this().checks();
+    if out.json {
+        out.json(&serde_json::json!({ "checks": checks, "drivers": drivers(session) }));
+    } else {
+        for check in &checks {
+            out.line(&format!("{:<9} {:<34} {}", outcome(check.outcome), check.subject, check.detail));
+            if let Some(remedy) = &check.remedy {
+                out.line(&format!("{:<9} try: {remedy}", ""));
+            }
+        }
+        for (name, usable, detail) in drivers(session) {
+            out.line(&format!("{:<9} {:<34} {detail}", if usable { "PASS" } else { "FAIL" }, format!("driver {name}")));
+        }
+    }
+    if checks.iter().any(|check| check.outcome == Outcome::Fail) { Err(Failure::Told(1)) } else { Ok(()) }
+}
+
+fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Pass => "PASS",
+        Outcome::Warn => "WARN",
+        Outcome::Fail => "FAIL",
+        _ => "-",
+    }
+}
+
+fn drivers(session: &Session) -> Vec<(&'static str, bool, String)> {
+    let mut found = Vec::new();
+    for driver in session.registry.drivers() {
+        found.push(match (driver.probe)(&polyvirt::ProbeContext::new(session.settings.driver(driver.name))) {
+            polyvirt::ProbeResult::Usable(detail) => (driver.name, true, detail),
+            polyvirt::ProbeResult::NotOperational { reason, remedy } => {
+                (driver.name, false, format!("{reason}; try: {remedy}"))
+            }
+            _ => (driver.name, false, "unknown".to_owned()),
+        });
+    }
+    found
+}

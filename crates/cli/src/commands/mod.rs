@@ -1,0 +1,124 @@
+//! One function a command; one file a family of commands.
+
+mod batch;
+mod config;
+mod console;
+mod cpuset;
+mod define;
+mod domxml;
+mod edit;
+mod event;
+mod explain;
+mod host;
+mod info;
+mod life;
+mod list;
+mod tune;
+mod uri;
+
+use std::{future::Future, io::Read as _, path::Path, pin::Pin};
+
+use clap::CommandFactory as _;
+
+use crate::{
+    args::{Cli, Command},
+    failure::Failure,
+    output::Output,
+    session::Session,
+};
+
+type Done = Result<(), Failure>;
+
+/// The largest file of XML that is read.
+const XML_LIMIT: u64 = 16 << 20;
+
+/// Runs a command. Boxed, because `batch` runs commands in a command.
+pub(crate) fn run<'a>(
+    command: Command,
+    session: &'a mut Session,
+    out: &'a mut Output,
+) -> Pin<Box<dyn Future<Output = Done> + Send + 'a>> {
+    Box::pin(async move {
+        match command {
+            Command::Define { file } => define::define(&file, session, out).await,
+            Command::Create { file, paused, console } => define::create(&file, paused, console, session, out).await,
+            Command::Start(start) => life::start(start, session, out).await,
+            Command::Shutdown { which, mode } => life::shutdown(&which, mode, session, out).await,
+            Command::Reboot(which) => life::reboot(&which, session, out).await,
+            Command::Reset(which) => life::reset(&which, session, out).await,
+            Command::Destroy { which, graceful } => life::destroy(&which, graceful, session, out).await,
+            Command::Suspend(which) => life::suspend(&which, session, out).await,
+            Command::Resume(which) => life::resume(&which, session, out).await,
+            Command::Undefine(which) => define::undefine(&which, session, out).await,
+            Command::Autostart { which, disable } => define::autostart(&which, !disable, session, out).await,
+            Command::List(list) => list::list(&list, session, out).await,
+            Command::Dominfo(which) => info::dominfo(&which, session, out).await,
+            Command::Domstate { which, reason } => info::domstate(&which, reason, session, out).await,
+            Command::Domid(which) => info::domid(&which, session, out).await,
+            Command::Domuuid(which) => info::domuuid(&which, session, out).await,
+            Command::Domname(which) => info::domname(&which, session, out).await,
+            Command::Dumpxml { which, inactive } => info::dumpxml(&which, inactive, session, out).await,
+            Command::Vcpuinfo(which) => info::vcpuinfo(&which, session, out).await,
+            Command::Edit(which) => edit::edit(&which, session, out).await,
+            Command::Console { which, devname } => console::console(&which, devname.as_deref(), session, out).await,
+            Command::Numatune { which, mode, nodeset, affect } => {
+                tune::numatune(&which, mode, nodeset, affect, session, out).await
+            }
+            Command::Vcpupin { which, vcpu, cpulist, vcpu_number, cpulist_words, affect } => {
+                tune::vcpupin(&which, vcpu.or(vcpu_number), cpulist.or(cpulist_words), affect, session, out).await
+            }
+            Command::Emulatorpin { which, cpulist, affect } => {
+                tune::emulatorpin(&which, cpulist, affect, session, out).await
+            }
+            Command::Capabilities => host::capabilities(session, out).await,
+            Command::Nodeinfo => host::nodeinfo(session, out).await,
+            Command::Freecell { cellno, all } => host::freecell(cellno, all, session, out).await,
+            Command::Numa => host::numa(session, out).await,
+            Command::Host { command } => host::host(&command, session, out),
+            Command::Uri { command } => uri::uri(command, session, out),
+            Command::Event { domain, repeat, timeout, timestamp, history } => {
+                event::event(event::Options { domain, repeat, timeout, timestamp, history }, session, out).await
+            }
+            Command::Explain { what, auto_nodeset } => {
+                explain::explain(&what, auto_nodeset.as_deref(), session, out).await
+            }
+            Command::Domxml { command } => domxml::domxml(command, session, out).await,
+            Command::Cpuset { command } => cpuset::cpuset(&command, out),
+            Command::Batch => batch::batch(out).await,
+            Command::Config { command } => config::config(&command, session, out),
+            Command::Drivers => config::drivers(session, out),
+            Command::Completion { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "polyvirt", &mut script);
+                out.print(&String::from_utf8_lossy(&script));
+                Ok(())
+            }
+        }
+    })
+}
+
+/// Reads a file of XML, bounded.
+fn read_xml(file: &Path) -> Result<String, Failure> {
+    let open = || -> std::io::Result<String> {
+        let mut text = String::new();
+        std::fs::File::open(file)?.take(XML_LIMIT + 1).read_to_string(&mut text)?;
+        Ok(text)
+    };
+    let text = open().map_err(|e| match e.kind() {
+        std::io::ErrorKind::InvalidData => {
+            Failure::argument(format!("{} is not UTF-8 text; convert it first", file.display()))
+        }
+        _ => Failure::Error(polyvirt::io_error("read", file, e)),
+    })?;
+    if text.len() as u64 > XML_LIMIT {
+        return Err(Failure::argument(format!("{} is larger than {XML_LIMIT} bytes", file.display())));
+    }
+    Ok(text)
+}
+
+/// Tells the warnings of a definition.
+fn tell_warnings(warnings: &polyvirt::model::Problems, out: &mut Output) {
+    for warning in warnings.iter() {
+        out.warning(&warning.to_string());
+    }
+}

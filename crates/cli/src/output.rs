@@ -1,0 +1,160 @@
+//! Where answers and messages go: this process's streams, or buffers for `batch`.
+
+use std::io::{self, IsTerminal as _, Write};
+
+use serde::Serialize;
+
+use crate::args::{ColorChoice, Global};
+
+/// The two streams of a command and how to write to them.
+pub(crate) struct Output {
+    out: Stream,
+    err: Stream,
+    color: bool,
+    /// One JSON document instead of text.
+    pub(crate) json: bool,
+    /// No messages about success.
+    pub(crate) quiet: bool,
+    broken: Option<io::Error>,
+}
+
+enum Stream {
+    Out(io::BufWriter<io::Stdout>),
+    Err(io::Stderr),
+    Buffer(Vec<u8>),
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Out(s) => s.write(bytes),
+            Self::Err(s) => s.write(bytes),
+            Self::Buffer(s) => s.write(bytes),
+        }
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Out(s) => s.flush(),
+            Self::Err(s) => s.flush(),
+            Self::Buffer(_) => Ok(()),
+        }
+    }
+}
+
+impl Output {
+    /// The streams of this process.
+    pub(crate) fn standard() -> Self {
+        let color = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        Self {
+            out: Stream::Out(io::BufWriter::new(io::stdout())),
+            err: Stream::Err(io::stderr()),
+            color,
+            json: false,
+            quiet: false,
+            broken: None,
+        }
+    }
+
+    /// Buffers, read back with [`Output::take`].
+    pub(crate) fn buffers() -> Self {
+        Self {
+            out: Stream::Buffer(Vec::new()),
+            err: Stream::Buffer(Vec::new()),
+            color: false,
+            json: false,
+            quiet: false,
+            broken: None,
+        }
+    }
+
+    /// Applies the global options.
+    pub(crate) fn configure(&mut self, global: &Global) {
+        self.json = global.json;
+        self.quiet = global.quiet;
+        match global.color {
+            ColorChoice::Auto => {}
+            ColorChoice::Always => self.color = true,
+            ColorChoice::Never => self.color = false,
+        }
+    }
+
+    /// Whether to colour.
+    pub(crate) fn colors(&self) -> bool {
+        self.color && !self.json
+    }
+
+    /// Whether messages go to a person.
+    pub(crate) fn err_is_terminal(&self) -> bool {
+        matches!(&self.err, Stream::Err(s) if s.is_terminal())
+    }
+
+    /// What was written to buffers: stdout and stderr.
+    pub(crate) fn take(self) -> (String, String) {
+        let text = |stream| match stream {
+            Stream::Buffer(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            _ => String::new(),
+        };
+        (text(self.out), text(self.err))
+    }
+
+    fn keep(&mut self, done: io::Result<()>) {
+        if let Err(error) = done {
+            self.broken.get_or_insert(error);
+        }
+    }
+
+    /// Writes an answer as it is.
+    pub(crate) fn print(&mut self, text: &str) {
+        let done = self.out.write_all(text.as_bytes());
+        self.keep(done);
+    }
+
+    /// Writes a line of an answer.
+    pub(crate) fn line(&mut self, text: &str) {
+        self.print(text);
+        self.print("\n");
+    }
+
+    /// Writes a JSON document.
+    pub(crate) fn json<T: Serialize>(&mut self, value: &T) {
+        match serde_json::to_string_pretty(value) {
+            Ok(text) => self.line(&text),
+            Err(error) => self.keep(Err(error.into())),
+        }
+    }
+
+    /// Says that something was done; nothing with `--quiet` or `--json`.
+    pub(crate) fn done(&mut self, text: &str) {
+        if !self.quiet && !self.json {
+            self.line(text);
+        }
+    }
+
+    /// Writes to stderr as it is.
+    pub(crate) fn message(&mut self, text: &str) {
+        let done = self.err.write_all(text.as_bytes());
+        self.keep(done);
+    }
+
+    /// Writes `error: …` to stderr.
+    pub(crate) fn error_line(&mut self, text: &str) {
+        self.message(&format!("error: {text}\n"));
+    }
+
+    /// Writes `warning: …` to stderr, unless `--quiet`.
+    pub(crate) fn warning(&mut self, text: &str) {
+        if !self.quiet {
+            self.message(&format!("warning: {text}\n"));
+        }
+    }
+
+    /// Pushes everything out now.
+    ///
+    /// # Errors
+    /// The first failure of any write.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        let done = self.out.flush().and_then(|()| self.err.flush());
+        self.keep(done);
+        self.broken.take().map_or(Ok(()), Err)
+    }
+}

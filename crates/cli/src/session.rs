@@ -1,0 +1,86 @@
+//! What a command needs: settings, options, and the connection, opened when it is first asked for.
+
+use std::{sync::Arc, time::Duration};
+
+use polyvirt::{Connection, Guest, OpenOptions, Ownership, ProbeContext, ProbeResult, Registry, StageObserver};
+
+use crate::{args::Global, failure::Failure, settings::Settings};
+
+/// One command's surroundings.
+pub(crate) struct Session {
+    pub(crate) settings: Settings,
+    pub(crate) registry: Registry,
+    connection: Option<Connection>,
+}
+
+impl Session {
+    pub(crate) fn new(global: &Global) -> Result<Self, Failure> {
+        let mut settings = Settings::load(global.settings.as_deref(), |name| std::env::var(name).ok())?;
+        if let Some(uri) = &global.connect {
+            settings.uri = crate::settings::Sourced { value: uri.clone(), from: "option --connect".to_owned() };
+        }
+        Ok(Self { settings, registry: polyvirt::registry()?, connection: None })
+    }
+
+    /// The URI to connect to: the one that was said, else the first driver that works here.
+    pub(crate) fn uri(&self) -> Result<String, Failure> {
+        if !self.settings.uri.value.is_empty() {
+            return Ok(self.settings.uri.value.clone());
+        }
+        let set = if nix::unistd::geteuid().is_root() { "system" } else { "session" };
+        let mut reasons = Vec::new();
+        for driver in self.registry.drivers().iter().filter(|d| d.name != "mock") {
+            match (driver.probe)(&ProbeContext::new(self.settings.driver(driver.name))) {
+                ProbeResult::Usable(_) => return Ok(format!("{}:///{set}", driver.schemes[0])),
+                ProbeResult::NotOperational { reason, remedy } => {
+                    reasons.push(format!("{}: {reason} ({remedy})", driver.name))
+                }
+                _ => {}
+            }
+        }
+        let message = format!(
+            "no hypervisor can be used here: {}",
+            if reasons.is_empty() { "no driver is linked".to_owned() } else { reasons.join("; ") }
+        );
+        Err(polyvirt::Error::new(polyvirt::ErrorKind::NotFound, message)
+            .hint("install one, or name one with -c; mock:///default needs nothing")
+            .into())
+    }
+
+    /// The connection.
+    pub(crate) async fn connection(&mut self) -> Result<Connection, Failure> {
+        if self.connection.is_none() {
+            self.connection = Some(self.open(None).await?);
+        }
+        self.connection.clone().ok_or_else(|| Failure::Usage("not connected".to_owned()))
+    }
+
+    /// A connection of its own, with an observer of starts.
+    pub(crate) async fn open(&self, observer: Option<Arc<dyn StageObserver>>) -> Result<Connection, Failure> {
+        self.open_with(observer, Ownership::WhileBusy).await
+    }
+
+    /// A connection of its own that may keep its guests.
+    pub(crate) async fn open_with(
+        &self,
+        observer: Option<Arc<dyn StageObserver>>,
+        ownership: Ownership,
+    ) -> Result<Connection, Failure> {
+        let uri = self.uri()?;
+        let mut options = OpenOptions::new(self.registry.clone()).ownership(ownership);
+        options.wait_for_owner = Duration::from_secs(self.settings.wait.value);
+        options.start_timeout = Duration::from_secs(self.settings.start_timeout.value);
+        if let Ok(uri) = uri.parse::<polyvirt::ConnectUri>()
+            && let Ok(driver) = self.registry.for_uri(&uri)
+        {
+            options.settings = self.settings.driver(driver.name);
+        }
+        options.observer = observer;
+        Ok(Connection::open(&uri, options).await?)
+    }
+
+    /// The guest of that name, UUID or number.
+    pub(crate) async fn guest(&mut self, key: &str) -> Result<Guest, Failure> {
+        Ok(self.connection().await?.lookup(key).await?)
+    }
+}

@@ -1,0 +1,262 @@
+//! The command as a person or a script calls it, on the mock driver.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    io::Write as _,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+struct Root(tempfile::TempDir);
+
+impl Root {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_polyvirt"));
+        command.env_clear().env("HOME", self.path()).env("PATH", "/usr/bin:/bin");
+        command.arg("-c").arg(format!("mock:///embed?root={}", self.path().display())).args(args);
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> (i32, String, String) {
+        text(&self.command(args).stdin(Stdio::null()).output().unwrap())
+    }
+
+    /// Runs what must succeed.
+    fn ok(&self, args: &[&str]) -> String {
+        let (status, out, err) = self.run(args);
+        assert_eq!(status, 0, "{args:?}: {err}");
+        out
+    }
+
+    /// Runs what must be refused with status 1; the first line of stderr.
+    fn refused(&self, args: &[&str]) -> String {
+        let (status, out, err) = self.run(args);
+        assert_eq!(status, 1, "{args:?}: {out}{err}");
+        let first = err.lines().next().unwrap_or_default().to_owned();
+        assert!(first.starts_with("error: "), "{args:?}: {err}");
+        first
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    fn guest(&self, name: &str) -> String {
+        self.file(&format!("{name}.in"), &guest(name))
+    }
+}
+
+fn text(output: &Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}
+
+fn guest(name: &str) -> String {
+    format!(
+        "<domain type='test'>\n  <name>{name}</name>\n  <memory unit='MiB'>64</memory>\n  <vcpu placement='auto'>2</vcpu>\n  <os><type arch='x86_64'>hvm</type></os>\n  <devices><serial type='pty'/></devices>\n</domain>\n"
+    )
+}
+
+#[test]
+fn define_look_change_undefine() {
+    let root = Root::new();
+    assert!(root.ok(&["define", &root.guest("g")]).contains("Domain 'g' defined from"));
+    let list = root.ok(&["list", "--all"]);
+    assert_eq!(
+        list.lines().nth(2).map(|l| l.split_whitespace().collect::<Vec<_>>()),
+        Some(vec!["-", "g", "shut", "off"]),
+        "{list}"
+    );
+    assert_eq!(root.ok(&["list", "--all", "--name"]), "g\n");
+    assert!(!root.ok(&["list"]).contains(" g "), "a guest that does not run is not in the plain list");
+    assert!(root.ok(&["dominfo", "g"]).contains("Max memory:     65536 KiB"));
+    assert_eq!(root.ok(&["domstate", "g"]), "shut off\n");
+    let xml = root.ok(&["dumpxml", "g"]);
+    assert!(xml.contains("<memory mode='strict' placement='auto'/>"), "{xml}");
+    let uuid = root.ok(&["domuuid", "g"]);
+    assert_eq!(root.ok(&["domname", uuid.trim()]), "g\n");
+    root.ok(&["autostart", "g"]);
+    assert_eq!(root.ok(&["list", "--all", "--autostart", "--name"]), "g\n");
+    assert!(root.ok(&["start", "--autostarted"]).contains("'g' started"));
+    root.ok(&["vcpupin", "g", "1", "0", "--config"]);
+    assert!(root.ok(&["dumpxml", "g", "--inactive"]).contains("<vcpupin vcpu='1' cpuset='0'/>"));
+    root.ok(&["emulatorpin", "g", "0", "--config"]);
+    root.ok(&["numatune", "g", "--mode", "interleave", "--nodeset", "0", "--config"]);
+    assert!(root.ok(&["numatune", "g"]).contains("numa_mode      : interleave"));
+    root.ok(&["undefine", "g"]);
+    assert_eq!(root.ok(&["list", "--all", "--name"]), "");
+}
+
+#[test]
+fn json_everywhere() {
+    let root = Root::new();
+    root.ok(&["define", &root.guest("g")]);
+    for args in [
+        &["list", "--all"][..],
+        &["dominfo", "g"],
+        &["explain", "g"],
+        &["numa"],
+        &["host", "check"],
+        &["config", "show"],
+        &["drivers"],
+        &["nodeinfo"],
+        &["freecell"],
+        &["vcpupin", "g"],
+        &["numatune", "g"],
+        &["uri"],
+    ] {
+        let (status, out, err) = root.run(&[args, &["--json"]].concat());
+        assert!(status == 0 || args[0] == "host", "{args:?}: {err}");
+        serde_json::from_str::<serde_json::Value>(&out)
+            .unwrap_or_else(|e| panic!("{args:?} gave no JSON ({e}): {out}"));
+    }
+    let (status, _, err) = root.run(&["start", "nobody", "--json"]);
+    let error: serde_json::Value = serde_json::from_str(&err).unwrap();
+    assert_eq!((status, error["error"]["kind"].as_str()), (1, Some("not-found")));
+}
+
+#[test]
+fn bad_definitions_name_place_value_and_remedy() {
+    let root = Root::new();
+    let good = guest("g");
+    let define = |text: &str| {
+        let error = root.refused(&["define", &root.file("bad.xml", text)]);
+        assert_eq!(root.ok(&["list", "--all", "--name"]), "", "nothing was stored");
+        error
+    };
+    for (from, to, parts) in [
+        ("unit='MiB'", "unit='zz'", &["/domain/memory/@unit", "line 3", "zz"][..]),
+        ("placement='auto'", "placement='atuo'", &["/domain/vcpu/@placement", "line 4", "atuo", "auto"]),
+        (">2<", ">two<", &["/domain/vcpu", "line 4", "two"]),
+        ("</name>", "", &["line"]),
+        ("<name>g<", "<name>../x<", &["/domain/name", "../x"]),
+        (
+            "<os>",
+            "<numatune><memory mode='strict' nodeset='3-1'/></numatune><os>",
+            &["/domain/numatune/memory/@nodeset", "line 5", "3-1"],
+        ),
+        (
+            "<vcpu placement='auto'>2</vcpu>",
+            "<vcpu>2</vcpu><numatune><memory mode='strict'/></numatune>",
+            &["/domain/numatune/memory", "line 4", "P7"],
+        ),
+    ] {
+        let error = define(&good.replace(from, to));
+        for part in parts {
+            assert!(error.contains(part), "{to}: {error}");
+        }
+    }
+    assert!(define(&good.repeat(2)).contains("line"));
+    assert!(define("").contains("error"));
+    assert!(define(&format!("<!DOCTYPE x [<!ENTITY a 'b'>]>{good}")).contains("line 1"));
+}
+
+#[test]
+fn a_misspelt_element_is_told_and_dropped_or_refused() {
+    let root = Root::new();
+    let file = root.file("typo.xml", &guest("g").replace("<devices>", "<on_reboott>restart</on_reboott><devices>"));
+    let (status, _, err) = root.run(&["define", &file]);
+    assert_eq!(status, 0, "{err}");
+    assert!(err.contains("warning: ") && err.contains("on_reboott") && err.contains("on_reboot'"), "{err}");
+    let (status, out, _) = root.run(&["domxml", "validate", &file]);
+    assert_eq!(status, 1);
+    assert!(out.contains("typo.xml:6:"), "{out}");
+}
+
+#[test]
+fn usage_is_status_two() {
+    let root = Root::new();
+    for args in [
+        &["frobnicate"][..],
+        &["start"],
+        &["list", "--nonsense"],
+        &["domxml", "normalize", "--driver", "qemu", "x.xml"],
+    ] {
+        let (status, _, err) = root.run(args);
+        assert_eq!(status, 2, "{args:?}: {err}");
+        assert!(!err.is_empty());
+    }
+    assert!(root.refused(&["define", "/nonexistent.xml"]).contains("/nonexistent.xml"));
+    assert!(root.refused(&["vcpupin", "nobody", "0", "1"]).contains("nobody"));
+}
+
+#[test]
+fn a_batch_answers_every_line_as_the_command_would() {
+    let root = Root::new();
+    let file = root.guest("g");
+    let mut batch = root.command(&["batch"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = [
+        serde_json::json!({ "id": 1, "argv": ["cpuset", "union", "0-2", "4"] }),
+        serde_json::json!({ "id": "two", "argv": ["domxml", "normalize", file] }),
+        serde_json::json!({ "id": 3, "argv": ["cpuset", "canonical", "3-1"] }),
+        serde_json::json!({ "id": 4, "argv": ["nonsense"] }),
+        serde_json::json!({ "id": 5, "argv": ["batch"] }),
+    ];
+    let text = lines.map(|l| l.to_string()).join("\n") + "\nnot json\n";
+    batch.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = batch.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let replies: Vec<serde_json::Value> =
+        String::from_utf8(output.stdout).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let exits: Vec<_> = replies.iter().map(|r| r["exit"].as_u64().unwrap()).collect();
+    assert_eq!(exits, [0, 0, 1, 2, 2, 2]);
+    assert_eq!(replies[0]["stdout"], "0-2,4\n");
+    assert!(replies[1]["stdout"].as_str().unwrap().starts_with("<domain type='test'>"));
+    assert!(replies[2]["stderr"].as_str().unwrap().contains("3-1"));
+}
+
+#[test]
+fn an_edit_that_is_wrong_keeps_the_definition_and_the_draft() {
+    let root = Root::new();
+    root.ok(&["define", &root.guest("g")]);
+    let before = root.ok(&["dumpxml", "g"]);
+    let edit = |script: &str| {
+        let editor = root.file("editor", script);
+        text(
+            &root
+                .command(&["edit", "g"])
+                .env("EDITOR", format!("sh {editor}"))
+                .env("TMPDIR", root.path())
+                .stdin(Stdio::null())
+                .output()
+                .unwrap(),
+        )
+    };
+    let (status, out, _) = edit("true");
+    assert!(status == 0 && out.contains("not changed"), "{out}");
+    let (status, _, err) = edit("sed -i s/65536/nonsense/ \"$1\"");
+    assert_eq!(status, 1, "{err}");
+    assert!(err.contains("your version is kept in"), "{err}");
+    assert_eq!(root.ok(&["dumpxml", "g"]), before);
+    let (status, _, err) = edit("sed -i s/65536/131072/g \"$1\"");
+    assert_eq!(status, 0, "{err}");
+    assert!(root.ok(&["dominfo", "g"]).contains("131072 KiB"));
+}
+
+#[test]
+fn events_of_other_processes_are_told() {
+    let root = Root::new();
+    root.ok(&["define", &root.guest("g")]);
+    root.ok(&["undefine", "g"]);
+    let out = root.ok(&["event", "--history", "--loop", "--timeout", "0"]);
+    assert_eq!(out, "event for domain 'g': defined\nevent for domain 'g': undefined\n");
+}
+
+#[test]
+fn completions_are_scripts() {
+    let root = Root::new();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(root.ok(&["completion", shell]).contains("polyvirt"));
+    }
+}

@@ -1,0 +1,482 @@
+//! One actor per domain: it owns the guest's state in this process and does one thing at a time to it.
+//!
+//! ```text
+//!             commands (one at a time)                signals of the driver
+//!                     │                                        │
+//!   free ──own──► owned ──start/reattach──► attached ◄─────────┘
+//!     ▲             │                          │
+//!     └──release────┴───────────Stopped────────┘
+//! ```
+//!
+//! Destroy comes through a lane of its own and pre-empts: a start under way is cancelled, given [`GRACE`], then aborted. The
+//! actor never awaits the driver itself: calls run in tasks of their own, so a stuck hypervisor leaves the actor answering.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use polyvirt_core::{
+    CancelSource, Deadline, Destroy, Domain, DomainEvents, Error, ErrorKind, EventKind, GuestState, Journal,
+    Reattached, Result, Shutdown, Signal, Stage, StartContext, StartHow, StopReason,
+    model::{DomainConfig, LifecycleAction},
+    placement::PlanDelta,
+};
+use polyvirt_lease::OwnerLock;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use crate::{
+    options::Ownership,
+    owner::own,
+    shared::Shared,
+    start::{Running, Start},
+    store::{Phase, StatusRecord, blocking},
+};
+
+/// How long a cancelled job may take before it is aborted.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long one question to the hypervisor may take.
+const CALL_TIME: Duration = Duration::from_secs(30);
+
+/// Where an answer goes.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T>>;
+
+/// A change of the guest; one at a time.
+pub(crate) enum Command {
+    /// Start it, from this definition.
+    Start { config: Arc<DomainConfig>, paused: bool, reply: Reply<()> },
+    /// One of the simple ones.
+    Do { what: Change, reply: Reply<()> },
+    /// Hand the running domain out, for questions that change nothing.
+    Attach { reply: Reply<Arc<dyn Domain>> },
+    /// Give the guest up if nothing is under way.
+    Release { reply: Reply<()> },
+}
+
+/// A simple change of a running guest.
+#[derive(Clone)]
+pub(crate) enum Change {
+    Suspend,
+    Resume,
+    Shutdown(Shutdown),
+    Reboot,
+    Reset,
+    /// The plan, and the live definition that goes with it.
+    Place {
+        delta: Box<PlanDelta>,
+        live: Box<DomainConfig>,
+    },
+}
+
+impl Change {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Suspend => "suspend",
+            Self::Resume => "resume",
+            Self::Shutdown(_) => "shutdown",
+            Self::Reboot => "reboot",
+            Self::Reset => "reset",
+            Self::Place { .. } => "change the placement",
+        }
+    }
+}
+
+/// The sending ends of an actor.
+#[derive(Clone)]
+pub(crate) struct ActorHandle {
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) destroy: mpsc::Sender<(Destroy, Reply<()>)>,
+}
+
+struct Attached {
+    domain: Arc<dyn Domain>,
+    record: StatusRecord,
+    signals: mpsc::Receiver<Signal>,
+}
+
+/// The actor; ends, and gives the guest up, when all its handles are gone.
+pub(crate) struct Actor {
+    shared: Arc<Shared>,
+    name: String,
+    lock: Option<OwnerLock>,
+    attached: Option<Attached>,
+    destroy: mpsc::Receiver<(Destroy, Reply<()>)>,
+    waiting: Vec<(Destroy, Reply<()>)>,
+}
+
+impl Actor {
+    /// Makes one in the current runtime.
+    pub(crate) fn spawn(shared: Arc<Shared>, name: &str) -> ActorHandle {
+        let (commands, mut inbox) = mpsc::channel(16);
+        let (destroy, urgent) = mpsc::channel(4);
+        let mut actor =
+            Self { shared, name: name.to_owned(), lock: None, attached: None, destroy: urgent, waiting: Vec::new() };
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    biased;
+                    Some((how, reply)) = actor.destroy.recv() => { let done = actor.end(how).await; let _ = reply.send(done); }
+                    Some(signal) = next_signal(&mut actor.attached) => actor.on_signal(signal).await,
+                    command = inbox.recv() => match command {
+                        Some(command) => actor.on_command(command).await,
+                        None => break,
+                    },
+                }
+                actor.rest();
+            }
+        });
+        ActorHandle { commands, destroy }
+    }
+
+    /// Between operations: give the guest up if this process owns guests only while it works on them.
+    fn rest(&mut self) {
+        if self.shared.options.ownership == Ownership::WhileBusy || self.attached.is_none() {
+            self.free();
+        }
+    }
+
+    fn free(&mut self) {
+        let running = self.attached.take().is_some();
+        if let Some(lock) = self.lock.take() {
+            if running {
+                lock.release();
+            } else if let Err(error) = lock.remove() {
+                tracing::debug!(%error, "an owner file stays behind, unlocked");
+            }
+        }
+    }
+
+    async fn on_command(&mut self, command: Command) {
+        // A caller who went away gets no answer; the work is done all the same.
+        match command {
+            Command::Start { config, paused, reply } => {
+                drop(reply.send(self.start(config, StartHow::Boot { paused }, None).await))
+            }
+            Command::Do { what, reply } => drop(reply.send(self.change(what).await)),
+            Command::Attach { reply } => drop(reply.send(self.domain("look into").await)),
+            Command::Release { reply } => {
+                self.free();
+                drop(reply.send(Ok(())));
+            }
+        }
+        for (how, reply) in std::mem::take(&mut self.waiting) {
+            let done = self.end(how).await;
+            let _ = reply.send(done);
+        }
+    }
+
+    async fn own(&mut self, purpose: &str) -> Result<()> {
+        if self.lock.is_none() {
+            self.lock = Some(own(&self.shared.records, &self.name, purpose, self.shared.options.wait_for_owner).await?);
+        }
+        Ok(())
+    }
+
+    async fn record(&self) -> Result<Option<StatusRecord>> {
+        let (records, name) = (self.shared.records.clone(), self.name.clone());
+        blocking(move || records.get(&name)).await
+    }
+
+    async fn start(
+        &mut self,
+        config: Arc<DomainConfig>,
+        how: StartHow,
+        plan: Option<polyvirt_core::placement::Plan>,
+    ) -> Result<()> {
+        self.own("start").await.map_err(|e| e.operation("start").with("stage", Stage::Admit))?;
+        if self.attached.is_some() {
+            return Err(already_running(&self.name));
+        }
+        if let Some(record) = self.record().await?
+            && self.shared.settle(&record).await?
+        {
+            return Err(already_running(&self.name));
+        }
+        let (events, signals) = DomainEvents::channel();
+        let source = CancelSource::default();
+        let start = Start { shared: self.shared.clone(), config, how, plan, events, cancel: source.token() };
+        let running = self.job(&source, start.run()).await;
+        if let Err(error) = &running
+            && error.kind() == ErrorKind::Internal
+            && let Some(record) = self.record().await?
+        {
+            // Aborted or panicked: the same clean-up as after a crash.
+            self.shared.settle(&record).await?;
+        }
+        let Running { domain, record } = running?;
+        self.attached = Some(Attached { domain, record, signals });
+        Ok(())
+    }
+
+    /// Runs a job in a task of its own; a destroy that comes meanwhile cancels it and is answered when it is over.
+    async fn job<T: Send + 'static>(
+        &mut self,
+        source: &CancelSource,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let mut task = tokio::spawn(work);
+        tokio::select! {
+            done = &mut task => finished(done),
+            Some(destroy) = self.destroy.recv() => {
+                self.waiting.push(destroy);
+                source.cancel();
+                match tokio::time::timeout(GRACE, &mut task).await {
+                    Ok(done) => finished(done),
+                    Err(_) => abort(task).await,
+                }
+            }
+        }
+    }
+
+    /// The running domain, attaching to it if need be.
+    async fn domain(&mut self, purpose: &str) -> Result<Arc<dyn Domain>> {
+        if self.attached.is_none() {
+            self.own(purpose).await?;
+            self.reattach().await?;
+        }
+        let attached = self.attached.as_ref().ok_or_else(|| not_running(&self.name))?;
+        Ok(attached.domain.clone())
+    }
+
+    async fn reattach(&mut self) -> Result<()> {
+        let Some(record) = self.record().await? else { return Ok(()) };
+        if !self.shared.settle(&record).await? {
+            return Ok(());
+        }
+        let (live, driver) = (record.live()?, record.driver.clone());
+        let driver = driver.ok_or_else(|| Error::new(ErrorKind::Storage, "a running guest without a driver record"))?;
+        let (events, signals) = DomainEvents::channel();
+        let source = CancelSource::default();
+        let cx =
+            StartContext::new(Journal::new(Arc::new(NoJournal)), events, source.token(), Deadline::after(CALL_TIME));
+        let shared = self.shared.clone();
+        let found = self.job(&source, async move { shared.launcher().reattach(&cx, &live, &driver).await }).await?;
+        match found {
+            Reattached::Running(domain) => {
+                // While nobody attended, the guest may have stopped or continued by itself.
+                let asked = domain.clone();
+                let state = self.job(&source, async move { asked.state().await }).await?;
+                self.attached = Some(Attached { domain, record, signals });
+                self.set_state(state).await?;
+            }
+            Reattached::Stopped(reason) => self.finish(&record, reason).await?,
+            Reattached::Unfinished => {
+                self.finish(&record, StopReason::Failed("its start never finished".into())).await?
+            }
+            Reattached::Unreachable(why) => {
+                let message = format!("the guest '{}' runs, but its hypervisor does not answer: {why}", self.name);
+                return Err(Error::new(ErrorKind::Timeout, message)
+                    .hint(format!("try again later, or end it with `polyvirt destroy {}`", self.name)));
+            }
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::Internal,
+                    "the driver gave an answer that this engine does not know",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    async fn change(&mut self, what: Change) -> Result<()> {
+        let name = what.name();
+        let domain = self.domain(name).await?;
+        let driver = self.shared.driver.descriptor().name;
+        let source = CancelSource::default();
+        let call = what.clone();
+        self.job(&source, async move { Deadline::after(CALL_TIME).wait(name, apply(&*domain, driver, call)).await? })
+            .await?;
+        match what {
+            Change::Suspend => self.set_state(GuestState::Paused).await,
+            Change::Resume => self.set_state(GuestState::Running).await,
+            Change::Place { delta, live } => self.placed(*delta, &live).await,
+            Change::Shutdown(_) | Change::Reboot | Change::Reset => Ok(()),
+        }
+    }
+
+    async fn placed(&mut self, delta: PlanDelta, live: &DomainConfig) -> Result<()> {
+        let Some(attached) = &mut self.attached else { return Ok(()) };
+        attached.record.plan = Some(delta.to);
+        attached.record.set_live(live);
+        self.shared.history.tell(attached.record.guest.clone(), EventKind::Tuned);
+        write(&self.shared, &attached.record).await
+    }
+
+    /// Keeps a state that is new, and tells it.
+    async fn set_state(&mut self, state: GuestState) -> Result<()> {
+        let Some(attached) = &mut self.attached else { return Ok(()) };
+        if attached.record.state == state {
+            return Ok(());
+        }
+        let event = match state {
+            GuestState::Paused => Some(EventKind::Suspended),
+            GuestState::Running => Some(EventKind::Resumed),
+            GuestState::InShutdown => Some(EventKind::Shutdown),
+            _ => None,
+        };
+        attached.record.state = state;
+        if let Some(event) = event {
+            self.shared.history.tell(attached.record.guest.clone(), event);
+        }
+        write(&self.shared, &attached.record).await
+    }
+
+    async fn on_signal(&mut self, signal: Signal) {
+        let done = match signal {
+            Signal::Paused => self.set_state(GuestState::Paused).await,
+            Signal::Resumed => self.set_state(GuestState::Running).await,
+            Signal::ShutdownBegan => self.set_state(GuestState::InShutdown).await,
+            Signal::Reset => self.tell(EventKind::Rebooted),
+            Signal::Panicked(message) => {
+                self.tell(EventKind::Panicked { message }).ok();
+                self.set_state(GuestState::Crashed).await
+            }
+            Signal::Stopped(reason) => self.stopped(reason).await,
+            _ => Ok(()),
+        };
+        if let Err(error) = done {
+            tracing::error!(guest = %self.name, %error, "what a guest reported could not be kept");
+        }
+    }
+
+    fn tell(&self, kind: EventKind) -> Result<()> {
+        if let Some(attached) = &self.attached {
+            self.shared.history.tell(attached.record.guest.clone(), kind);
+        }
+        Ok(())
+    }
+
+    /// The guest ended: clean up, or start it again if its definition says so.
+    async fn stopped(&mut self, reason: StopReason) -> Result<()> {
+        let Some(Attached { record, .. }) = self.attached.take() else { return Ok(()) };
+        let live = record.live()?;
+        let action = match reason {
+            StopReason::Shutdown => live.config.on_poweroff,
+            StopReason::Crashed(_) => live.config.on_crash,
+            _ => None,
+        };
+        if action != Some(LifecycleAction::Restart) {
+            return self.finish(&record, reason).await;
+        }
+        let definitions = self.shared.definitions.clone();
+        let name = self.name.clone();
+        let stored = blocking(move || definitions.get(&name)).await?;
+        self.finish(&record, reason.clone()).await?;
+        let config = stored.map_or_else(|| Arc::new(live.config), |d| d.config);
+        self.start(config, StartHow::Relaunch(reason), None).await
+    }
+
+    /// Removes what is left of a guest that ended.
+    async fn finish(&mut self, record: &StatusRecord, reason: StopReason) -> Result<()> {
+        let lease = record.plan.as_ref().and_then(|p| p.lease.clone());
+        self.shared.clean_up(&record.guest, record.driver.as_ref(), lease).await?;
+        self.shared.history.tell(record.guest.clone(), EventKind::Stopped { reason });
+        Ok(())
+    }
+
+    /// Ends the guest, whatever state it is in.
+    async fn end(&mut self, how: Destroy) -> Result<()> {
+        self.own("destroy").await?;
+        let record = match &self.attached {
+            Some(attached) => attached.record.clone(),
+            None => match self.record().await? {
+                Some(record) => record,
+                None => return Err(not_running(&self.name)),
+            },
+        };
+        if self.attached.is_none() {
+            if !self.shared.settle(&record).await? {
+                // It was gone or had never finished; `settle` told and cleaned up.
+                return if record.phase == Phase::Running { Err(not_running(&self.name)) } else { Ok(()) };
+            }
+            if let Err(error) = self.reattach().await {
+                tracing::info!(guest = %self.name, %error, "not answering; its process is ended");
+            }
+        }
+        let asked = self.ask_to_end(how).await;
+        if !how.force {
+            asked?;
+        } else if let Err(error) = asked {
+            tracing::info!(guest = %self.name, %error, "did not end when asked; its process is ended");
+        }
+        self.attached = None;
+        self.finish(&record, StopReason::Destroyed).await
+    }
+
+    /// Asks the hypervisor to end the guest, under a deadline: one that is stuck must not keep us.
+    async fn ask_to_end(&self, how: Destroy) -> Result<()> {
+        let Some(attached) = &self.attached else { return Ok(()) };
+        let domain = attached.domain.clone();
+        let call = tokio::spawn(async move { domain.destroy(how).await });
+        match tokio::time::timeout(how.grace + GRACE, call).await {
+            Ok(done) => finished(done),
+            Err(_) => Err(Error::new(ErrorKind::Timeout, format!("the guest '{}' did not end in time", self.name))
+                .hint("destroy it without --graceful")),
+        }
+    }
+}
+
+async fn next_signal(attached: &mut Option<Attached>) -> Option<Signal> {
+    match attached {
+        Some(attached) => attached.signals.recv().await,
+        None => None,
+    }
+}
+
+async fn write(shared: &Shared, record: &StatusRecord) -> Result<()> {
+    let (records, record) = (shared.records.clone(), record.clone());
+    blocking(move || records.put(&record)).await
+}
+
+async fn apply(domain: &dyn Domain, driver: &str, what: Change) -> Result<()> {
+    let missing = |capability: &str| Error::unsupported(driver, capability);
+    match what {
+        Change::Suspend => domain.pause().ok_or_else(|| missing("suspend"))?.suspend().await,
+        Change::Resume => domain.pause().ok_or_else(|| missing("resume"))?.resume().await,
+        Change::Shutdown(how) => domain.shutdown(how).await,
+        Change::Reboot => domain.reboot().ok_or_else(|| missing("reboot"))?.reboot().await,
+        Change::Reset => domain.reset().ok_or_else(|| missing("reset"))?.reset().await,
+        Change::Place { delta, .. } => {
+            let report = domain.placement().ok_or_else(|| missing("live placement"))?.apply(&delta).await?;
+            match report.weakened.first() {
+                None => Ok(()),
+                Some(weak) => {
+                    Err(Error::new(ErrorKind::Hypervisor, format!("{} could not be changed: {}", weak.what, weak.why)))
+                }
+            }
+        }
+    }
+}
+
+fn finished<T>(done: std::result::Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
+    done.unwrap_or_else(|e| {
+        Err(Error::new(ErrorKind::Internal, "a job of the driver ended without an answer").source(e))
+    })
+}
+
+async fn abort<T>(task: JoinHandle<Result<T>>) -> Result<T> {
+    task.abort();
+    finished(task.await)
+}
+
+fn already_running(name: &str) -> Error {
+    Error::new(ErrorKind::InvalidState, format!("the guest '{name}' runs already"))
+}
+
+pub(crate) fn not_running(name: &str) -> Error {
+    Error::new(ErrorKind::InvalidState, format!("the guest '{name}' does not run"))
+        .hint(format!("start it with `polyvirt start {name}`"))
+}
+
+/// Reattaching goes through no stages.
+struct NoJournal;
+
+#[polyvirt_core::async_trait]
+impl polyvirt_core::JournalSink for NoJournal {
+    async fn reached(&self, _: polyvirt_core::Stage) -> Result<()> {
+        Ok(())
+    }
+    async fn record(&self, _: polyvirt_core::Stage, _: &polyvirt_core::DriverRecord) -> Result<()> {
+        Ok(())
+    }
+}

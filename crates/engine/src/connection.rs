@@ -1,0 +1,467 @@
+//! A connection: a driver, a root, and the guests in it.
+
+use std::{
+    collections::HashMap,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use polyvirt_core::{
+    ConnectUri, Custody, Driver, Error, ErrorKind, Event, GuestState, GuestSupport, Identity, OpenContext, Result,
+    Roots, StopReason,
+    model::{DomainConfig, Guest as NewOrExisting, ParseOptions, Problems},
+    placement::Ledger,
+};
+use polyvirt_host::Host;
+use tokio::sync::broadcast;
+
+use crate::{
+    actor::{Actor, ActorHandle},
+    definition::{self, ReadDefinition},
+    guest::{Guest, GuestEntry},
+    options::OpenOptions,
+    owner::try_own,
+    shared::Shared,
+    store::{Definitions, History, Records, Stored, blocking, make_directories},
+};
+
+/// A connection to a hypervisor. Clones are the same connection; it closes when the last clone and the last [`Guest`] are gone.
+/// Guests run on.
+#[derive(Clone)]
+pub struct Connection {
+    pub(crate) shared: Arc<Shared>,
+    actors: Arc<Mutex<HashMap<String, ActorHandle>>>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Connection({})", self.shared.uri)
+    }
+}
+
+/// A definition that was read and completed, with what is worth knowing about it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Prepared {
+    /// As it would be stored.
+    pub config: DomainConfig,
+    /// What was dropped, guessed or is not honoured by this driver.
+    pub warnings: Problems,
+    /// Whether the text had a UUID.
+    uuid_given: bool,
+}
+
+/// A definition that was stored.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Defined {
+    /// The guest.
+    pub guest: Guest,
+    /// What was dropped, guessed or is not honoured by this driver.
+    pub warnings: Problems,
+    /// False for the first definition of this guest.
+    pub updated: bool,
+}
+
+impl Connection {
+    /// Opens a connection and looks after what earlier processes left unfinished.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a URI that cannot be read, `NotFound` for a driver that is not linked, `Unsupported` for a remote
+    /// URI, `Denied` or `Storage` when the directories cannot be used.
+    pub async fn open(uri: &str, options: OpenOptions) -> Result<Self> {
+        let uri: ConnectUri = uri.parse().map_err(|e: polyvirt_core::UriError| {
+            Error::new(ErrorKind::InvalidArgument, e.to_string())
+                .hint("local URIs are qemu:///system, qemu:///session and qemu:///embed?root=DIR")
+        })?;
+        if uri.transport().is_some() || uri.server.is_some() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("{uri} is on another host; this program reaches the hypervisors of this host only"),
+            )
+            .hint("run polyvirt on that host, for instance through ssh"));
+        }
+        let descriptor = options.registry.for_uri(&uri)?;
+        let uid = effective_uid()?;
+        let roots = match &options.roots {
+            Some(roots) => roots.clone(),
+            None => roots_of(&uri, descriptor.name, uid)?,
+        };
+        let privileged = uri.path.as_deref() == Some("/system") || uid == 0;
+        let cx = OpenContext::new(uri.clone(), Identity::new(uid, privileged), roots.clone(), options.settings.clone());
+        let driver = (descriptor.open)(cx).await?;
+        if !matches!(driver.custody(), Custody::Ours(_)) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("the {} driver keeps its definitions itself", descriptor.name),
+            ));
+        }
+        let made = roots.clone();
+        let host_root = options.host_root.clone();
+        let (ledger, boot_id) = blocking(move || {
+            make_directories(&made)?;
+            let boot_id = polyvirt_lease::boot_id().map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))?;
+            Ok((Ledger::open(&made.numa).map_err(|e| e.to_string()), boot_id))
+        })
+        .await?;
+        let shared = Shared {
+            uri,
+            driver,
+            definitions: Definitions::new(&roots.config),
+            records: Records::new(&roots.run),
+            history: History::new(&roots.run),
+            host: Host::at(host_root),
+            roots,
+            options,
+            boot_id,
+            ledger,
+        };
+        let connection = Self { shared: Arc::new(shared), actors: Arc::default() };
+        connection.recover().await?;
+        Ok(connection)
+    }
+
+    /// Settles every record that nobody owns. What cannot be settled is logged and shown by [`Connection::list`]; it keeps no one from working.
+    async fn recover(&self) -> Result<()> {
+        let records = self.shared.records.clone();
+        let names = blocking(move || records.names()).await?;
+        for name in names {
+            if let Err(error) = self.recover_one(&name).await {
+                tracing::warn!(guest = %name, %error, "could not be looked after");
+            }
+        }
+        Ok(())
+    }
+
+    async fn recover_one(&self, name: &str) -> Result<()> {
+        let (records, wanted) = (self.shared.records.clone(), name.to_owned());
+        let read = move || records.get(&wanted);
+        let Some(record) = blocking(read.clone()).await? else { return Ok(()) };
+        if record.phase == crate::store::Phase::Running && self.shared.is_alive(&record) {
+            return Ok(());
+        }
+        if let Ok(lock) = try_own(&self.shared.records, name, "clean up").await? {
+            // It may have been settled or started by another process before we owned it.
+            if let Some(record) = blocking(read).await? {
+                self.shared.settle(&record).await?;
+            }
+            lock.release();
+        }
+        Ok(())
+    }
+
+    /// The URI it was opened with.
+    #[must_use]
+    pub fn uri(&self) -> &ConnectUri {
+        &self.shared.uri
+    }
+
+    /// The driver.
+    #[must_use]
+    pub fn driver(&self) -> &Arc<dyn Driver> {
+        &self.shared.driver
+    }
+
+    /// Where state is kept.
+    #[must_use]
+    pub fn roots(&self) -> &Roots {
+        &self.shared.roots
+    }
+
+    /// The host.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.shared.host
+    }
+
+    /// The ledger of promises, or why there is none.
+    ///
+    /// # Errors
+    /// The reason, as text.
+    pub fn ledger(&self) -> Result<&Ledger, &str> {
+        self.shared.ledger.as_ref().map_err(String::as_str)
+    }
+
+    /// Kinds of guests that can run here.
+    ///
+    /// # Errors
+    /// Those of [`Driver::guests`].
+    pub async fn guest_support(&self) -> Result<Vec<GuestSupport>> {
+        self.shared.driver.guests().await
+    }
+
+    /// Reads and completes a definition without storing or starting anything.
+    ///
+    /// # Errors
+    /// `InvalidConfig` with all problems and their places.
+    pub async fn prepare(&self, xml: &str) -> Result<Prepared> {
+        let read = definition::read_definition(xml, NewOrExisting::Existing, &ParseOptions::default())
+            .map_err(Error::invalid_config)?;
+        let ReadDefinition { mut config, mut warnings, positions, uuid_given } = read;
+        config.id = None;
+        crate::store::file_of(Path::new("/"), &config.name, "xml")?;
+        let facts = self.shared.driver.facts(&config).await?;
+        self.shared.driver.complete(&mut config, &facts)?;
+        self.shared
+            .driver
+            .check(&config, &facts)
+            .map_err(|problems| Error::invalid_config(definition::locate(problems, &positions)))?;
+        let descriptor = self.shared.driver.descriptor();
+        positions.visit(&mut |path| {
+            let honoured = descriptor.honours_path(path);
+            if !honoured {
+                let message = format!("is kept, but the {} driver does nothing with it", descriptor.name);
+                warnings.push(positions.warning(path, message));
+            }
+            honoured
+        });
+        Ok(Prepared { config, warnings, uuid_given })
+    }
+
+    /// Stores a definition: a new guest, or a new definition of one that has this name and UUID.
+    ///
+    /// # Errors
+    /// Those of [`Connection::prepare`]; `AlreadyExists` when the name or the UUID belongs to another guest; `Storage`, and then the
+    /// definition that was there still is.
+    pub async fn define(&self, xml: &str) -> Result<Defined> {
+        let mut prepared = self.prepare(xml).await?;
+        if !prepared.uuid_given {
+            // A definition without a UUID means the guest of that name, if there is one, defined or running.
+            match self.lookup_by_name(&prepared.config.name).await {
+                Ok(known) => prepared.config.uuid = Some(known.uuid()),
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidConfig) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let guest = self.guest(&prepared.config);
+        let updated = self.shared.clone().store(prepared.config).await?;
+        Ok(Defined { guest, warnings: prepared.warnings, updated })
+    }
+
+    /// Starts a transient guest: one without a stored definition, gone when it stops.
+    ///
+    /// # Errors
+    /// Those of [`Connection::prepare`] and of a start; `AlreadyExists` when the name or UUID is taken.
+    pub async fn create(&self, xml: &str, paused: bool) -> Result<Defined> {
+        let prepared = self.prepare(xml).await?;
+        let clash = self
+            .list()
+            .await?
+            .into_iter()
+            .find(|g| g.name == prepared.config.name || (g.uuid.is_some() && g.uuid == prepared.config.uuid));
+        if let Some(other) = clash {
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                format!("the guest '{}' has this name or UUID already", other.name),
+            )
+            .hint(format!(
+                "start that one with `polyvirt start {}`, or take another name and leave <uuid> out",
+                other.name
+            )));
+        }
+        let guest = self.guest(&prepared.config);
+        guest.start_config(Arc::new(prepared.config), paused).await?;
+        Ok(Defined { guest, warnings: prepared.warnings, updated: false })
+    }
+
+    fn guest(&self, config: &DomainConfig) -> Guest {
+        Guest::new(self.clone(), config.name.clone(), config.uuid.unwrap_or_default())
+    }
+
+    /// The guest of that name, defined or running.
+    ///
+    /// # Errors
+    /// `NotFound`; `InvalidConfig` when its definition is broken.
+    pub async fn lookup_by_name(&self, name: &str) -> Result<Guest> {
+        let (definitions, records, wanted) =
+            (self.shared.definitions.clone(), self.shared.records.clone(), name.to_owned());
+        let found = blocking(move || {
+            if let Some(record) = records.get(&wanted)? {
+                return Ok(Some((record.guest.name, record.guest.uuid.parse().unwrap_or_default())));
+            }
+            Ok(definitions.get(&wanted)?.map(|d| (d.config.name.clone(), d.config.uuid.unwrap_or_default())))
+        })
+        .await?;
+        let (name, uuid) = found.ok_or_else(|| self.no_guest(name))?;
+        Ok(Guest::new(self.clone(), name, uuid))
+    }
+
+    /// The guest of that name, UUID or number, tried in this order: number of a running guest, UUID, name, as virsh does.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn lookup(&self, key: &str) -> Result<Guest> {
+        let uuid = uuid::Uuid::try_parse(key).ok();
+        let id = key.parse::<u32>().ok();
+        if uuid.is_some() || id.is_some() {
+            let found = self
+                .list()
+                .await?
+                .into_iter()
+                .find(|g| (id.is_some() && g.id.map(|i| i.0) == id) || (uuid.is_some() && g.uuid == uuid));
+            if let Some(found) = found {
+                return Ok(Guest::new(self.clone(), found.name, found.uuid.unwrap_or_default()));
+            }
+        }
+        self.lookup_by_name(key).await
+    }
+
+    /// A guest by its name alone, for one whose definition is broken: it can be undefined, not started.
+    #[must_use]
+    pub fn broken(&self, name: &str) -> Guest {
+        Guest::new(self.clone(), name.to_owned(), uuid::Uuid::nil())
+    }
+
+    fn no_guest(&self, key: &str) -> Error {
+        Error::new(ErrorKind::NotFound, format!("there is no guest '{key}' in {}", self.shared.uri))
+            .hint("`polyvirt list --all` shows them")
+    }
+
+    /// All guests, running or not, sorted by name. Takes no locks and asks no hypervisor.
+    ///
+    /// # Errors
+    /// `Storage` or `Denied` when a directory cannot be read; a broken file is an entry with its problem.
+    pub async fn list(&self) -> Result<Vec<GuestEntry>> {
+        let stored = self.shared.definitions.all_at_once().await?;
+        let shared = self.shared.clone();
+        blocking(move || list(&shared, stored)).await
+    }
+
+    /// Events of this process from now on. Those of other processes: [`Connection::history`].
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.shared.history.subscribe()
+    }
+
+    /// The epoch that this process's events carry.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.shared.history.epoch()
+    }
+
+    /// Where the history of this root ends now.
+    #[must_use]
+    pub fn history_end(&self) -> u64 {
+        self.shared.history.end()
+    }
+
+    /// Events of all processes on this root that were kept after `from`, and where to read on.
+    ///
+    /// # Errors
+    /// `Storage` when the history cannot be read.
+    pub async fn history(&self, from: u64) -> Result<(Vec<Event>, u64)> {
+        let history = self.shared.history.clone();
+        blocking(move || history.read(from)).await
+    }
+
+    /// Looks for guests that ended while nobody attended them, and tells so in the history.
+    ///
+    /// # Errors
+    /// `Storage` when the records cannot be read.
+    pub async fn look_after(&self) -> Result<()> {
+        self.recover().await
+    }
+
+    /// Starts every guest that is marked to start with the host and does not run. Gives each with how it went.
+    ///
+    /// # Errors
+    /// Those of [`Connection::list`].
+    pub async fn autostart(&self) -> Result<Vec<(String, Result<()>)>> {
+        let mut done = Vec::new();
+        for entry in self.list().await? {
+            if !entry.autostart || entry.state.is_active() {
+                continue;
+            }
+            let started = match self.lookup_by_name(&entry.name).await {
+                Ok(guest) => guest.start(false).await,
+                Err(error) => Err(error),
+            };
+            done.push((entry.name, started));
+        }
+        Ok(done)
+    }
+
+    pub(crate) fn actor(&self, name: &str) -> ActorHandle {
+        let mut actors = self.actors.lock().unwrap_or_else(PoisonError::into_inner);
+        actors.entry(name.to_owned()).or_insert_with(|| Actor::spawn(self.shared.clone(), name)).clone()
+    }
+}
+
+fn list(shared: &Shared, stored: Vec<Stored>) -> Result<Vec<GuestEntry>> {
+    let mut entries: Vec<GuestEntry> = stored.into_iter().map(defined_entry).collect();
+    for name in shared.records.names()? {
+        let at = entries.binary_search_by(|e| e.name.as_str().cmp(&name));
+        match (shared.records.get(&name), at) {
+            (Ok(Some(record)), at) => {
+                let alive = shared.is_alive(&record);
+                let at = match (at, alive) {
+                    (Ok(at), _) => at,
+                    (Err(_), false) => continue,
+                    (Err(at), true) => {
+                        entries.insert(at, GuestEntry::transient(&name));
+                        at
+                    }
+                };
+                entries[at].is_running(&record, alive);
+            }
+            (Ok(None), _) => {}
+            (Err(error), Ok(at)) => entries[at].problem = Some(error.to_string()),
+            (Err(error), Err(at)) => {
+                let mut entry = GuestEntry::transient(&name);
+                entry.problem = Some(error.to_string());
+                entries.insert(at, entry);
+            }
+        }
+    }
+    Ok(entries)
+}
+
+fn defined_entry(stored: Stored) -> GuestEntry {
+    let mut entry = GuestEntry::transient(&stored.name);
+    entry.persistent = true;
+    entry.autostart = stored.autostart;
+    entry.state = GuestState::ShutOff(StopReason::Unknown);
+    match stored.definition {
+        Ok(definition) => entry.describe(&definition.config),
+        Err(error) => entry.problem = Some(error.to_string()),
+    }
+    entry
+}
+
+/// The effective user id of this process: the owner of its directory in procfs (proc(5)).
+fn effective_uid() -> Result<u32> {
+    std::fs::metadata("/proc/self")
+        .map(|m| m.uid())
+        .map_err(|e| polyvirt_core::io_error("look at", Path::new("/proc/self"), e))
+}
+
+fn roots_of(uri: &ConnectUri, driver: &str, uid: u32) -> Result<Roots> {
+    let env = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+    match uri.path.as_deref() {
+        Some("/system") => Ok(Roots::system(driver)),
+        Some("/session" | "/default") => {
+            let home = env("HOME").ok_or_else(|| {
+                Error::new(ErrorKind::InvalidArgument, "HOME is not set, so there is no place for this user's guests")
+                    .hint("set HOME, or use ?root=")
+            })?;
+            let run = format!("/run/user/{uid}");
+            let run = Path::new(&run);
+            Ok(Roots::session(driver, env, Path::new(&home), run.is_dir().then_some(run)))
+        }
+        Some("/embed") => {
+            let root = uri.param("root").ok_or_else(|| {
+                Error::new(ErrorKind::InvalidArgument, format!("{uri} names no directory"))
+                    .hint("write qemu:///embed?root=/some/directory")
+            })?;
+            let root = std::path::absolute(root).map_err(|e| polyvirt_core::io_error("use", Path::new(root), e))?;
+            let host_ledger = (uid == 0).then_some(Path::new("/run/polyvirt/numa"));
+            Ok(Roots::embedded(&root, driver, host_ledger))
+        }
+        other => Err(Error::new(
+            ErrorKind::InvalidArgument,
+            format!("{uri} has the path '{}', which names no set of guests", other.unwrap_or("")),
+        )
+        .hint(format!("write {driver}:///system, {driver}:///session or {driver}:///embed?root=DIR"))),
+    }
+}

@@ -1,0 +1,375 @@
+//! One guest, as an embedder holds it.
+
+use std::sync::Arc;
+
+use polyvirt_core::{
+    ByteStream, Destroy, DeviceRef, Domain, DomainId, Error, ErrorKind, EventKind, GuestRef, GuestState, Result,
+    Shutdown, StopReason, VcpuState,
+    model::DomainConfig,
+    placement::{Kib, Plan},
+};
+use serde::Serialize;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::{
+    actor::{Change, Command, Reply, not_running},
+    connection::Connection,
+    store::{Definition, StatusRecord, blocking},
+};
+
+/// A guest. Clones are the same guest; holding one keeps the connection open.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    pub(crate) connection: Connection,
+    name: String,
+    uuid: Uuid,
+}
+
+/// A line of a list.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct GuestEntry {
+    /// Its name.
+    pub name: String,
+    /// Its UUID; `None` when the definition is broken.
+    pub uuid: Option<Uuid>,
+    /// Its number while it runs.
+    pub id: Option<DomainId>,
+    /// What it does, as last known.
+    pub state: GuestState,
+    /// vCPUs it starts with.
+    pub vcpus: u32,
+    /// vCPUs it can have at most.
+    pub max_vcpus: u32,
+    /// Memory it has.
+    pub memory: Kib,
+    /// Whether it starts with the host.
+    pub autostart: bool,
+    /// Whether a definition is stored.
+    pub persistent: bool,
+    /// What is wrong with its files.
+    pub problem: Option<String>,
+}
+
+impl GuestEntry {
+    pub(crate) fn transient(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            uuid: None,
+            id: None,
+            state: GuestState::ShutOff(StopReason::Unknown),
+            vcpus: 0,
+            max_vcpus: 0,
+            memory: Kib(0),
+            autostart: false,
+            persistent: false,
+            problem: None,
+        }
+    }
+
+    pub(crate) fn describe(&mut self, config: &DomainConfig) {
+        self.uuid = config.uuid;
+        self.vcpus = config.vcpus_online();
+        self.max_vcpus = config.vcpus_max();
+        self.memory = config.memory_total();
+    }
+
+    pub(crate) fn is_running(&mut self, record: &StatusRecord, alive: bool) {
+        if alive {
+            self.id = record.guest.id;
+            self.state = record.state.clone();
+        }
+        match record.live() {
+            Ok(live) if alive => self.describe(&live.config),
+            Ok(_) => {}
+            Err(error) => self.problem = Some(error.to_string()),
+        }
+    }
+}
+
+/// What is known of a guest, stored and running.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct GuestView {
+    /// The line of a list.
+    pub entry: GuestEntry,
+    /// The stored definition.
+    pub stored: Option<Arc<DomainConfig>>,
+    /// The definition of the running guest.
+    pub live: Option<DomainConfig>,
+    /// Where the running guest was put.
+    pub plan: Option<Plan>,
+}
+
+/// Which definition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Which {
+    /// That of the running guest, else the stored one.
+    #[default]
+    Current,
+    /// The stored one.
+    Stored,
+    /// That of the running guest.
+    Live,
+}
+
+impl Guest {
+    pub(crate) fn new(connection: Connection, name: String, uuid: Uuid) -> Self {
+        Self { connection, name, uuid }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its UUID.
+    #[must_use]
+    pub fn uuid(&self) -> Uuid {
+        self.uuid
+    }
+
+    pub(crate) fn reference(&self) -> GuestRef {
+        GuestRef::new(&self.name, self.uuid.to_string(), None)
+    }
+
+    pub(crate) async fn files(&self) -> Result<(Option<Definition>, Option<StatusRecord>)> {
+        let (shared, name) = (self.connection.shared.clone(), self.name.clone());
+        blocking(move || {
+            let record = shared.records.get(&name)?.filter(|record| shared.is_alive(record));
+            Ok((shared.definitions.get(&name)?, record))
+        })
+        .await
+    }
+
+    /// What is known of it. Asks no hypervisor and takes no locks.
+    ///
+    /// # Errors
+    /// `NotFound` when it is neither defined nor running any more.
+    pub async fn view(&self) -> Result<GuestView> {
+        let (stored, record) = self.files().await?;
+        if stored.is_none() && record.is_none() {
+            return Err(Error::new(ErrorKind::NotFound, format!("the guest '{}' is gone", self.name)));
+        }
+        let mut entry = GuestEntry::transient(&self.name);
+        if let Some(stored) = &stored {
+            entry.persistent = true;
+            entry.describe(&stored.config);
+            let (definitions, name) = (self.connection.shared.definitions.clone(), self.name.clone());
+            entry.autostart = blocking(move || definitions.autostart(&name)).await?;
+        }
+        let mut live = None;
+        if let Some(record) = &record {
+            entry.is_running(record, true);
+            live = Some(record.live()?.config);
+        }
+        Ok(GuestView { entry, stored: stored.map(|d| d.config), live, plan: record.and_then(|r| r.plan) })
+    }
+
+    /// What it is doing, as last known.
+    ///
+    /// # Errors
+    /// Those of [`Guest::view`].
+    pub async fn state(&self) -> Result<GuestState> {
+        Ok(self.view().await?.entry.state)
+    }
+
+    /// A definition as XML.
+    ///
+    /// # Errors
+    /// `InvalidState` for the live definition of a guest that does not run; `NotFound` for the stored one of a transient guest.
+    pub async fn xml(&self, which: Which) -> Result<String> {
+        let (stored, record) = self.files().await?;
+        let stored = || {
+            stored.map(|d| d.config.to_xml()).ok_or_else(|| {
+                Error::new(ErrorKind::NotFound, format!("the guest '{}' has no stored definition", self.name))
+                    .hint("it is transient; store one with define")
+            })
+        };
+        match (which, record) {
+            (Which::Current | Which::Live, Some(record)) => Ok(record.live_xml().to_owned()),
+            (Which::Live, None) => Err(not_running(&self.name)),
+            (Which::Current | Which::Stored, _) => stored(),
+        }
+    }
+
+    /// Where the definition is stored.
+    ///
+    /// # Errors
+    /// `NotFound` when none is.
+    pub async fn definition_path(&self) -> Result<std::path::PathBuf> {
+        let stored = self.files().await?.0;
+        stored.map(|d| d.path).ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("the guest '{}' has no stored definition", self.name))
+        })
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// `InvalidState` when it runs; `Busy`; `NoResources` when it fits nowhere; else with the stage, the cause and the remedy, and
+    /// nothing is left of the start.
+    pub async fn start(&self, paused: bool) -> Result<()> {
+        let stored = self.files().await?.0;
+        let stored = stored.ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidState,
+                format!("the guest '{}' has no stored definition to start from", self.name),
+            )
+        })?;
+        self.start_config(stored.config, paused).await
+    }
+
+    pub(crate) async fn start_config(&self, config: Arc<DomainConfig>, paused: bool) -> Result<()> {
+        self.ask(|reply| Command::Start { config, paused, reply }).await
+    }
+
+    /// Asks it to power off; returns when it was asked.
+    ///
+    /// # Errors
+    /// `InvalidState` when it does not run; `Busy`.
+    pub async fn shutdown(&self, how: Shutdown) -> Result<()> {
+        self.change(Change::Shutdown(how)).await
+    }
+
+    /// Asks it to boot again; returns when it was asked.
+    ///
+    /// # Errors
+    /// `InvalidState` when it does not run; `Busy`; `Unsupported`.
+    pub async fn reboot(&self) -> Result<()> {
+        self.change(Change::Reboot).await
+    }
+
+    /// Presses its reset button.
+    ///
+    /// # Errors
+    /// As [`Guest::reboot`].
+    pub async fn reset(&self) -> Result<()> {
+        self.change(Change::Reset).await
+    }
+
+    /// Stops its CPUs.
+    ///
+    /// # Errors
+    /// As [`Guest::reboot`].
+    pub async fn suspend(&self) -> Result<()> {
+        self.change(Change::Suspend).await
+    }
+
+    /// Continues its CPUs.
+    ///
+    /// # Errors
+    /// As [`Guest::reboot`].
+    pub async fn resume(&self) -> Result<()> {
+        self.change(Change::Resume).await
+    }
+
+    /// Ends it, as pulling the plug does. Comes before whatever else is under way.
+    ///
+    /// # Errors
+    /// `InvalidState` when it does not run; `Busy` when another process owns it.
+    pub async fn destroy(&self, how: Destroy) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        let actor = self.connection.actor(&self.name);
+        actor.destroy.send((how, reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Removes its definition. A running guest goes on and becomes transient.
+    ///
+    /// # Errors
+    /// `NotFound` when it has none.
+    pub async fn undefine(&self) -> Result<()> {
+        let (shared, guest) = (self.connection.shared.clone(), self.reference());
+        blocking(move || {
+            shared.definitions.remove(&guest.name, || shared.history.tell(guest.clone(), EventKind::Undefined))
+        })
+        .await
+    }
+
+    /// Whether it starts with the host.
+    ///
+    /// # Errors
+    /// `NotFound` for a transient guest.
+    pub async fn set_autostart(&self, on: bool) -> Result<()> {
+        let (definitions, name) = (self.connection.shared.definitions.clone(), self.name.clone());
+        blocking(move || definitions.set_autostart(&name, on)).await
+    }
+
+    /// What its vCPUs do, and where. Asks the hypervisor.
+    ///
+    /// # Errors
+    /// `InvalidState` when it does not run; `Busy`; `Unsupported`.
+    pub async fn vcpus(&self) -> Result<Vec<VcpuState>> {
+        let domain = self.domain().await?;
+        let driver = self.connection.driver().descriptor().name;
+        domain.vcpu_info().ok_or_else(|| Error::unsupported(driver, "vCPU information"))?.vcpus().await
+    }
+
+    /// Opens a console; the first serial port or console when none is named.
+    ///
+    /// # Errors
+    /// `InvalidState` when it does not run; `NotFound` when it has no such console; `Unsupported`.
+    pub async fn console(&self, device: Option<DeviceRef>) -> Result<ByteStream> {
+        let domain = self.domain().await?;
+        let driver = self.connection.driver().descriptor().name;
+        let device = match device {
+            Some(device) => device,
+            None => {
+                let live = self.view().await?.live.ok_or_else(|| not_running(&self.name))?;
+                let kind = default_console(&live).ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::NotFound,
+                        format!("the guest '{}' has neither a console nor a serial port", self.name),
+                    )
+                    .hint("add <console type='pty'/> to its devices")
+                })?;
+                DeviceRef::new(kind, 0)
+            }
+        };
+        domain.consoles().ok_or_else(|| Error::unsupported(driver, "consoles"))?.open(&device).await
+    }
+
+    /// The running guest itself, for questions that change nothing.
+    pub(crate) async fn domain(&self) -> Result<Arc<dyn Domain>> {
+        self.ask(|reply| Command::Attach { reply }).await
+    }
+
+    /// Gives it up, so that another process can change it; it goes on running.
+    ///
+    /// # Errors
+    /// None that a caller could act on.
+    pub async fn release(&self) -> Result<()> {
+        self.ask(|reply| Command::Release { reply }).await
+    }
+
+    pub(crate) async fn change(&self, what: Change) -> Result<()> {
+        self.ask(|reply| Command::Do { what, reply }).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        let actor = self.connection.actor(&self.name);
+        actor.commands.send(command(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+/// What `console` attaches to when nothing is named, as virsh chooses: the first console, else the first serial port.
+fn default_console(config: &DomainConfig) -> Option<&'static str> {
+    let devices = &config.devices;
+    if !devices.consoles.is_empty() {
+        Some("console")
+    } else if !devices.serials.is_empty() {
+        Some("serial")
+    } else {
+        None
+    }
+}
+
+fn gone() -> Error {
+    Error::new(ErrorKind::Internal, "the actor of this guest ended; open a new connection")
+}

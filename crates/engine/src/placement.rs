@@ -1,0 +1,140 @@
+//! From a definition to a promised plan, and what becomes of the promise.
+
+use std::sync::Arc;
+
+use polyvirt_core::{
+    Domain, Error, ErrorKind, Result,
+    model::DomainConfig,
+    placement::{
+        AdviceSource, HostTopology, LeaseId, LedgerError, NodeSet, Owner, PlacementProfile, Plan, Promised, Refusal,
+        Request, Weakening, plan,
+    },
+};
+
+use crate::{shared::Shared, store::blocking};
+
+/// The host's topology, if the driver leaves placing to us.
+pub(crate) async fn topology(shared: &Arc<Shared>) -> Result<Option<HostTopology>> {
+    if shared.driver.placement().is_none() {
+        return Ok(None);
+    }
+    let shared = shared.clone();
+    blocking(move || {
+        let topology = shared.host.topology().map_err(|e| {
+            Error::new(ErrorKind::Storage, format!("cannot read the host's topology: {e}"))
+                .hint("is sysfs mounted at /sys?")
+                .source(e)
+        })?;
+        Ok(Some(topology))
+    })
+    .await
+}
+
+/// What is asked of the placement engine for this guest on this kernel.
+pub(crate) fn request(shared: &Shared, config: &DomainConfig, advice: Option<NodeSet>) -> Result<Request> {
+    let mut request = config.placement_request().map_err(Error::invalid_config)?;
+    request.kernel = shared.host.kernel_support();
+    if let Some(nodes) = advice {
+        request.advice = AdviceSource::Given(nodes);
+    }
+    Ok(request)
+}
+
+/// Plans and promises in one step, so that two starts at once never count on the same memory.
+///
+/// # Errors
+/// `NoResources` with the binding constraints.
+pub(crate) async fn reserve(shared: &Arc<Shared>, config: &Arc<DomainConfig>, topology: HostTopology) -> Result<Plan> {
+    let (shared, config) = (shared.clone(), config.clone());
+    blocking(move || {
+        let request = request(&shared, &config, None)?;
+        let Some(profile) = shared.driver.placement() else {
+            return Err(Error::new(ErrorKind::Internal, "a driver that stopped placing"));
+        };
+        let mut make = |promised: &Promised| plan(&topology, promised, profile, &request);
+        let why = match &shared.ledger {
+            Err(why) => why.clone(),
+            Ok(ledger) => {
+                let owner = Owner::this_process().map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))?;
+                let guest = config.uuid.map_or_else(|| config.name.clone(), |u| u.to_string());
+                match ledger.reserve(&owner, &guest, &mut make) {
+                    Ok(reservation) => {
+                        for notice in &reservation.notices {
+                            tracing::info!(%notice, "ledger");
+                        }
+                        return Ok(reservation.plan);
+                    }
+                    Err(LedgerError::Refused(refusal)) => return Err(refused(&refusal)),
+                    Err(error @ LedgerError::ReadOnly(_)) => error.to_string(),
+                    Err(error) => {
+                        return Err(
+                            Error::new(ErrorKind::Storage, format!("cannot promise memory: {error}")).source(error)
+                        );
+                    }
+                }
+            }
+        };
+        let mut plan = make(&Promised::default()).map_err(|r| refused(&r))?;
+        plan.weakened.push(Weakening::new(
+            "ledger",
+            "the memory is not promised, so another start may count on it too",
+            why,
+        ));
+        Ok(plan)
+    })
+    .await
+}
+
+/// A plan for looking at; nothing is promised.
+///
+/// # Errors
+/// `NoResources` as a start would give it.
+pub(crate) fn preview(
+    shared: &Shared,
+    config: &DomainConfig,
+    profile: &PlacementProfile,
+    topology: &HostTopology,
+    advice: Option<NodeSet>,
+) -> Result<Plan> {
+    let promised = match &shared.ledger {
+        Ok(ledger) => ledger.snapshot().map(|s| s.promised).unwrap_or_default(),
+        Err(_) => Promised::default(),
+    };
+    plan(topology, &promised, profile, &request(shared, config, advice)?).map_err(|r| refused(&r))
+}
+
+fn refused(refusal: &Refusal) -> Error {
+    Error::new(ErrorKind::NoResources, refusal.to_string()).hint(refusal.remedy.clone())
+}
+
+/// The promise is the hypervisor's from now on: it ends with that process, not with ours.
+pub(crate) async fn hand_over(shared: &Arc<Shared>, lease: LeaseId, owner: Owner) -> Result<()> {
+    let shared = shared.clone();
+    blocking(move || {
+        let Ok(ledger) = &shared.ledger else { return Ok(()) };
+        ledger.assign(&lease, &owner).map_err(|e| {
+            Error::new(ErrorKind::Storage, format!("cannot hand the promise of memory over: {e}")).source(e)
+        })
+    })
+    .await
+}
+
+/// Books what the kernel really did. A guest that cannot be looked at keeps what was planned.
+pub(crate) async fn settle(shared: &Arc<Shared>, lease: Option<LeaseId>, domain: &dyn Domain) {
+    let Some(lease) = lease else { return };
+    let observed = match domain.placement() {
+        Some(placement) => placement.observe().await.map(|report| report.observed).unwrap_or_else(|error| {
+            tracing::warn!(%error, "where the guest's memory is could not be read back");
+            Vec::new()
+        }),
+        None => Vec::new(),
+    };
+    let shared = shared.clone();
+    let committed = tokio::task::spawn_blocking(move || match &shared.ledger {
+        Ok(ledger) => ledger.commit(&lease, &observed),
+        Err(_) => Ok(()),
+    });
+    if let Ok(Err(error)) = committed.await {
+        tracing::warn!(%error, "the promise of memory could not be booked as running");
+    }
+}

@@ -1,0 +1,115 @@
+//! What everything in a connection shares.
+
+use std::{sync::Arc, time::Duration};
+
+use polyvirt_core::{
+    ConnectUri, Custody, Deadline, Driver, DriverRecord, Error, ErrorKind, EventKind, GuestRef, Launcher, ReapContext,
+    Result, Roots, StopReason,
+    model::DomainConfig,
+    placement::{LeaseId, Ledger},
+};
+use polyvirt_host::Host;
+
+use crate::{
+    options::OpenOptions,
+    store::{Definitions, History, Phase, Records, StatusRecord, blocking},
+};
+
+/// How long a clean-up may take before it is given up until the next open.
+const REAP_TIME: Duration = Duration::from_secs(20);
+
+/// The parts of a connection; guests' actors hold it too.
+pub(crate) struct Shared {
+    pub(crate) uri: ConnectUri,
+    pub(crate) driver: Arc<dyn Driver>,
+    pub(crate) roots: Roots,
+    pub(crate) options: OpenOptions,
+    pub(crate) definitions: Definitions,
+    pub(crate) records: Records,
+    pub(crate) history: History,
+    pub(crate) host: Host,
+    pub(crate) boot_id: String,
+    /// `None` when the ledger cannot be written: plans are advisory then, and this says why.
+    pub(crate) ledger: std::result::Result<Ledger, String>,
+}
+
+impl Shared {
+    /// Stores a definition and tells so; says whether it replaced one.
+    pub(crate) async fn store(self: Arc<Self>, config: DomainConfig) -> Result<bool> {
+        blocking(move || {
+            let guest = GuestRef::of(&config, None);
+            if let Some(record) =
+                self.records.get(&guest.name)?.filter(|record| record.guest.uuid != guest.uuid && self.is_alive(record))
+            {
+                let message = format!("a guest '{}' with UUID {} is running", guest.name, record.guest.uuid);
+                return Err(Error::new(ErrorKind::AlreadyExists, message).hint(format!(
+                    "take another name, or write <uuid>{}</uuid> to make that guest persistent",
+                    record.guest.uuid
+                )));
+            }
+            self.definitions.put(&config, |updated| self.history.tell(guest, EventKind::Defined { updated }))
+        })
+        .await
+    }
+
+    /// The driver's starting half.
+    pub(crate) fn launcher(&self) -> &dyn Launcher {
+        match self.driver.custody() {
+            Custody::Ours(launcher) => launcher,
+            _ => unreachable!("open refuses drivers of another custody"),
+        }
+    }
+
+    /// Whether the guest of this record is there.
+    pub(crate) fn is_alive(&self, record: &StatusRecord) -> bool {
+        record.boot_id == self.boot_id
+            && record.driver.as_ref().and_then(|d| self.launcher().owner(d)).is_some_and(|owner| owner.is_alive())
+    }
+
+    /// Removes what is left of a guest: processes, files, promises, and last the record. The caller owns the guest.
+    pub(crate) async fn clean_up(
+        &self,
+        guest: &GuestRef,
+        driver: Option<&DriverRecord>,
+        lease: Option<LeaseId>,
+    ) -> Result<()> {
+        let cx = ReapContext::new(guest.clone(), self.roots.clone(), Deadline::after(REAP_TIME));
+        let reaped = self.launcher().reap(&cx, driver).await?;
+        if !reaped.removed.is_empty() {
+            tracing::info!(guest = %guest.name, removed = ?reaped.removed, "cleaned up");
+        }
+        self.release(lease).await;
+        let (records, name) = (self.records.clone(), guest.name.clone());
+        blocking(move || records.remove(&name)).await
+    }
+
+    /// Gives a promise back. What fails here is found dead by the ledger itself, later.
+    pub(crate) async fn release(&self, lease: Option<LeaseId>) {
+        let (Some(lease), Ok(ledger)) = (lease, &self.ledger) else { return };
+        let ledger = ledger.clone();
+        let released = tokio::task::spawn_blocking(move || ledger.release(&lease)).await;
+        if let Ok(Err(error)) = released {
+            tracing::warn!(%error, "a promise of memory could not be given back; it ends with the process that it was made for");
+        }
+    }
+
+    /// Looks after one record that nobody owns: a start that never finished, a guest that ended unseen, a record of an earlier boot.
+    /// The caller owns the guest. Says whether the guest still runs.
+    pub(crate) async fn settle(&self, record: &StatusRecord) -> Result<bool> {
+        if record.phase == Phase::Running && self.is_alive(record) {
+            return Ok(true);
+        }
+        let lease = record.plan.as_ref().and_then(|p| p.lease.clone());
+        // A record of an earlier boot names processes that are others today: its driver part must not be acted on.
+        let driver = record.driver.as_ref().filter(|_| record.boot_id == self.boot_id);
+        self.clean_up(&record.guest, driver, lease).await?;
+        let reason = match record.phase {
+            Phase::Starting => {
+                StopReason::Failed(format!("the process that started it ended at stage {}", record.stage))
+            }
+            Phase::Running => StopReason::Unknown,
+        };
+        self.history.tell(record.guest.clone(), EventKind::Stopped { reason });
+        Ok(false)
+    }
+}

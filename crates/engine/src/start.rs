@@ -1,0 +1,263 @@
+//! The steps of a start, each with what undoes it.
+//!
+//! The stages and their order are those of [`Stage`]. Runs in a task of its own: a caller who goes away abandons the wait, not
+//! the work. Cancelling is a token that is looked at between the steps. Whatever ends a start, `undo` leaves nothing of it; if this
+//! process dies, the next one that opens the root finds the record and does the same.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use polyvirt_core::{
+    CancelToken, Deadline, Domain, DomainEvents, DriverRecord, Error, ErrorKind, EventKind, GuestState, Journal,
+    JournalSink, LiveConfig, LiveEffect, Resource, Result, Stage, StartContext, StartHow, StartRequest, io_error,
+    model::DomainConfig,
+    placement::{LeaseId, Plan, Weakening},
+};
+
+use crate::{
+    definition, placement,
+    shared::Shared,
+    store::{Phase, StatusRecord, blocking},
+};
+
+/// A start about to happen. The caller owns the guest.
+pub(crate) struct Start {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) config: Arc<DomainConfig>,
+    pub(crate) how: StartHow,
+    /// Of the run before, for a relaunch: same place, same promise.
+    pub(crate) plan: Option<Plan>,
+    pub(crate) events: DomainEvents,
+    pub(crate) cancel: CancelToken,
+}
+
+/// A guest that runs.
+pub(crate) struct Running {
+    pub(crate) domain: Arc<dyn Domain>,
+    pub(crate) record: StatusRecord,
+}
+
+impl Start {
+    /// Goes through all stages.
+    ///
+    /// # Errors
+    /// With the stage in the error's context, and nothing left behind.
+    pub(crate) async fn run(self) -> Result<Running> {
+        let journal = Arc::new(Steps {
+            shared: self.shared.clone(),
+            guest: polyvirt_core::GuestRef::of(&self.config, None),
+            progress: Mutex::new(Progress { stage: None, record: None, lease: None }),
+        });
+        match self.stages(&journal).await {
+            Ok(running) => Ok(running),
+            Err(error) => {
+                let (failed_at, undone) = (journal.next_stage(), journal.undo().await);
+                let error = error.operation("start");
+                // The driver knows better where in its part it was.
+                let error = if error.fact("stage").is_some() { error } else { error.with("stage", failed_at) };
+                Err(match undone {
+                    Ok(()) => error,
+                    Err(left) => error
+                        .with("not undone", left.to_string())
+                        .hint("the next polyvirt command on this root cleans up"),
+                })
+            }
+        }
+    }
+
+    async fn stages(&self, journal: &Arc<Steps>) -> Result<Running> {
+        let shared = &self.shared;
+        self.admit().await?;
+        self.at(journal, Stage::Admit).await?;
+
+        let topology = placement::topology(shared).await?;
+        self.at(journal, Stage::Topology).await?;
+
+        let plan = match (&self.plan, topology) {
+            (Some(kept), _) => Some(kept.clone()),
+            (None, Some(topology)) => Some(placement::reserve(shared, &self.config, topology).await?),
+            (None, None) => None,
+        };
+        journal.set_lease(plan.as_ref().and_then(|p| p.lease.clone()));
+        self.at(journal, Stage::Reserve).await?;
+
+        let records = shared.records.clone();
+        let id = blocking(move || records.next_id()).await?;
+        let mut live = LiveConfig::new((*self.config).clone(), id);
+        let record = StatusRecord::begin(&live, plan.clone(), shared.boot_id.clone());
+        journal.write(record).await?;
+        self.at(journal, Stage::Intent).await?;
+
+        live.config.id = i32::try_from(id.0).ok();
+        self.at(journal, Stage::Resolve).await?;
+
+        let manifest = shared.launcher().manifest(&live, plan.as_ref())?;
+        blocking(move || manifest.resources.iter().try_for_each(check_resource)).await?;
+        self.at(journal, Stage::Manifest).await?;
+
+        let sink: Arc<dyn JournalSink> = journal.clone();
+        let deadline = Deadline::after(shared.options.start_timeout);
+        let cx = StartContext::new(Journal::new(sink), self.events.clone(), self.cancel.clone(), deadline);
+        let request = StartRequest::new(live.clone(), plan, self.how.clone());
+        let started = shared.launcher().start(&cx, request).await?;
+        self.finish(journal, live, started).await
+    }
+
+    /// Reads back what happened and makes the start final. The guest runs already: what fails here ends it again.
+    async fn finish(
+        &self,
+        journal: &Arc<Steps>,
+        mut live: LiveConfig,
+        started: polyvirt_core::Started,
+    ) -> Result<Running> {
+        let done = async {
+            placement::settle(&self.shared, journal.lease(), &*started.domain).await;
+            self.at(journal, Stage::Observe).await?;
+            let mut record = journal.current()?;
+            apply_effects(&mut live, &mut record, &started.effects);
+            record.set_live(&live.config);
+            record.phase = Phase::Running;
+            record.stage = Stage::Commit;
+            record.state = started.domain.state().await?;
+            journal.write(record.clone()).await?;
+            self.at(journal, Stage::Commit).await?;
+            Ok(record)
+        };
+        match done.await {
+            Ok(record) => {
+                let paused = record.state == GuestState::Paused;
+                self.shared.history.tell(record.guest.clone(), EventKind::Started { paused });
+                Ok(Running { domain: started.domain, record })
+            }
+            Err(error) => {
+                // `undo` reaps, but asking first lets the hypervisor close its images.
+                if let Err(left) = started.domain.destroy(polyvirt_core::Destroy::default()).await {
+                    tracing::warn!(%left, "a guest whose start failed late could not be ended politely");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn at(&self, journal: &Arc<Steps>, stage: Stage) -> Result<()> {
+        self.cancel.check()?;
+        journal.reached(stage).await
+    }
+
+    async fn admit(&self) -> Result<()> {
+        let facts = self.shared.driver.facts(&self.config).await?;
+        self.shared.driver.check(&self.config, &facts).map_err(Error::invalid_config)
+    }
+}
+
+/// What a start has come to, and the journal of its driver.
+struct Steps {
+    shared: Arc<Shared>,
+    guest: polyvirt_core::GuestRef,
+    progress: Mutex<Progress>,
+}
+
+struct Progress {
+    stage: Option<Stage>,
+    record: Option<StatusRecord>,
+    lease: Option<LeaseId>,
+}
+
+impl Steps {
+    fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_lease(&self, lease: Option<LeaseId>) {
+        self.progress().lease = lease;
+    }
+
+    fn lease(&self) -> Option<LeaseId> {
+        self.progress().lease.clone()
+    }
+
+    fn current(&self) -> Result<StatusRecord> {
+        self.progress().record.clone().ok_or_else(|| Error::new(ErrorKind::Internal, "a start without a record"))
+    }
+
+    /// The stage that was under way: the one after the last that was reached.
+    fn next_stage(&self) -> Stage {
+        let reached = self.progress().stage;
+        let next = Stage::ALL.iter().find(|s| reached.is_none_or(|r| **s > r));
+        next.copied().unwrap_or(Stage::Commit)
+    }
+
+    async fn write(&self, record: StatusRecord) -> Result<()> {
+        self.progress().record = Some(record.clone());
+        let records = self.shared.records.clone();
+        blocking(move || records.put(&record)).await
+    }
+
+    /// Leaves nothing: what the driver may have left, the promise, the record.
+    async fn undo(&self) -> Result<()> {
+        let (record, lease) = {
+            let progress = self.progress();
+            (progress.record.clone(), progress.lease.clone())
+        };
+        match record {
+            Some(record) => self.shared.clean_up(&record.guest, record.driver.as_ref(), lease).await,
+            None => {
+                self.shared.release(lease).await;
+                Ok(())
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl JournalSink for Steps {
+    async fn reached(&self, stage: Stage) -> Result<()> {
+        self.progress().stage = Some(stage);
+        tracing::debug!(guest = %self.guest.name, %stage, "start");
+        match &self.shared.options.observer {
+            Some(observer) => observer.reached(&self.guest, stage),
+            None => Ok(()),
+        }
+    }
+
+    async fn record(&self, stage: Stage, driver: &DriverRecord) -> Result<()> {
+        let mut record = self.current()?;
+        record.driver = Some(driver.clone());
+        record.stage = stage;
+        self.write(record).await?;
+        if stage == Stage::Pid
+            && let Some(lease) = self.lease()
+            && let Some(owner) = self.shared.launcher().owner(driver)
+        {
+            placement::hand_over(&self.shared, lease, owner).await?;
+        }
+        self.reached(stage).await
+    }
+}
+
+/// What must be there is there.
+fn check_resource(resource: &Resource) -> Result<()> {
+    if !resource.must_exist {
+        return Ok(());
+    }
+    std::fs::metadata(&resource.path).map(drop).map_err(|e| {
+        let error = io_error("use", &resource.path, e);
+        if resource.asked_at.is_empty() { error } else { error.with("asked for at", &resource.asked_at) }
+    })
+}
+
+fn apply_effects(live: &mut LiveConfig, record: &mut StatusRecord, effects: &[LiveEffect]) {
+    for effect in effects {
+        match effect {
+            LiveEffect::CharacterDevice { device, path } => {
+                definition::set_character_device_path(&mut live.config, &device.kind, device.index, path)
+            }
+            LiveEffect::Weakened { what, why } => {
+                if let Some(plan) = &mut record.plan {
+                    plan.weakened.push(Weakening::new("host", what, why));
+                }
+            }
+            _ => tracing::warn!(?effect, "an effect of a start that this engine does not know"),
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Definitions: one XML file a guest, and its autostart mark.
+
+use std::{
+    collections::HashMap,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use polyvirt_core::{
+    Error, ErrorKind, Result, io_error,
+    model::{DomainConfig, ParseOptions},
+};
+use polyvirt_lease::{Durability, LockGuard, write_atomic};
+
+use super::{blocking, file_of, lock_directory, make_directory, names_in};
+
+/// The largest definition that is read.
+const SIZE_LIMIT: u64 = 16 << 20;
+
+/// A definition as it is stored.
+#[derive(Clone, Debug)]
+pub(crate) struct Definition {
+    pub(crate) config: Arc<DomainConfig>,
+    pub(crate) path: PathBuf,
+}
+
+/// A file of the store: a definition, or why it is none.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(crate) name: String,
+    pub(crate) definition: Result<Definition>,
+    pub(crate) autostart: bool,
+}
+
+/// When a file has these it has not changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(meta: &std::fs::Metadata) -> Self {
+        Self {
+            inode: meta.ino(),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+}
+
+/// A file as it was read.
+type Known = (Stamp, Arc<DomainConfig>);
+
+/// The directory of definitions. Clones share what was read.
+#[derive(Clone)]
+pub(crate) struct Definitions {
+    dir: PathBuf,
+    read: Arc<Mutex<HashMap<String, Known>>>,
+}
+
+impl Definitions {
+    pub(crate) fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_path_buf(), read: Arc::default() }
+    }
+
+    fn marks(&self) -> PathBuf {
+        self.dir.join("autostart")
+    }
+
+    /// Only one process at a time changes definitions.
+    fn lock(&self) -> Result<LockGuard> {
+        lock_directory(&self.dir, ".lock")
+    }
+
+    /// The definition of that name, or `None`.
+    ///
+    /// # Errors
+    /// `InvalidConfig` when the file is no definition; the file is left as it is.
+    pub(crate) fn get(&self, name: &str) -> Result<Option<Definition>> {
+        let path = file_of(&self.dir, name, "xml")?;
+        let meta = match std::fs::metadata(&path) {
+            Ok(meta) => meta,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(io_error("read the definition", &path, e)),
+        };
+        let stamp = Stamp::of(&meta);
+        if let Some((known, config)) = self.read.lock().unwrap_or_else(PoisonError::into_inner).get(name)
+            && *known == stamp
+        {
+            return Ok(Some(Definition { config: config.clone(), path }));
+        }
+        let config = match read_definition(&path, name, meta.len()) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            other => Arc::new(other?),
+        };
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), (stamp, config.clone()));
+        Ok(Some(Definition { config, path }))
+    }
+
+    /// Every definition, sorted by name, broken ones with what is wrong with them.
+    pub(crate) fn all(&self) -> Result<Vec<Stored>> {
+        Ok(self.read_these(&names_in(&self.dir, "xml")?, &names_in(&self.marks(), "xml")?))
+    }
+
+    /// As [`Definitions::all`], with several of the runtime's blocking threads.
+    pub(crate) async fn all_at_once(&self) -> Result<Vec<Stored>> {
+        let definitions = self.clone();
+        let (names, marks) =
+            blocking(move || Ok((names_in(&definitions.dir, "xml")?, names_in(&definitions.marks(), "xml")?))).await?;
+        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+        let marks = Arc::new(marks);
+        let parts: Vec<_> = names
+            .chunks(names.len().div_ceil(workers).max(64))
+            .map(|part| {
+                let (definitions, part, marks) = (self.clone(), part.to_vec(), marks.clone());
+                tokio::spawn(blocking(move || Ok(definitions.read_these(&part, &marks))))
+            })
+            .collect();
+        let mut stored = Vec::with_capacity(names.len());
+        for part in parts {
+            stored.extend(part.await.map_err(|e| {
+                Error::new(ErrorKind::Internal, "reading definitions ended without an answer").source(e)
+            })??);
+        }
+        Ok(stored)
+    }
+
+    /// One that vanished between listing and reading is left out.
+    fn read_these(&self, names: &[String], marks: &[String]) -> Vec<Stored> {
+        let read = |name: &String| {
+            let definition = self.get(name).transpose()?;
+            Some(Stored { autostart: marks.binary_search(name).is_ok(), name: name.clone(), definition })
+        };
+        names.iter().filter_map(read).collect()
+    }
+
+    /// Whether the guest starts with the host.
+    pub(crate) fn autostart(&self, name: &str) -> Result<bool> {
+        Ok(file_of(&self.marks(), name, "xml")?.symlink_metadata().is_ok())
+    }
+
+    /// Stores a definition; `then` is told, still under the lock, whether it replaced one.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when the name has another UUID or the UUID another name; `Storage` when it cannot be written, and then
+    /// the definition that was there still is.
+    pub(crate) fn put(&self, config: &DomainConfig, then: impl FnOnce(bool)) -> Result<bool> {
+        let path = file_of(&self.dir, &config.name, "xml")?;
+        let _lock = self.lock()?;
+        let existed = self.check_identity(config)?;
+        write_atomic(&path, config.to_xml().as_bytes(), 0o600, Durability::Durable)
+            .map_err(|e| io_error("store the definition", &path, e))?;
+        then(existed);
+        Ok(existed)
+    }
+
+    /// A name belongs to one UUID and a UUID to one name.
+    fn check_identity(&self, config: &DomainConfig) -> Result<bool> {
+        let mut existed = false;
+        for stored in self.all()? {
+            let uuid = stored.definition.ok().and_then(|d| d.config.uuid);
+            let same_name = stored.name == config.name;
+            existed |= same_name;
+            let same_uuid = uuid.is_some() && uuid == config.uuid;
+            if same_name && uuid.is_some() && !same_uuid {
+                let uuid = uuid.unwrap_or_default();
+                let message = format!("the guest '{}' exists already with UUID {uuid}", stored.name);
+                return Err(Error::new(ErrorKind::AlreadyExists, message)
+                    .hint(format!("take another name, or write <uuid>{uuid}</uuid> to change that guest")));
+            }
+            if same_uuid && !same_name {
+                let message =
+                    format!("the UUID {} belongs to the guest '{}' already", uuid.unwrap_or_default(), stored.name);
+                return Err(Error::new(ErrorKind::AlreadyExists, message)
+                    .hint("leave <uuid> out to have a new one drawn, or undefine that guest first"));
+            }
+        }
+        Ok(existed)
+    }
+
+    /// Removes a definition and its mark; `then` is told, still under the lock.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none.
+    pub(crate) fn remove(&self, name: &str, then: impl FnOnce()) -> Result<()> {
+        let path = file_of(&self.dir, name, "xml")?;
+        let mark = file_of(&self.marks(), name, "xml")?;
+        let _lock = self.lock()?;
+        match std::fs::remove_file(&mark) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(io_error("remove the autostart mark", &mark, e));
+            }
+            _ => {}
+        }
+        std::fs::remove_file(&path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => Error::new(ErrorKind::NotFound, format!("no guest '{name}' is defined")),
+            _ => io_error("remove the definition", &path, e),
+        })?;
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        sync_directory(&self.dir)?;
+        then();
+        Ok(())
+    }
+
+    /// Sets or removes the mark.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no definition of that name.
+    pub(crate) fn set_autostart(&self, name: &str, on: bool) -> Result<()> {
+        let path = file_of(&self.dir, name, "xml")?;
+        let mark = file_of(&self.marks(), name, "xml")?;
+        let _lock = self.lock()?;
+        if !path.exists() {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("no guest '{name}' is defined, so it cannot start with the host"),
+            )
+            .hint("define it first: a guest made with create has no definition"));
+        }
+        make_directory(&self.marks())?;
+        let done =
+            if on { std::os::unix::fs::symlink(format!("../{name}.xml"), &mark) } else { std::fs::remove_file(&mark) };
+        match done {
+            Err(e) if on && e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            Err(e) if !on && e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(io_error("change the autostart mark", &mark, e)),
+            Ok(()) => sync_directory(&self.marks()),
+        }
+    }
+}
+
+fn read_definition(path: &Path, name: &str, size: u64) -> Result<DomainConfig> {
+    if size > SIZE_LIMIT {
+        return Err(Error::new(
+            ErrorKind::InvalidConfig,
+            format!("{} has {size} bytes, at most {SIZE_LIMIT} are read", path.display()),
+        ));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| io_error("read the definition", path, e))?;
+    let parsed = DomainConfig::parse(&text, &ParseOptions::default())
+        .map_err(|p| Error::invalid_config(p).with("file", path.display()))?;
+    if parsed.config.name != name {
+        let message = format!(
+            "{} holds the definition of '{}'; the name of a file is the name of its guest",
+            path.display(),
+            parsed.config.name
+        );
+        return Err(Error::new(ErrorKind::InvalidConfig, message)
+            .hint("rename the file, or define the guest from it elsewhere"));
+    }
+    Ok(parsed.config)
+}
+
+fn sync_directory(dir: &Path) -> Result<()> {
+    std::fs::File::open(dir).and_then(|d| d.sync_all()).map_err(|e| io_error("sync the directory", dir, e))
+}

@@ -1,0 +1,317 @@
+//! Completion and checks of a domain, rule by rule.
+
+#![expect(clippy::unwrap_used, reason = "a test: every failure is a panic with its cause")]
+
+use polyvirt_model::{DomainConfig, DomainKind, Guest, ParseOptions, Positions, check, complete, complete_and_check};
+use polyvirt_numa_placement::{GuestCell, IoThreadId, Kib, PageRequest, VcpuId};
+
+/// A definition with these elements, 8 vCPUs, and 4 GiB.
+fn domain(elements: &str) -> String {
+    format!("<domain type='kvm'><name>a</name><memory unit='GiB'>4</memory><vcpu>8</vcpu>{elements}<devices/></domain>")
+}
+
+/// Cells within a definition.
+fn cells(cells: &str) -> String {
+    domain(&format!("<cpu><numa>{cells}</numa></cpu>"))
+}
+
+fn accepted(text: &str) -> DomainConfig {
+    let mut parsed = DomainConfig::parse(text, &ParseOptions::default()).unwrap();
+    complete_and_check(&mut parsed.config, Guest::Existing, &parsed.positions)
+        .unwrap_or_else(|e| panic!("{e}\n{text}"));
+    parsed.config
+}
+
+/// Everything that is wrong, one problem a line.
+fn refused(text: &str) -> String {
+    let mut parsed = match DomainConfig::parse(text, &ParseOptions::default()) {
+        Ok(parsed) => parsed,
+        Err(problems) => return problems.to_string(),
+    };
+    match complete_and_check(&mut parsed.config, Guest::Existing, &parsed.positions) {
+        Ok(_) => panic!("accepted: {text}"),
+        Err(problems) => problems.to_string(),
+    }
+}
+
+const TWO: &str = "<cell id='0' cpus='0-3' memory='1' unit='GiB'/><cell id='1' cpus='4-7' memory='1' unit='GiB'/>";
+
+#[test]
+fn completion_fills_what_follows() {
+    let text = "<domain type='kvm'><name>a</name><memory unit='MiB'>512</memory><genid/></domain>";
+    let config = accepted(text);
+    assert!(config.uuid.is_some() && config.genid.unwrap().id.is_some());
+    assert_eq!(config.vcpu.as_ref().unwrap().count, Some(1));
+    assert_eq!(config.current_memory.as_ref().unwrap().size, Kib::from_mib(512));
+    let xml = accepted(text).to_xml();
+    for expected in [
+        "<vcpu placement='static'>1</vcpu>",
+        "<currentMemory unit='KiB'>524288</currentMemory>",
+        "<clock offset='utc'/>",
+        "<on_reboot>restart</on_reboot>",
+        "<devices/>",
+    ] {
+        assert!(xml.contains(expected), "{expected} in\n{xml}");
+    }
+}
+
+#[test]
+fn memory_follows_rule_c7() {
+    let none = "<domain type='kvm'><name>a</name><devices/></domain>";
+    assert!(refused(none).contains("/domain/memory, line 1 column 1: the guest has no memory"));
+    let only_cells = format!("<domain type='kvm'><name>a</name><vcpu>8</vcpu><cpu><numa>{TWO}</numa></cpu></domain>");
+    assert_eq!(accepted(&only_cells).memory_total(), Kib::from_gib(2));
+    // What an existing guest says is kept; a new one gets the sum.
+    let both = cells(TWO);
+    assert_eq!(accepted(&both).memory_total(), Kib::from_gib(4));
+    let mut new = DomainConfig::parse(&both, &ParseOptions::default()).unwrap().config;
+    complete(&mut new, Guest::New, &Positions::default()).unwrap();
+    assert_eq!(new.memory_total(), Kib::from_gib(2));
+    assert_eq!(new.guest_shape().memory, Kib::from_gib(2));
+    for current in ["0", "99999999"] {
+        let config = accepted(&domain(&format!("<currentMemory>{current}</currentMemory>")));
+        assert_eq!(config.current_memory.unwrap().size, Kib::from_gib(4));
+    }
+}
+
+#[test]
+fn cells_are_numbered_and_sorted() {
+    let swapped = "<cell id='1' cpus='4-7' memory='1'/><cell id='0' cpus='0,^0' memory='1'/>";
+    let config = accepted(&cells(swapped));
+    assert_eq!(config.cells()[0].id, Some(0));
+    assert_eq!(config.cells()[0].cpus, None);
+    let config = accepted(&cells("<cell memory='1'/><cell memory='1'/>"));
+    assert_eq!(config.cells()[1].id, Some(1));
+}
+
+#[test]
+fn distances_go_both_ways() {
+    let text = cells(
+        "<cell cpus='0' memory='1'><distances><sibling id='1' value='21'/></distances></cell><cell memory='1'/><cell memory='1'/>",
+    );
+    let config = accepted(&text);
+    let back = &config.cells()[1].distances.as_ref().unwrap().sibling;
+    assert_eq!(back.iter().map(|s| (s.id, s.value)).collect::<Vec<_>>(), [(0, 21), (1, 10)]);
+    assert!(config.cells()[2].distances.is_none());
+    assert_eq!(config.guest_shape().distances, [10, 21, 20, 21, 10, 20, 20, 20, 10]);
+}
+
+#[test]
+fn broken_cell_rules_name_place_and_rule() {
+    let at = "/domain/cpu/numa";
+    for (inner, expected) in [
+        (String::new(), format!("{at}, line 1 column 82: <numa> has no <cell>: add one or remove it [C1]")),
+        ("<cell id='2' memory='1'/>".to_owned(), format!("{at}/cell/@id, line 1 column 98: cell 2 leaves a gap")),
+        (
+            "<cell id='0' memory='1'/><cell id='0' memory='1'/>".to_owned(),
+            format!("{at}/cell[2]/@id, line 1 column 123: there are two cells 0"),
+        ),
+        ("<cell/>".to_owned(), format!("{at}/cell, line 1 column 88: <cell> lacks its attribute 'memory'")),
+        ("<cell cpus='0-8' memory='1'/>".to_owned(), "there is no vCPU 8, the maximum is 8".to_owned()),
+        (
+            "<cell cpus='0-3' memory='1'/><cell cpus='3' memory='1'/>".to_owned(),
+            "vCPU 3 is in another cell already [C3]".to_owned(),
+        ),
+        ("<cell memory='1' memAccess='default'/>".to_owned(), "'default' is not one of 'shared', 'private'".to_owned()),
+        ("<cell memory='1'><distances/></cell>".to_owned(), "<distances> has no <sibling>".to_owned()),
+        (
+            format!("{TWO}<cell memory='1'><distances><sibling id='7' value='20'/></distances></cell>"),
+            "/cell[3]/distances/sibling/@id".to_owned(),
+        ),
+        (format!("{TWO}<cell memory='1'><distances><sibling id='0' value='9'/></distances></cell>"), "[C8]".to_owned()),
+        (
+            format!("{TWO}<cell memory='1'><distances><sibling id='0' value='10'/></distances></cell>"),
+            "10 is for a cell to itself".to_owned(),
+        ),
+        (
+            "<cell memory='1'><cache level='4'/></cell>".to_owned(),
+            "cache level 4, 1 to 3 are possible [C10]".to_owned(),
+        ),
+        (
+            format!("{TWO}<interconnects><latency initiator='0' target='5' type='read' value='1'/></interconnects>"),
+            "/interconnects/latency/@target".to_owned(),
+        ),
+    ] {
+        let shown = refused(&cells(&inner));
+        assert!(shown.contains(&expected), "{inner}\n{shown}");
+    }
+}
+
+#[test]
+fn page_sizes_follow_rule_c11() {
+    let pages = |pages: &str| {
+        domain(&format!("<memoryBacking><hugepages>{pages}</hugepages></memoryBacking><cpu><numa>{TWO}</numa></cpu>"))
+    };
+    assert!(refused(&pages("<page size='2048'/><page size='1' unit='G'/>")).contains("[C11]"));
+    assert!(refused(&pages("<page size='2048' nodeset='2'/>")).contains("there is no cell 2"));
+    let twice = "<page size='2048' nodeset='0-1'/><page size='1' unit='G' nodeset='1'/>";
+    assert!(refused(&pages(twice)).contains("cell 1 has a page size already"));
+    let request =
+        accepted(&pages("<page size='2048'/><page size='1' unit='G' nodeset='1'/>")).placement_request().unwrap();
+    assert_eq!(request.page, PageRequest::Size(Kib(2048)));
+    assert_eq!(request.cell_pages[&GuestCell(1)], PageRequest::Size(Kib::from_gib(1)));
+}
+
+#[test]
+fn placement_rules_are_stored_and_refused() {
+    let numatune = |vcpu: &str, numatune: &str| {
+        format!(
+            "<domain type='kvm'><name>a</name><memory>1024</memory><vcpu {vcpu}>8</vcpu>{numatune}\
+             <cpu><numa>{TWO}</numa></cpu><devices/></domain>"
+        )
+    };
+    // P3: automatic vCPUs make the memory automatic.
+    let xml = accepted(&numatune("placement='auto'", "")).to_xml();
+    assert!(xml.contains("<memory mode='strict' placement='auto'/>"), "{xml}");
+    // P10: automatic memory makes vCPUs automatic that nothing pins.
+    let xml = accepted(&numatune("", "<numatune><memory placement='auto'/></numatune>")).to_xml();
+    assert!(xml.contains("<vcpu placement='auto'>8</vcpu>"), "{xml}");
+    // P5: an empty element is ignored.
+    let config = accepted(&numatune("", "<numatune><memory/></numatune>"));
+    assert_eq!(config.numatune, None);
+    for (vcpu, tune, expected) in [
+        ("", "<memory mode='strict'/>", "[P7]"),
+        ("", "<memnode cellid='2' nodeset='0'/>", "[M3]"),
+        ("", "<memnode nodeset='0'/>", "[M3]"),
+        ("", "<memnode cellid='0'/>", "[M4]"),
+        ("placement='auto'", "<memnode cellid='0' nodeset='0'/>", "[M1]"),
+        ("", "<memory nodeset='3-1'/>", "/domain/numatune/memory/@nodeset, line 1 column"),
+        ("", "<memory nodeset='0' mode='strcit'/>", "did you mean 'strict'?"),
+    ] {
+        let shown = refused(&numatune(vcpu, &format!("<numatune>{tune}</numatune>")));
+        assert!(shown.contains(expected), "{tune}\n{shown}");
+    }
+    assert!(refused(&numatune("", "<numatune/><numatune/>")).contains("a second <numatune>, there may be one"));
+    assert!(refused(&domain("<numatune><memnode cellid='0' nodeset='0'/></numatune>")).contains("[M2]"));
+}
+
+#[test]
+fn a_request_carries_pins_and_devices() {
+    let text = domain(
+        "<iothreads>3</iothreads><iothreadids><iothread id='2'/></iothreadids>\
+         <cputune><vcpupin vcpu='1' cpuset='0-3,^1'/><emulatorpin cpuset='4'/><iothreadpin iothread='1' cpuset='5'/></cputune>",
+    );
+    let config = accepted(&text);
+    assert_eq!(config.io_thread_ids(), [2, 1, 3]);
+    let request = config.placement_request().unwrap();
+    assert_eq!(request.vcpu_pins[&VcpuId(1)].to_string(), "0,2-3");
+    assert_eq!(request.emulator_pin.unwrap().to_string(), "4");
+    assert_eq!(request.io_thread_pins[&IoThreadId(1)].to_string(), "5");
+    assert_eq!((request.shape.vcpus_max, request.shape.memory), (8, Kib::from_gib(4)));
+}
+
+#[test]
+fn rules_between_fields() {
+    for (elements, expected) in [
+        ("<vcpus><vcpu id='8'/></vcpus>", "/domain/vcpus/vcpu/@id, line 1 column 94: there is no vCPU 8"),
+        ("<cputune><vcpupin vcpu='0' cpuset='0'/><vcpupin vcpu='0' cpuset='1'/></cputune>", "vCPU 0 is pinned twice"),
+        ("<cputune><iothreadpin iothread='1' cpuset='0'/></cputune>", "there is no I/O thread 1"),
+        ("<cpu><topology sockets='1' cores='3' threads='1'/></cpu>", "has 3 threads, the maximum of vCPUs is 8"),
+        ("<cpu><topology sockets='1' cores='0' threads='1'/></cpu>", "a part of the topology is 0"),
+        ("<cpu mode='custom'/>", "mode 'custom' needs a <model>"),
+        ("<maxMemory slots='1' unit='GiB'>1</maxMemory>", "1 GiB is less than the guest's memory of 4 GiB"),
+        (
+            "<devices><serial type='tcp'><source mode='bind' host='h'/></serial></devices>",
+            "a 'tcp' device needs <source service=",
+        ),
+        ("<devices><console type='file'/></devices>", "a 'file' device needs <source path='…'/>"),
+        ("<uuid>00000000-0000-0000-0000-000000000000</uuid>", "all zeroes"),
+        ("<devices><disk><target dev='a'/></disk><disk><target dev='a'/></disk></devices>", "disk 1 is 'a' already"),
+    ] {
+        let shown = refused(&domain(elements));
+        assert!(shown.contains(expected), "{elements}\n{shown}");
+    }
+    let vcpu = |vcpu: &str| format!("<domain type='kvm'><name>a</name><memory>1</memory>{vcpu}</domain>");
+    assert!(refused(&vcpu("<vcpu>0</vcpu>")).contains("0 vCPUs, 1 to 16384 are possible"));
+    assert!(refused(&vcpu("<vcpu>99999</vcpu>")).contains("99999 vCPUs"));
+    assert!(refused(&vcpu("<vcpu current='3'>2</vcpu>")).contains("/domain/vcpu/@current"));
+}
+
+#[test]
+fn bad_values_are_refused_where_they_stand() {
+    let memory = |memory: &str| format!("<domain type='kvm'>\n  <name>a</name>\n  {memory}\n</domain>");
+    let shown = refused(&memory("<memory unit='zz'>4</memory>"));
+    assert!(
+        shown.starts_with("/domain/memory/@unit, line 3 column 17: unit 'zz' is not known, possible are b,"),
+        "{shown}"
+    );
+    let shown = refused(&memory("<memory unit='EiB'>9</memory>"));
+    assert!(shown.starts_with("/domain/memory, line 3 column 22: 9 EiB is too large"), "{shown}");
+    assert!(refused(&memory("<memory>x</memory>")).contains("'x' is not a whole number"));
+    let shown = refused("<domain type='kmv'><name>../x</name></domain>");
+    assert!(shown.contains("did you mean 'kvm'?"), "{shown}");
+    let shown = refused("<domain type='kvm'><name>../x</name><memory>1</memory></domain>");
+    assert!(shown.contains("/domain/name, line 1 column 26: '../x' would be a path"), "{shown}");
+    assert!(refused("<domain type='kvm'><memory>1</memory></domain>").contains("<domain> lacks its element <name>"));
+}
+
+#[test]
+fn completion_and_checks_report_together() {
+    let text = "<domain type='kvm'><name>a/b</name><vcpu current='9'>2</vcpu><numatune><memory mode='strict'/></numatune></domain>";
+    let shown = refused(text);
+    for expected in ["/domain/name,", "/domain/vcpu/@current,", "[P7]", "[C7]"] {
+        assert!(shown.contains(expected), "{expected}\n{shown}");
+    }
+    assert_eq!(shown.lines().count(), 4, "{shown}");
+}
+
+#[test]
+fn crowds_are_refused_without_crowds_of_problems() {
+    let crowd = "<cell memory='1'><distances><sibling id='0' value='5'/></distances></cell>".repeat(20_000);
+    assert!(refused(&cells(&crowd)).contains("20000 cells, at most 1024 are possible [C1]"));
+    let twice = "<vcpupin vcpu='0' cpuset='0'/>".repeat(20_000);
+    assert_eq!(refused(&domain(&format!("<cputune>{twice}</cputune>"))).lines().count(), 200);
+}
+
+#[test]
+fn built_and_parsed_guests_are_equal() {
+    use polyvirt_model::devices::Devices;
+    use polyvirt_model::disk::{Disk, DiskBus, DiskTarget};
+    use polyvirt_model::memory::Memory;
+    use polyvirt_model::storage::{Source, SourceKind};
+    use polyvirt_model::vcpu::Vcpu;
+
+    let disk = Disk::default()
+        .with_kind(SourceKind::File)
+        .with_source(Source::default().with_file("/a.img"))
+        .with_target(DiskTarget::new("vda").with_bus(DiskBus::Virtio));
+    let mut built = DomainConfig::new(DomainKind::Kvm, "a")
+        .with_memory(Memory::new(Kib::from_gib(1)))
+        .with_vcpu(Vcpu::default().with_count(2_u32))
+        .with_devices(Devices::default().with_disks(disk));
+    complete(&mut built, Guest::New, &Positions::default()).unwrap();
+    assert!(check(&built, &Positions::default()).is_empty());
+    let parsed = DomainConfig::parse(&built.to_xml(), &ParseOptions::default()).unwrap();
+    assert!(parsed.warnings.is_empty());
+    assert_eq!(parsed.config, built);
+}
+
+#[test]
+fn secrets_and_live_parts_are_left_out() {
+    use polyvirt_model::FormatOptions;
+    let text = "<domain type='kvm' id='3'><name>a</name><devices><graphics type='vnc' passwd='p'/></devices></domain>";
+    let config = DomainConfig::parse(text, &ParseOptions::default()).unwrap().config;
+    assert!(!config.to_xml().contains("passwd"));
+    assert!(config.to_xml().contains("id='3'"));
+    assert!(!config.to_inactive_xml().contains("id='3'"));
+    assert!(config.to_xml_with(FormatOptions::new().secure()).contains("passwd='p'"));
+}
+
+#[test]
+fn metadata_and_extensions_keep_their_namespaces() {
+    let text = "\
+<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+  <name>a</name>
+  <metadata>
+    <app:x xmlns:app='urn:app' k='v'>t</app:x>
+  </metadata>
+  <devices/>
+  <qemu:commandline>
+    <qemu:arg value='-x'/>
+  </qemu:commandline>
+</domain>
+";
+    let config = DomainConfig::parse(text, &ParseOptions::default()).unwrap().config;
+    assert_eq!(config.extensions[0].local_name(), "commandline");
+    assert_eq!(config.to_xml(), text);
+}

@@ -1,0 +1,15 @@
+//! The mock driver shows the behaviour that every driver must.
+
+use polyvirt_driver_testkit::Subject;
+
+fn subject() -> Subject {
+    Subject::new(&polyvirt_driver_mock::DESCRIPTOR, |name| {
+        format!(
+            "<domain type='test'><name>{name}</name><memory unit='MiB'>64</memory><vcpu placement='auto'>2</vcpu>
+             <os><type arch='x86_64'>hvm</type></os><devices><serial type='pty'/></devices></domain>"
+        )
+    })
+    .in_process()
+}
+
+polyvirt_driver_testkit::conformance!(subject);

@@ -1,0 +1,160 @@
+//! Start and destroy beside bare QEMU: the very argv that was built, run by hand, in interleaved pairs.
+//!
+//! - ours, start: `define` and `start` of a paused guest, until `start` returns; destroy: until `destroy` returns.
+//! - bare, start: from exec until the first `query-status` is answered; quit: from `quit` until the process is reaped.
+//!
+//! Both get a listening monitor socket handed in, so that neither polls for it. Durable writes are on; the capability cache is
+//! warm, the first (cold) start is reported apart. The only change to the argv is the number of that socket's descriptor.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::net::{UnixListener, UnixStream},
+    },
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use polyvirt::{Connection, Destroy};
+use polyvirt_tests::{connect, no_qemu, processes_with, root};
+
+const PAIRS: usize = 25;
+
+fn guest(name: &str, vcpus: u32, cells: u32, disk: &Path) -> String {
+    let memory = 256;
+    let numa = if cells > 1 {
+        let share = memory / cells;
+        let per = vcpus / cells;
+        let cell =
+            |i: u32| format!("<cell id='{i}' cpus='{}-{}' memory='{share}' unit='MiB'/>", i * per, (i + 1) * per - 1);
+        format!("<cpu><numa>{}</numa></cpu>", (0..cells).map(cell).collect::<String>())
+    } else {
+        String::new()
+    };
+    format!(
+        "<domain type='qemu'><name>{name}</name><memory unit='MiB'>{memory}</memory><vcpu placement='auto'>{vcpus}</vcpu>
+         <os><type arch='x86_64' machine='q35'>hvm</type></os><features><acpi/></features>{numa}
+         <devices>
+           <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{}'/><target dev='vda' bus='virtio'/></disk>
+           <interface type='user'><mac address='52:54:00:11:22:33'/><model type='virtio'/></interface>
+           <serial type='pty'/><rng model='virtio'><backend model='random'>/dev/urandom</backend></rng><memballoon model='virtio'/>
+         </devices></domain>",
+        disk.display()
+    )
+}
+
+struct Times {
+    start: Duration,
+    stop: Duration,
+}
+
+async fn ours(connection: &Connection, xml: &str) -> (Times, Vec<String>) {
+    let begin = Instant::now();
+    let guest = connection.define(xml).await.expect("defined").guest;
+    guest.start(true).await.expect("started");
+    let start = begin.elapsed();
+    let uuid = guest.uuid().to_string();
+    let (pid, _) = processes_with(&["qemu-system", &uuid]).into_iter().next().expect("its process");
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).expect("its command line");
+    let argv = String::from_utf8(line).expect("text").trim_end_matches('\0').split('\0').map(str::to_owned).collect();
+    let begin = Instant::now();
+    guest.destroy(Destroy::default()).await.expect("destroyed");
+    (Times { start, stop: begin.elapsed() }, argv)
+}
+
+/// The argv with the monitor's descriptor replaced by ours.
+fn with_descriptor(argv: &[String], fd: i32) -> Vec<String> {
+    let replace = |word: &String| match word.split_once("fd=") {
+        Some((before, after)) if word.starts_with("socket,") => {
+            let rest = after.find(',').map_or("", |at| &after[at..]);
+            format!("{before}fd={fd}{rest}")
+        }
+        _ => word.clone(),
+    };
+    argv.iter().map(replace).collect()
+}
+
+fn bare(argv: &[String], dir: &Path) -> Times {
+    let path = dir.join("bare.sock");
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).expect("a socket");
+    fcntl(&listener, FcntlArg::F_SETFD(FdFlag::empty())).expect("inheritable");
+    let argv = with_descriptor(argv, listener.as_raw_fd());
+    let begin = Instant::now();
+    let mut child = Command::new(&argv[0])
+        .args(&argv[1..])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("bare QEMU");
+    let stream = UnixStream::connect(&path).expect("the monitor");
+    let mut replies = BufReader::new(stream.try_clone().expect("a copy")).lines();
+    let mut stream = stream;
+    let mut ask = |command: &str| {
+        writeln!(stream, "{{\"execute\":\"{command}\"}}").expect("asked");
+        replies
+            .by_ref()
+            .map(|l| l.expect("a line"))
+            .find(|l| l.contains("\"return\"") || l.contains("\"error\""))
+            .expect("an answer")
+    };
+    ask("qmp_capabilities");
+    assert!(ask("query-status").contains("return"));
+    let start = begin.elapsed();
+    let begin = Instant::now();
+    ask("quit");
+    child.wait().expect("reaped");
+    Times { start, stop: begin.elapsed() }
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+async fn compare(name: &str, vcpus: u32, cells: u32) {
+    let dir = root();
+    let disk = dir.path().join("disk.img");
+    std::fs::File::create(&disk).and_then(|f| f.set_len(1 << 24)).expect("an image");
+    std::fs::set_permissions(&disk, std::os::unix::fs::PermissionsExt::from_mode(0o666)).expect("rights");
+    let xml = guest(name, vcpus, cells, &disk);
+    let connection = connect("qemu", dir.path(), |_| {}).await;
+    let (cold, argv) = ours(&connection, &xml).await;
+    bare(&argv, dir.path());
+    let mut pairs = Vec::new();
+    for _ in 0..PAIRS {
+        let (we, argv) = ours(&connection, &xml).await;
+        let path = dir.path().to_path_buf();
+        let they = tokio::task::spawn_blocking(move || bare(&argv, &path)).await.expect("joined");
+        pairs.push((we, they));
+    }
+    let of = |f: fn(&(Times, Times)) -> Duration| median(pairs.iter().map(|p| f(p).as_secs_f64() * 1e3).collect());
+    let (start, bare_start) = (of(|p| p.0.start), of(|p| p.1.start));
+    let (stop, bare_stop) = (of(|p| p.0.stop), of(|p| p.1.stop));
+    println!("{name}: {PAIRS} interleaved pairs, medians");
+    println!(
+        "  define and start  {start:7.1} ms   bare QEMU {bare_start:7.1} ms   ratio {:.2} (target 1.25)",
+        start / bare_start
+    );
+    println!(
+        "  destroy           {stop:7.1} ms   bare quit {bare_stop:7.1} ms   difference {:+.1} ms (target +50)",
+        stop - bare_stop
+    );
+    println!("  first start, capability cache cold {:.1} ms", cold.start.as_secs_f64() * 1e3);
+}
+
+fn main() {
+    if let Some(reason) = no_qemu() {
+        println!("skipped: {reason}");
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        compare("one-vcpu", 1, 1).await;
+        compare("eight-vcpus-in-four-cells", 8, 4).await;
+    });
+}

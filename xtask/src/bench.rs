@@ -1,0 +1,44 @@
+//! `cargo xtask bench`: runs benchmarks, which are ordinary Cargo benches of the workspace, in the release profile.
+
+use clap::Args;
+
+use crate::checkout::Checkout;
+
+/// What `cargo xtask bench` is told.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Which: `list` names them
+    name: String,
+    /// Handed to the benchmark
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+/// `cargo xtask bench NAME [ARGUMENT…]`.
+pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<bool, String> {
+    let benches: Vec<(&str, &str)> = checkout
+        .packages
+        .iter()
+        .flat_map(|p| {
+            p.targets
+                .iter()
+                .filter(|t| t.kinds.iter().any(|k| k == "bench"))
+                .map(|t| (t.name.as_str(), p.name.as_str()))
+        })
+        .collect();
+    if options.name == "list" {
+        benches.iter().for_each(|(bench, package)| println!("{bench:<16} {package}"));
+        if benches.is_empty() {
+            println!("no member of the workspace has a [[bench]] yet");
+        }
+        return Ok(true);
+    }
+    let Some((bench, package)) = benches.iter().find(|(bench, _)| *bench == options.name) else {
+        let names: Vec<_> = benches.iter().map(|(bench, _)| *bench).collect();
+        return Err(format!("no benchmark '{}': there are [{}]", options.name, names.join(", ")));
+    };
+    let mut cargo = checkout.cargo();
+    cargo.args(["bench", "--package", package, "--bench", bench, "--"]).args(&options.arguments);
+    let status = cargo.status().map_err(|e| format!("cargo does not start: {e}"))?;
+    Ok(status.success())
+}

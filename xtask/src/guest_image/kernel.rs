@@ -1,0 +1,175 @@
+//! Finds the guest's kernel: Debian's cloud flavour, downloaded and unpacked, or a kernel of this host.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use crate::{command, debian, progress::Progress};
+
+/// What the guest needs from modules: the power button, and the device files that tell of it.
+const MODULES: [&str; 2] = ["button", "evdev"];
+
+/// A kernel, and the modules that go with it.
+pub(crate) struct Kernel {
+    pub(crate) image: PathBuf,
+    pub(crate) modules: Vec<Module>,
+    pub(crate) notice: Option<String>,
+}
+
+/// A kernel module, uncompressed.
+pub(crate) struct Module {
+    pub(crate) name: String,
+    pub(crate) data: Vec<u8>,
+}
+
+/// The package that stands for Debian's newest cloud kernel of this machine's kind.
+fn flavour() -> &'static str {
+    if cfg!(target_arch = "aarch64") { "linux-image-cloud-arm64" } else { "linux-image-cloud-amd64" }
+}
+
+/// Finds a kernel; downloads one when `dir` has none yet.
+pub(crate) fn find(dir: &Path, progress: &Progress) -> Result<Kernel, String> {
+    let unpacked = dir.join("kernel");
+    if let Some(kernel) = in_tree(&unpacked, dir)? {
+        return Ok(kernel);
+    }
+    if debian::find_program("apt-get").is_none() {
+        return of_this_host(dir, "there is no apt-get to download Debian's cloud kernel with");
+    }
+    match download(dir, &unpacked, progress) {
+        Ok(()) => in_tree(&unpacked, dir)?
+            .ok_or_else(|| format!("the kernel package holds no boot/vmlinuz-* (see {})", unpacked.display())),
+        Err(why) => of_this_host(dir, &why),
+    }
+}
+
+/// The kernel of an unpacked package. It gets the stable name `vmlinuz`, from where readers take it.
+fn in_tree(tree: &Path, dir: &Path) -> Result<Option<Kernel>, String> {
+    let Some((image, version)) = newest(&tree.join("boot")) else { return Ok(None) };
+    let modules = modules(&tree.join("lib/modules").join(&version))?;
+    let stable = dir.join("vmlinuz");
+    let bytes = fs::read(&image).map_err(|e| format!("cannot read {}: {e}", image.display()))?;
+    super::write_if_new(&stable, &bytes)?;
+    Ok(Some(Kernel { image: stable, modules, notice: None }))
+}
+
+fn of_this_host(dir: &Path, why: &str) -> Result<Kernel, String> {
+    let help = "put an unpacked Debian cloud kernel package there by hand, or run this where apt-get works";
+    let Some((image, version)) = newest(Path::new("/boot")) else {
+        return Err(format!(
+            "no kernel for the guest: {why}, and /boot has no vmlinuz-* that can be read; {help} ({})",
+            dir.join("kernel").display()
+        ));
+    };
+    let modules = modules(&Path::new("/lib/modules").join(&version))?;
+    let notice =
+        format!("{}: {why}. Which drivers it has built in is not known, so the guest may stay silent", image.display());
+    Ok(Kernel { image, modules, notice: Some(notice) })
+}
+
+/// The kernel image with the highest name that we may read, and its version.
+fn newest(boot: &Path) -> Option<(PathBuf, String)> {
+    let mut found: Vec<(PathBuf, String)> = fs::read_dir(boot)
+        .ok()?
+        .flatten()
+        .filter_map(|entry| Some((entry.path(), entry.file_name().to_str()?.strip_prefix("vmlinuz-")?.to_owned())))
+        .filter(|(path, _)| fs::File::open(path).is_ok())
+        .collect();
+    found.sort_by(|a, b| a.1.cmp(&b.1));
+    found.pop()
+}
+
+fn modules(tree: &Path) -> Result<Vec<Module>, String> {
+    let mut found = Vec::new();
+    for (dir, name) in [("kernel/drivers/acpi", MODULES[0]), ("kernel/drivers/input", MODULES[1])] {
+        // Absent: built into the kernel, as far as can be told from here.
+        let plain = tree.join(dir).join(format!("{name}.ko"));
+        let packed = tree.join(dir).join(format!("{name}.ko.xz"));
+        if let Ok(data) = fs::read(&plain) {
+            found.push(Module { name: name.to_owned(), data });
+        } else if packed.exists() {
+            let output = Command::new("xz")
+                .args(["-dc"])
+                .arg(&packed)
+                .output()
+                .map_err(|e| format!("cannot run xz: {e}; install xz-utils"))?;
+            if !output.status.success() {
+                return Err(format!(
+                    "xz cannot unpack {}: {}",
+                    packed.display(),
+                    String::from_utf8_lossy(&output.stderr)
+                ));
+            }
+            found.push(Module { name: name.to_owned(), data: output.stdout });
+        }
+    }
+    Ok(found)
+}
+
+/// Downloads the newest cloud kernel's package and unpacks it as `unpacked`.
+fn download(dir: &Path, unpacked: &Path, progress: &Progress) -> Result<(), String> {
+    let package = match package_name() {
+        Some(package) => package,
+        None if debian::may_install().is_ok() => {
+            debian::apt(&["update"], progress)?;
+            package_name().ok_or_else(|| format!("apt knows no package {}", flavour()))?
+        }
+        None => return Err(format!("apt knows no package {}; run apt-get update as root", flavour())),
+    };
+    let work = dir.join(format!("part{}", std::process::id()));
+    fs::create_dir_all(&work).map_err(|e| format!("cannot create {}: {e}", work.display()))?;
+    let done = download_into(&work, &package, progress).and_then(|()| {
+        fs::rename(work.join("tree"), unpacked).map_err(|e| format!("cannot create {}: {e}", unpacked.display()))
+    });
+    // What is left in there is only of use to this attempt, and an error about it would hide the first one.
+    drop(fs::remove_dir_all(&work));
+    done
+}
+
+fn download_into(work: &Path, package: &str, progress: &Progress) -> Result<(), String> {
+    let limit = Duration::from_secs(600);
+    let mut fetch = Command::new("apt-get");
+    // As root apt would download as a user who may not write here.
+    fetch.current_dir(work).args(["-q", "-o", "APT::Sandbox::User=root", "download", package]);
+    let fetched = command::run(&mut fetch, limit, progress)?;
+    if let Some(why) = fetched.failure {
+        return Err(format!("{package} cannot be downloaded ({why}): {}", fetched.output.trim()));
+    }
+    let deb = fs::read_dir(work)
+        .map_err(|e| format!("cannot read {}: {e}", work.display()))?
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.extension().is_some_and(|e| e == "deb"))
+        .ok_or_else(|| format!("apt-get download {package} left no file"))?;
+    let unpacked = command::run(Command::new("dpkg-deb").arg("-x").arg(deb).arg(work.join("tree")), limit, progress)?;
+    unpacked
+        .failure
+        .map_or(Ok(()), |why| Err(format!("{package} cannot be unpacked ({why}): {}", unpacked.output.trim())))
+}
+
+/// The real package behind [`flavour`], of its newest version.
+fn package_name() -> Option<String> {
+    let output = Command::new("apt-cache").args(["show", "--no-all-versions", flavour()]).output().ok()?;
+    first_dependency(&String::from_utf8_lossy(&output.stdout))
+}
+
+fn first_dependency(record: &str) -> Option<String> {
+    let depends = record.lines().find_map(|line| line.strip_prefix("Depends:"))?;
+    depends.split_whitespace().next().map(|name| name.trim_end_matches(',').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_real_package_is_the_first_dependency() {
+        let record = "Package: linux-image-cloud-amd64\nDepends: linux-image-6.1.0-1-cloud-amd64 (= 6.1.1-1), other\nVersion: 6\n";
+        assert_eq!(first_dependency(record).as_deref(), Some("linux-image-6.1.0-1-cloud-amd64"));
+        assert_eq!(first_dependency("Depends: linux-image-7,\n").as_deref(), Some("linux-image-7"));
+        assert_eq!(first_dependency(""), None);
+    }
+}

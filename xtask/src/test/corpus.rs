@@ -1,0 +1,44 @@
+//! Where the conformance corpus is: beside the checkout, or where `POLYVIRT_CORPUS` says. It is no part of the project.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::SystemTime,
+};
+
+use crate::test::{Context, LONG};
+
+/// The archive; its runner `conform.py` lies beside it.
+///
+/// # Errors
+/// Where it was looked for.
+pub(super) fn archive(cx: &Context<'_>) -> Result<PathBuf, String> {
+    let archive = cx.beside("POLYVIRT_CORPUS", "shared/corpus")?.join("visible.tar.xz");
+    if archive.is_file() { Ok(archive) } else { Err(format!("there is no {}", archive.display())) }
+}
+
+/// The archive's files, unpacked below the target directory; unpacked anew when the archive changed.
+///
+/// # Errors
+/// When it cannot be unpacked.
+pub(super) fn unpacked(cx: &Context<'_>, archive: &Path) -> Result<PathBuf, String> {
+    let dir = cx.checkout.target.join("corpus");
+    let stamp = dir.join(".unpacked");
+    if let (Some(done), Some(changed)) = (modified(&stamp), modified(archive))
+        && done >= changed
+    {
+        return Ok(dir);
+    }
+    fs::create_dir_all(&dir).map_err(|e| format!("cannot create {}: {e}", dir.display()))?;
+    let outcome = cx.run(Command::new("tar").arg("-xJf").arg(archive).arg("-C").arg(&dir), LONG)?;
+    if let Some(why) = outcome.failure {
+        return Err(format!("{} cannot be unpacked ({why}): {}", archive.display(), outcome.output.trim()));
+    }
+    fs::write(&stamp, "").map_err(|e| format!("cannot write {}: {e}", stamp.display()))?;
+    Ok(dir)
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|m| m.modified()).ok()
+}

@@ -1,0 +1,125 @@
+//! Placement on real NUMA nodes, inside `numa-lab`: a throw-away Linux with several nodes.
+//!
+//! Each run is a boot of the lab with one shape and one suite of `tests/src/bin/lab`, whose checks count as tests.
+//! numa-lab lies beside the checkout (`POLYVIRT_LAB` names another place).
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use crate::test::{
+    Context, LONG,
+    tally::{Failure, Tally},
+};
+
+/// One run, boot included. The first may have to build the lab's cache.
+const LIMIT: Duration = Duration::from_secs(900);
+/// numa-lab's own limit for a run on a slow machine; the cache is not counted.
+const SECONDS: &str = "600";
+/// numa-lab's own exit status for packages it misses.
+const PACKAGES_MISSING: i32 = 127;
+
+/// A machine, and what is checked on it.
+struct Shape {
+    name: &'static str,
+    suite: &'static str,
+    options: &'static [&'static str],
+}
+
+const SHAPES: &[Shape] = &[
+    Shape { name: "four nodes", suite: "nodes", options: &["--nodes", "4"] },
+    Shape {
+        name: "node 0 without memory",
+        suite: "memless",
+        options: &["--nodes", "2", "--memless", "1", "--memless-first"],
+    },
+    Shape { name: "cgroup v1", suite: "cgroups", options: &["--nodes", "2", "--cgroup", "v1"] },
+    Shape { name: "cgroup hybrid", suite: "cgroups", options: &["--nodes", "2", "--cgroup", "hybrid"] },
+];
+
+pub(super) fn run(cx: &Context<'_>) -> Result<Tally, String> {
+    let lab = match cx.beside("POLYVIRT_LAB", "shared/lab") {
+        Ok(dir) => dir.join("numa-lab"),
+        Err(why) => return Ok(cx.cannot("lab", "lab", why)),
+    };
+    let program = program(cx)?;
+    let mut tally = Tally::default();
+    for shape in SHAPES {
+        match run_shape(cx, &lab, &program, shape)? {
+            Ok(checks) => tally.add(checks),
+            // What is missing for one shape is missing for all.
+            Err(reason) => return Ok(cx.cannot("lab", "lab", reason)),
+        }
+    }
+    Ok(tally)
+}
+
+/// The program that runs inside the lab, built.
+fn program(cx: &Context<'_>) -> Result<PathBuf, String> {
+    let mut build = cx.checkout.cargo();
+    build.args(["build", "--package", "polyvirt-tests", "--bin", "lab"]);
+    let outcome = cx.run(&mut build, LONG)?;
+    match outcome.failure {
+        None => Ok(cx.checkout.target.join("debug").join("lab")),
+        Some(why) => Err(format!("the checks for the lab do not build ({why}):\n{}", outcome.output)),
+    }
+}
+
+/// The checks of one shape, or why there can be none here.
+fn run_shape(cx: &Context<'_>, lab: &Path, program: &Path, shape: &Shape) -> Result<Result<Tally, String>, String> {
+    let mut command = Command::new(lab);
+    command.current_dir(cx.root()).args(shape.options).args(["--mem-per-node", "512M", "--timeout", SECONDS]);
+    command.arg("--share").arg(&cx.checkout.target).arg("--").arg(program).arg(shape.suite);
+    let outcome = cx.run(&mut command, LIMIT)?;
+    if outcome.code == Some(PACKAGES_MISSING) && outcome.output.contains("numa-lab: missing") {
+        return Ok(Err(outcome.output.split_whitespace().collect::<Vec<_>>().join(" ")));
+    }
+    let mut tally = read(shape.name, &outcome.output);
+    if let Some(why) = outcome.failure
+        && tally.failures.is_empty()
+    {
+        tally.failures.push(Failure { name: format!("lab, {}: {why}", shape.name), output: String::new() });
+    }
+    if let Some(first) = tally.failures.first_mut() {
+        first.output = outcome.output;
+    }
+    Ok(Ok(tally))
+}
+
+/// Lines `ok NAME` and `FAILED NAME: why`.
+fn read(shape: &str, output: &str) -> Tally {
+    let mut tally = Tally::default();
+    for line in output.lines() {
+        if line.starts_with("ok ") {
+            tally.passed += 1;
+        } else if let Some(failed) = line.strip_prefix("FAILED ") {
+            tally.failures.push(Failure { name: format!("lab, {shape}: {failed}"), output: String::new() });
+        }
+    }
+    // A run without checks proves nothing.
+    if tally.passed == 0 && tally.failures.is_empty() {
+        tally.failures.push(Failure { name: format!("lab, {shape}: no check ran"), output: String::new() });
+    }
+    let names: Vec<_> = output.lines().filter_map(|line| line.strip_prefix("ok ")).collect();
+    tally.note(format!("{shape}: ok {}", names.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_check_counts() {
+        let tally = read("two nodes", "ok a\nnoise ok\nFAILED b: no\nok c\n");
+        assert_eq!(tally.passed, 2);
+        assert_eq!(tally.failures.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["lab, two nodes: b: no"]);
+        assert_eq!(tally.notes, ["two nodes: ok a, c"]);
+    }
+
+    #[test]
+    fn a_run_without_checks_has_failed() {
+        assert_eq!(read("x", "numa-lab: no root\n").failures.len(), 1);
+    }
+}
