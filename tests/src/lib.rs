@@ -1,6 +1,6 @@
 //! What the end-to-end tests share: roots, guests, and a look at the host's processes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use polyvirt::{Connection, OpenOptions};
 
@@ -55,6 +55,18 @@ pub async fn connect(scheme: &str, root: &Path, change: impl FnOnce(&mut OpenOpt
     let mut options = OpenOptions::new(polyvirt::registry().expect("the drivers are linked"));
     change(&mut options);
     Connection::open(&format!("{scheme}:///embed?root={}", root.display()), options).await.expect("connected")
+}
+
+/// Guests' cgroups of which the name has this in it, in every hierarchy.
+#[must_use]
+pub fn groups_of(name: &str) -> Vec<PathBuf> {
+    let top = Path::new("/sys/fs/cgroup");
+    let hierarchies = std::fs::read_dir(top).into_iter().flatten().flatten().map(|entry| entry.path());
+    let ours = hierarchies.chain([top.to_owned()]).map(|hierarchy| hierarchy.join("polyvirt"));
+    let groups = ours.filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().flatten().map(|entry| entry.path());
+    groups
+        .filter(|path| path.is_dir() && path.file_name().is_some_and(|it| it.to_string_lossy().contains(name)))
+        .collect()
 }
 
 /// Processes whose command line has all of these words, as (pid, command line).

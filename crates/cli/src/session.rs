@@ -57,8 +57,17 @@ impl Session {
 
     /// A connection of its own, with an observer of starts.
     pub(crate) async fn open(&self, observer: Option<Arc<dyn StageObserver>>) -> Result<Connection, Failure> {
+        self.open_with(observer, Ownership::WhileBusy).await
+    }
+
+    /// A connection of its own that may keep its guests.
+    pub(crate) async fn open_with(
+        &self,
+        observer: Option<Arc<dyn StageObserver>>,
+        ownership: Ownership,
+    ) -> Result<Connection, Failure> {
         let uri = self.uri()?;
-        let mut options = OpenOptions::new(self.registry.clone()).ownership(Ownership::WhileBusy);
+        let mut options = OpenOptions::new(self.registry.clone()).ownership(ownership);
         options.wait_for_owner = Duration::from_secs(self.settings.wait.value);
         options.start_timeout = Duration::from_secs(self.settings.start_timeout.value);
         if let Ok(uri) = uri.parse::<polyvirt::ConnectUri>()

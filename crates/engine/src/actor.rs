@@ -15,7 +15,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use polyvirt_core::{
     CancelSource, Deadline, Destroy, Domain, DomainEvents, Error, ErrorKind, EventKind, GuestState, Journal,
-    Reattached, Result, Shutdown, Signal, StartContext, StartHow, StopReason,
+    Reattached, Result, Shutdown, Signal, Stage, StartContext, StartHow, StopReason,
     model::{DomainConfig, LifecycleAction},
     placement::PlanDelta,
 };
@@ -183,7 +183,7 @@ impl Actor {
         how: StartHow,
         plan: Option<polyvirt_core::placement::Plan>,
     ) -> Result<()> {
-        self.own("start").await?;
+        self.own("start").await.map_err(|e| e.operation("start").with("stage", Stage::Admit))?;
         if self.attached.is_some() {
             return Err(already_running(&self.name));
         }
@@ -252,7 +252,13 @@ impl Actor {
         let shared = self.shared.clone();
         let found = self.job(&source, async move { shared.launcher().reattach(&cx, &live, &driver).await }).await?;
         match found {
-            Reattached::Running(domain) => self.attached = Some(Attached { domain, record, signals }),
+            Reattached::Running(domain) => {
+                // While nobody attended, the guest may have stopped or continued by itself.
+                let asked = domain.clone();
+                let state = self.job(&source, async move { asked.state().await }).await?;
+                self.attached = Some(Attached { domain, record, signals });
+                self.set_state(state).await?;
+            }
             Reattached::Stopped(reason) => self.finish(&record, reason).await?,
             Reattached::Unfinished => {
                 self.finish(&record, StopReason::Failed("its start never finished".into())).await?

@@ -227,10 +227,11 @@ impl Connection {
     pub async fn define(&self, xml: &str) -> Result<Defined> {
         let mut prepared = self.prepare(xml).await?;
         if !prepared.uuid_given {
-            // A definition without a UUID means the guest of that name, if there is one.
-            let (definitions, name) = (self.shared.definitions.clone(), prepared.config.name.clone());
-            if let Some(known) = blocking(move || definitions.get(&name)).await? {
-                prepared.config.uuid = known.config.uuid;
+            // A definition without a UUID means the guest of that name, if there is one, defined or running.
+            match self.lookup_by_name(&prepared.config.name).await {
+                Ok(known) => prepared.config.uuid = Some(known.uuid()),
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidConfig) => {}
+                Err(error) => return Err(error),
             }
         }
         let guest = self.guest(&prepared.config);

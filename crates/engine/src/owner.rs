@@ -6,7 +6,7 @@ use polyvirt_core::{Error, ErrorKind, Result};
 use polyvirt_lease::{Held, OwnerLock, OwnerLockError, OwnerNote};
 use tokio::time::Instant;
 
-use crate::store::{Records, blocking, make_directory};
+use crate::store::{Records, blocking, lock_error, make_directory};
 
 /// First pause between two tries; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -46,10 +46,10 @@ pub(crate) async fn try_own(
         match OwnerLock::acquire(&path, &note) {
             Ok(lock) => Ok(Ok(lock)),
             Err(OwnerLockError::Held(held)) => Ok(Err(held)),
-            Err(e) => Err(Error::new(ErrorKind::Storage, format!("cannot become the owner of the guest: {e}"))
-                .with("file", path.display())
-                .hint("check the rights and the free space of this directory")
-                .source(e)),
+            Err(OwnerLockError::Lock(e)) => Err(lock_error(&path, e)),
+            Err(e) => {
+                Err(Error::new(ErrorKind::Storage, format!("cannot become the owner of the guest: {e}")).source(e))
+            }
         }
     })
     .await

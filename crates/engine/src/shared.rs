@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use polyvirt_core::{
-    ConnectUri, Custody, Deadline, Driver, DriverRecord, EventKind, GuestRef, Launcher, ReapContext, Result, Roots,
-    StopReason,
+    ConnectUri, Custody, Deadline, Driver, DriverRecord, Error, ErrorKind, EventKind, GuestRef, Launcher, ReapContext,
+    Result, Roots, StopReason,
     model::DomainConfig,
     placement::{LeaseId, Ledger},
 };
@@ -38,6 +38,15 @@ impl Shared {
     pub(crate) async fn store(self: Arc<Self>, config: DomainConfig) -> Result<bool> {
         blocking(move || {
             let guest = GuestRef::of(&config, None);
+            if let Some(record) =
+                self.records.get(&guest.name)?.filter(|record| record.guest.uuid != guest.uuid && self.is_alive(record))
+            {
+                let message = format!("a guest '{}' with UUID {} is running", guest.name, record.guest.uuid);
+                return Err(Error::new(ErrorKind::AlreadyExists, message).hint(format!(
+                    "take another name, or write <uuid>{}</uuid> to make that guest persistent",
+                    record.guest.uuid
+                )));
+            }
             self.definitions.put(&config, |updated| self.history.tell(guest, EventKind::Defined { updated }))
         })
         .await

@@ -52,7 +52,9 @@ impl Start {
             Ok(running) => Ok(running),
             Err(error) => {
                 let (failed_at, undone) = (journal.next_stage(), journal.undo().await);
-                let error = error.operation("start").with("stage", failed_at);
+                let error = error.operation("start");
+                // The driver knows better where in its part it was.
+                let error = if error.fact("stage").is_some() { error } else { error.with("stage", failed_at) };
                 Err(match undone {
                     Ok(()) => error,
                     Err(left) => error
@@ -109,14 +111,15 @@ impl Start {
         started: polyvirt_core::Started,
     ) -> Result<Running> {
         let done = async {
-            placement::settle(&self.shared, journal.lease(), &*started.domain).await;
+            let settled = placement::settle(&self.shared, journal.lease(), &*started.domain);
+            let ((), state) = tokio::join!(settled, started.domain.state());
             self.at(journal, Stage::Observe).await?;
             let mut record = journal.current()?;
             apply_effects(&mut live, &mut record, &started.effects);
             record.set_live(&live.config);
             record.phase = Phase::Running;
             record.stage = Stage::Commit;
-            record.state = started.domain.state().await?;
+            record.state = state?;
             journal.write(record.clone()).await?;
             self.at(journal, Stage::Commit).await?;
             Ok(record)

@@ -1,7 +1,8 @@
 //! One owner process at a time, by a lease beside the record it protects.
 //!
 //! The lock is a `flock`, so it dies with its holder. The note in the file is for people and for `Busy { owner }`
-//! answers; it is never what decides, so a note that a killed holder left behind does no harm.
+//! answers; it is never what decides, so a note that a killed holder left behind does no harm, nor one that a full disk
+//! did not take.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -155,8 +156,13 @@ impl OwnerLock {
         let owned = OwnerLock { guard, path: path.to_owned() };
         let io = |source| OwnerLockError::Lock(LockError::Io { path: path.to_owned(), source });
         let bytes = serde_json::to_vec(who).map_err(|e| io(e.into()))?;
-        replace_content(&owned.guard.file, &bytes).map_err(io)?;
-        Ok(owned)
+        match replace_content(&owned.guard.file, &bytes) {
+            // On a full disk the lock holds all the same: whoever wants to end a guest or remove files must be able to.
+            Err(error) if !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                Err(io(error))
+            }
+            _ => Ok(owned),
+        }
     }
 }
 

@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, HashSet};
 use polyvirt_numa_placement::{CellSet, VcpuSet};
 use polyvirt_xml::{Positions, Problem, Problems};
 
+use crate::check::MAX_PROBLEMS;
 use crate::cpu::{AccessType, Cell, Distances, Interconnects, Sibling};
 use crate::domain::DomainConfig;
 
 const NUMA: &str = "/domain/cpu/numa";
+/// More cells than any hypervisor takes (QEMU: 128). Tables of distances grow with the square.
+pub(crate) const MAX_CELLS: usize = 1024;
 /// Distance of a cell to itself, by ACPI's SLIT.
 const LOCAL: u32 = 10;
 
@@ -21,6 +24,9 @@ pub(crate) fn check(config: &DomainConfig, positions: &Positions) -> Problems {
     let numa = config.cpu.as_ref().and_then(|cpu| cpu.numa.as_ref());
     if numa.is_some_and(|numa| numa.cell.is_empty()) {
         rules.broken("C1", NUMA, "<numa> has no <cell>: add one or remove it".to_owned());
+    } else if rules.cells.len() > MAX_CELLS {
+        rules.broken("C1", NUMA, format!("{} cells, at most {MAX_CELLS} are possible", rules.cells.len()));
+        return rules.problems;
     } else if numa.is_some() {
         rules.numbers();
         rules.vcpus();
@@ -54,6 +60,9 @@ fn path(cells: usize, index: usize, rest: &str) -> String {
 
 impl Rules<'_> {
     fn broken(&mut self, rule: &'static str, path: &str, message: String) {
+        if self.problems.len() >= MAX_PROBLEMS {
+            return;
+        }
         let problem: Problem = self.positions.error(path, message).with_rule(rule);
         self.problems.push(problem);
     }

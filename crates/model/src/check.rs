@@ -15,6 +15,9 @@ use crate::vcpu::Vcpu;
 /// The most vCPUs a definition may ask for: sets of them end here.
 const MAX_VCPUS: u32 = 16_384;
 
+/// Each phase lists so many problems: finding the place of one costs time, and a hostile document has any number.
+pub(crate) const MAX_PROBLEMS: usize = 200;
+
 /// Reports every broken rule between the fields of a definition.
 ///
 /// `positions` is where they are reported; `Positions::default()` for a definition that was built in code.
@@ -45,6 +48,9 @@ fn nth(name: &str, count: usize, index: usize) -> String {
 
 impl Rules<'_> {
     fn error(&mut self, path: &str, message: impl Into<String>) {
+        if self.problems.len() >= MAX_PROBLEMS {
+            return;
+        }
         self.problems.push(self.positions.error(path, message));
     }
 

@@ -82,7 +82,7 @@ pub(crate) fn report(violations: &Violations, positions: &Positions) -> Problems
         let message = format!("{}: {}", violation.message, violation.remedy);
         positions.error(&violation.path, message).with_rule(violation.rule.clone())
     };
-    violations.0.iter().map(problem).collect()
+    violations.0.iter().take(check::MAX_PROBLEMS).map(problem).collect()
 }
 
 fn vcpus(config: &mut DomainConfig) {

@@ -1,11 +1,15 @@
 //! From a definition to what the placement engine asks for.
 
+use std::collections::HashMap;
+
 use polyvirt_numa_placement::rules::{self, Stored, Written, WrittenMemnode, WrittenMemory};
 use polyvirt_numa_placement::{
-    CellShape, GuestCell, GuestShape, IoThreadId, Kib, MemoryDeviceRequest, PageRequest, Request, VcpuId, VcpuSet,
+    CellShape, CpuSet, GuestCell, GuestShape, IoThreadId, Kib, MemoryDeviceRequest, PageRequest, Request, VcpuId,
+    VcpuSet,
 };
 use polyvirt_xml::{Positions, Problems};
 
+use crate::cells::MAX_CELLS;
 use crate::complete::report;
 use crate::domain::DomainConfig;
 use crate::memory::AllocationMode;
@@ -68,7 +72,8 @@ impl DomainConfig {
     /// All distances row by row with the defaults 10 and 20; empty if none is given.
     fn distances(&self) -> Vec<u8> {
         let cells = self.cells();
-        if cells.iter().all(|cell| cell.distances.is_none()) {
+        // A definition with more cells was refused by the check.
+        if cells.len() > MAX_CELLS || cells.iter().all(|cell| cell.distances.is_none()) {
             return Vec::new();
         }
         let count = cells.len();
@@ -122,9 +127,10 @@ impl DomainConfig {
         if let Some(pin) = tune.and_then(|tune| tune.emulatorpin.as_ref()) {
             request = request.pin_emulator(pin.cpuset.clone());
         }
+        let pins: HashMap<u32, &CpuSet> =
+            tune.iter().flat_map(|tune| &tune.iothreadpin).map(|pin| (pin.iothread, &pin.cpuset)).collect();
         for id in self.io_thread_ids() {
-            let pin = tune.and_then(|tune| tune.iothreadpin.iter().find(|pin| pin.iothread == id));
-            request = request.io_thread(IoThreadId(id), pin.map(|pin| pin.cpuset.clone()));
+            request = request.io_thread(IoThreadId(id), pins.get(&id).map(|cpus| (*cpus).clone()));
         }
         for device in &self.devices.memories {
             let target = device.target.as_ref();

@@ -256,6 +256,14 @@ fn completion_and_checks_report_together() {
 }
 
 #[test]
+fn crowds_are_refused_without_crowds_of_problems() {
+    let crowd = "<cell memory='1'><distances><sibling id='0' value='5'/></distances></cell>".repeat(20_000);
+    assert!(refused(&cells(&crowd)).contains("20000 cells, at most 1024 are possible [C1]"));
+    let twice = "<vcpupin vcpu='0' cpuset='0'/>".repeat(20_000);
+    assert_eq!(refused(&domain(&format!("<cputune>{twice}</cputune>"))).lines().count(), 200);
+}
+
+#[test]
 fn built_and_parsed_guests_are_equal() {
     use polyvirt_model::devices::Devices;
     use polyvirt_model::disk::{Disk, DiskBus, DiskTarget};

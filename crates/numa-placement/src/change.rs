@@ -8,7 +8,7 @@
 
 use crate::engine::split_evenly;
 use crate::plan::{NodeShare, Origin, Plan, PlanDelta, PlanStep, ThreadPlan};
-use crate::policy::MemMode;
+use crate::policy::{MemMode, MemPolicy};
 use crate::rules::{GeneralNodes, Stored};
 use crate::set::{CpuSet, NodeSet};
 use crate::topology::HostTopology;
@@ -74,7 +74,7 @@ impl PlanDelta {
                 }
                 mems |= was.is_none_or(|was| was.mems != vcpu.mems);
             }
-            if before.is_none_or(|before| before.policy != cell.policy) {
+            if before.is_none_or(|before| emitted(&before.policy) != emitted(&cell.policy)) {
                 steps.push(PlanStep::SetPolicy(cell.cell));
             }
         }
@@ -95,6 +95,11 @@ impl PlanDelta {
         steps.extend(come.map(|device| PlanStep::AddMemoryDevice(device.index)));
         PlanDelta { from: old.revision, to: new, steps }
     }
+}
+
+/// What of a policy the kernel is told: nothing where the cpuset alone confines (Q7).
+fn emitted(policy: &MemPolicy) -> Option<&MemPolicy> {
+    policy.mode.filter(|mode| *mode != MemMode::Restrictive).map(|_| policy)
 }
 
 /// Pins a vCPU of a running guest.
@@ -264,7 +269,8 @@ mod tests {
         }
         let (stored, plan) = running(MemMode::Restrictive);
         let delta = set_nodes(&plan, &stored, None, Some(&nodes("1-2")), &host()).unwrap();
-        assert_eq!(delta.steps, [PlanStep::SetPolicy(crate::GuestCell(0)), PlanStep::SetMems]);
+        // The kernel has no policy of such a cell that could be set anew.
+        assert_eq!(delta.steps, [PlanStep::SetMems]);
         assert_eq!(delta.to.process.mems, Some(nodes("1-2")));
         assert_eq!(delta.to.vcpu(VcpuId(0)).unwrap().mems, Some(nodes("1-2")));
         assert_eq!(delta.to.io_threads[0].1.mems, Some(nodes("1-2")));

@@ -25,11 +25,13 @@ pub struct Limits {
     pub value: usize,
     /// Elements of the document: 400,000.
     pub elements: usize,
+    /// Declarations of namespaces in the document: 1024.
+    pub namespaces: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes: 16 << 20, depth: 64, attributes: 128, value: 1 << 20, elements: 400_000 }
+        Self { bytes: 16 << 20, depth: 64, attributes: 128, value: 1 << 20, elements: 400_000, namespaces: 1024 }
     }
 }
 
@@ -76,8 +78,19 @@ pub(crate) struct Arena {
     nodes: Vec<Node>,
     attributes: Vec<Attribute>,
     decoded: String,
+    /// Every declaration of a namespace, in document order.
+    declarations: Vec<Declaration>,
     /// Whether some element declares a default namespace; without one, names without a prefix have none.
     default_namespace: bool,
+}
+
+/// A namespace and the element it is declared on.
+#[derive(Clone, Copy, Debug)]
+struct Declaration {
+    node: u32,
+    /// Empty: the default namespace.
+    prefix: Span,
+    namespace: Span,
 }
 
 /// An arena and the text it points into.
@@ -193,21 +206,14 @@ impl<'a> Document<'a> {
         if prefix == "xml" {
             return Some("http://www.w3.org/XML/1998/namespace");
         }
-        let mut at = id;
-        while at != NONE {
-            for attribute in self.attributes(at) {
-                let declared = match self.attribute_name(attribute).strip_prefix("xmlns") {
-                    Some("") => Some(""),
-                    Some(rest) => rest.strip_prefix(':'),
-                    None => None,
-                };
-                if declared == Some(prefix) {
-                    return Some(self.attribute_value(attribute)).filter(|ns| !ns.is_empty());
-                }
-            }
-            at = self.node(at).parent;
-        }
-        None
+        // Declarations are few and bounded; walking up the ancestors of every name would not be.
+        let inner = self.node(id);
+        let around = |declaration: &&Declaration| {
+            let outer = self.node(declaration.node);
+            outer.start <= inner.start && inner.end <= outer.end && self.slice(declaration.prefix) == prefix
+        };
+        let nearest = self.arena.declarations.iter().rev().find(around)?;
+        Some(self.slice(nearest.namespace)).filter(|namespace| !namespace.is_empty())
     }
 
     fn slice(self, span: Span) -> &'a str {
@@ -340,7 +346,6 @@ impl<'t> Builder<'t> {
             return Err(self.problem(name.start, format!("attribute '{key}' is given twice")));
         }
         self.bound(value.len(), value.start)?;
-        self.arena.default_namespace |= key == "xmlns";
         let offset = self.index(value.start);
         let raw = &self.text[value.clone()];
         let span = if raw.bytes().any(|b| matches!(b, b'&' | b'<' | b'\n' | b'\t' | b'\r')) {
@@ -348,9 +353,28 @@ impl<'t> Builder<'t> {
         } else {
             self.source(value)
         };
+        let prefix = match key.strip_prefix("xmlns") {
+            Some("") => Some(name.end..name.end),
+            Some(rest) if rest.starts_with(':') => Some(name.start + "xmlns:".len()..name.end),
+            _ => None,
+        };
+        if let Some(prefix) = prefix {
+            self.declare(id, prefix, span)?;
+        }
         let name = self.source(name);
         self.arena.attributes.push(Attribute { name, value: span, offset });
         self.arena.nodes[id as usize].attributes += 1;
+        Ok(())
+    }
+
+    fn declare(&mut self, node: u32, prefix: std::ops::Range<usize>, namespace: Span) -> Result<(), Box<Problem>> {
+        if self.arena.declarations.len() >= self.limits.namespaces {
+            let message = format!("more than {} declarations of namespaces", self.limits.namespaces);
+            return Err(self.problem(prefix.start, message));
+        }
+        self.arena.default_namespace |= prefix.is_empty();
+        let prefix = self.source(prefix);
+        self.arena.declarations.push(Declaration { node, prefix, namespace });
         Ok(())
     }
 

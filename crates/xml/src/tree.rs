@@ -1,5 +1,6 @@
 //! XML that is kept as it is: `<metadata>`, foreign namespaces, and unknown input under [`crate::Unknown::Keep`].
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::document::Document;
@@ -76,11 +77,10 @@ impl XmlTree {
     /// Copies a node out of a document and adds the declarations that it inherits and uses.
     pub(crate) fn capture(document: Document<'_>, id: u32) -> Self {
         let mut tree = Self::copy(document, id);
-        let mut used = Vec::new();
+        let mut used = BTreeSet::new();
         tree.prefixes(&mut used);
         for prefix in used {
-            let declared = tree.declarations.iter().any(|(known, _)| *known == prefix);
-            if !declared && let Some(namespace) = document.namespace(id, &prefix) {
+            if let Some(namespace) = document.namespace(id, &prefix) {
                 tree.declarations.push((prefix, namespace.to_owned()));
             }
         }
@@ -130,24 +130,17 @@ impl XmlTree {
     }
 
     /// Prefixes that are used in the tree and not declared where they are used.
-    fn prefixes(&self, used: &mut Vec<String>) {
-        let mut own: Vec<&str> = vec![self.prefix()];
-        own.extend(self.attributes.iter().filter_map(|(key, _)| key.split_once(':')).map(|(prefix, _)| prefix));
-        for prefix in own {
-            if prefix != "xml" && !used.iter().any(|known| known == prefix) {
-                used.push(prefix.to_owned());
-            }
-        }
+    fn prefixes(&self, used: &mut BTreeSet<String>) {
+        let own = self.attributes.iter().filter_map(|(key, _)| key.split_once(':')).map(|(prefix, _)| prefix);
+        let mut below: BTreeSet<String> = own.chain([self.prefix()]).map(str::to_owned).collect();
         for child in &self.children {
-            let mut below = Vec::new();
             child.prefixes(&mut below);
-            below.retain(|prefix| !child.declarations.iter().any(|(known, _)| known == prefix));
-            for prefix in below {
-                if !used.contains(&prefix) {
-                    used.push(prefix);
-                }
-            }
         }
+        below.remove("xml");
+        for (prefix, _) in &self.declarations {
+            below.remove(prefix);
+        }
+        used.append(&mut below);
     }
 
     /// Writes the tree on lines of its own; `hoisted` is the prefix that the parent declares.

@@ -328,6 +328,9 @@ fn bounds_hold() {
     assert!(
         refused(&format!("<thing>{}</thing>", "<x/>".repeat(50)), &limits(|l| l.elements = 9)).contains("more than 9")
     );
+    let prefixes = (0..100).map(|i| format!(" xmlns:p{i}=''")).collect::<String>();
+    let declared = format!("<thing>{}</thing>", format!("<x{prefixes}/>").repeat(11));
+    assert!(refused(&declared, &ParseOptions::default()).contains("more than 1024 declarations of namespaces"));
     // Problems are bounded too.
     let many = format!("<thing><name>a</name>{}</thing>", "<x/>".repeat(50_000));
     let options = ParseOptions::with_unknown(Unknown::Reject);

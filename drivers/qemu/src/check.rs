@@ -216,3 +216,101 @@ fn check_backend(kind: CharBackend, about: &CharSource, path: &str, found: &mut 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{recorded, stored};
+
+    fn problems(text: &str, kvm: Option<Verdict>) -> Vec<String> {
+        let binary = recorded();
+        let config = stored(text, &binary);
+        let found = check(&config, &Facts { binary: binary.into(), kvm });
+        found.err().map(|it| it.iter().map(ToString::to_string).collect()).unwrap_or_default()
+    }
+
+    fn guest(kind: &str, machine: &str, more: &str, devices: &str) -> String {
+        format!(
+            "<domain type='{kind}'><name>a</name><memory>1024</memory>{more}<os><type arch='x86_64' machine='{machine}'>hvm</type></os>\
+             <devices>{devices}</devices></domain>"
+        )
+    }
+
+    #[test]
+    fn each_refusal_names_place_and_remedy() {
+        let disk = |more: &str| format!("<disk type='file' device='disk'>{more}</disk>");
+        for (text, path, expected) in [
+            (guest("xen", "pc", "", ""), "/domain/@type", "use 'kvm' or 'qemu'"),
+            (guest("qemu", "sun4m", "", ""), "/domain/os/type/@machine", "has no machine 'sun4m'"),
+            (guest("qemu", "pc", "<vcpu>300</vcpu>", ""), "/domain/vcpu", "takes 255"),
+            (guest("qemu", "pc", "<cpu><model>Z80</model></cpu>", ""), "/domain/cpu/model", "no CPU model 'Z80'"),
+            (guest("qemu", "pc", "<cpu mode='host-passthrough'/>", ""), "/domain/cpu/@mode", "use mode='maximum'"),
+            (guest("qemu", "pc", "<clock offset='timezone' timezone='X'/>", ""), "/domain/clock/@offset", "use 'utc'"),
+            (guest("qemu", "pc", "<iothreads>5000</iothreads>", ""), "/domain/iothreads", "at most 1024"),
+            (guest("qemu", "pc", "", &disk("<target dev='vda'/>")), "/domain/devices/disk[1]/source", "needs a source"),
+            (
+                guest("qemu", "pc", "", &disk("<source file='/a'/><target dev='disk'/>")),
+                "/domain/devices/disk[1]/target/@dev",
+                "write vda",
+            ),
+            (
+                guest("qemu", "pc", "", &disk("<source file='/a'/><target dev='vda'/>").repeat(2)),
+                "/domain/devices/disk[2]/target/@dev",
+                "sits already",
+            ),
+            (
+                guest("qemu", "pc", "", "<disk type='file' device='cdrom'><target dev='vda' bus='virtio'/></disk>"),
+                "/domain/devices/disk[1]/target/@bus",
+                "bus='sata'",
+            ),
+            (
+                guest(
+                    "qemu",
+                    "pc",
+                    "",
+                    "<disk type='volume' device='disk'><source pool='p' volume='v'/><target dev='vda'/></disk>",
+                ),
+                "/domain/devices/disk[1]/@type",
+                "use 'file' or 'block'",
+            ),
+            (
+                guest("qemu", "pc", "", "<interface type='network'><source network='default'/></interface>"),
+                "/domain/devices/interface[1]/@type",
+                "use 'user'",
+            ),
+            (
+                guest("qemu", "pc", "", "<interface type='ethernet'/>"),
+                "/domain/devices/interface[1]/target",
+                "managed='no'",
+            ),
+            (
+                guest("qemu", "pc", "", "<interface type='user'><model type='warp'/></interface>"),
+                "/domain/devices/interface[1]/model/@type",
+                "no network card 'warp'",
+            ),
+            (
+                guest("qemu", "pc", "", "<serial type='file'/>"),
+                "/domain/devices/serial[1]/source/@path",
+                "needs a path",
+            ),
+            (guest("qemu", "pc", "", "<serial type='spicevmc'/>"), "/domain/devices/serial[1]/@type", "use 'pty'"),
+        ] {
+            let found = problems(&text, None);
+            assert!(
+                found.iter().any(|it| it.starts_with(&format!("{path}: ")) && it.contains(expected)),
+                "{text}: {found:?}"
+            );
+        }
+        let good = guest("qemu", "pc", "", &disk("<source file='/a'/><target dev='vda'/>"));
+        assert_eq!(problems(&good, None), [""; 0]);
+    }
+
+    #[test]
+    fn kvm_is_refused_with_the_reason_and_never_replaced() {
+        let verdict = Verdict::Unusable { reason: "nothing ran".into(), remedy: "use <domain type='qemu'>".into() };
+        let found = problems(&guest("kvm", "pc", "", ""), Some(verdict.clone()));
+        assert_eq!(found, ["/domain/@type: KVM cannot be used: nothing ran; use <domain type='qemu'>"]);
+        assert!(problems(&guest("kvm", "pc", "", ""), Some(Verdict::Usable)).is_empty());
+        assert!(problems(&guest("qemu", "pc", "", ""), Some(verdict)).is_empty());
+    }
+}

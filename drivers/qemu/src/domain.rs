@@ -25,7 +25,7 @@ use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Wa
 use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
 use tokio::{sync::watch, task::JoinHandle};
 
-use crate::{log::Log, pins::Threads, places::Places, start::monitor_error};
+use crate::{failure::monitor_error, log::Log, pins::Threads, places::Places};
 
 /// How long QEMU may take for an answer that costs it nothing.
 const ANSWER: Duration = Duration::from_secs(5);

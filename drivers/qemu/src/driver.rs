@@ -68,9 +68,6 @@ pub(crate) fn open(cx: OpenContext) -> BoxFuture<Opened> {
         let run_as = tokio::task::spawn_blocking(move || RunAs::decide(&settings, privileged))
             .await
             .map_err(|error| Error::new(ErrorKind::Internal, "looking up the user failed").source(error))??;
-        if let Some(warning) = &run_as.warning {
-            tracing::warn!("{warning}");
-        }
         let search = ProbeContext::new(cx.settings.clone()).search;
         let cache = Cache::new(cx.roots.cache.clone());
         let driver = Qemu { config, roots: cx.roots, run_as, cache, search, profile: PlacementProfile::qemu() };
@@ -185,6 +182,10 @@ fn is_emulator(name: &str) -> bool {
 }
 
 fn unusable(error: ProbeError) -> Error {
+    let error = match error {
+        ProbeError::Start(error) => return crate::failure::not_started(error),
+        other => other,
+    };
     let (kind, hint) = match &error {
         ProbeError::Missing { .. } => (ErrorKind::NotFound, "install QEMU, or correct <emulator>"),
         ProbeError::Silent { .. } => (ErrorKind::Timeout, "run it by hand with -machine none to see what holds it up"),
@@ -277,7 +278,7 @@ impl NativeExport for Qemu {
             &binary,
             &places.folders,
             MonitorAt::Path(places.monitor),
-            self.config.sandbox,
+            self.config.sandbox && binary.sandbox,
         )?;
         Ok(command::shell(&binary.path, &args))
     }

@@ -27,6 +27,7 @@ mod complete;
 mod config;
 mod domain;
 mod driver;
+mod failure;
 mod kvm;
 mod launcher;
 mod log;
@@ -142,6 +143,7 @@ const HONOURS: &[&str] = &[
     "/domain/devices/disk/target/@dev",
     "/domain/devices/disk/target/@bus",
     "/domain/devices/disk/readonly",
+    "/domain/devices/disk/shareable",
     "/domain/devices/disk/serial",
     "/domain/devices/disk/blockio/@logical_block_size",
     "/domain/devices/disk/blockio/@physical_block_size",

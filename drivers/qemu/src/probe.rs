@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use polyvirt_process::{Credentials, SpawnError};
+use polyvirt_process::{Credentials, ExitStatus, SpawnError};
 use polyvirt_qmp::{
     CpuDefinition, Machine, Monitor, Options, QemuVersion, QmpError, QomListTypes, QueryCommands, QueryCpuDefinitions,
     QueryKvm, QueryMachines, QueryTarget, Quit,
@@ -25,6 +25,9 @@ use crate::program::Brief;
 
 /// How long a binary may take to answer everything.
 pub(crate) const WITHIN: Duration = Duration::from_secs(10);
+
+/// How long it may take to be gone after it closed its monitor.
+const GONE: Duration = Duration::from_secs(1);
 
 /// The descriptor on which QEMU finds its monitor.
 const MONITOR_FD: i32 = 3;
@@ -41,6 +44,8 @@ pub(crate) struct Binary {
     pub(crate) commands: BTreeSet<String>,
     /// Names of all object types: devices, backends and the rest.
     pub(crate) types: BTreeSet<String>,
+    /// Whether it can confine itself with seccomp.
+    pub(crate) sandbox: bool,
     /// Whether it was built with KVM, which says nothing of the host.
     pub(crate) kvm: bool,
 }
@@ -75,6 +80,8 @@ pub(crate) enum ProbeError {
     Start(#[from] SpawnError),
     #[error("'{path}' did not answer as QEMU does within {after:?}{words}", path = path.display())]
     Silent { path: PathBuf, after: Duration, words: Words },
+    #[error("'{path}' ended before it had answered as QEMU does: {status}{words}", path = path.display())]
+    Ended { path: PathBuf, status: ExitStatus, words: Words },
     #[error("'{path}' is no QEMU that can be used: {problem}{words}", path = path.display())]
     Unfit { path: PathBuf, problem: String, words: Words },
 }
@@ -117,6 +124,14 @@ pub(crate) async fn probe(path: &Path, user: Option<&Credentials>, within: Durat
         ask(path, &monitor, within).await
     };
     let result = tokio::time::timeout(within, asked).await;
+    // It closes the monitor a moment before it is gone.
+    if let Ok(Err(error)) = &result
+        && error.is_closed()
+        && let Ok(Ok(status)) = tokio::time::timeout(GONE, brief.child.wait()).await
+    {
+        let words = Words(brief.end().await);
+        return Err(ProbeError::Ended { path: path.to_owned(), status, words });
+    }
     let words = Words(brief.end().await);
     let path = path.to_owned();
     match result {
@@ -128,6 +143,8 @@ pub(crate) async fn probe(path: &Path, user: Option<&Credentials>, within: Durat
 
 async fn ask(path: &Path, monitor: &Monitor, within: Duration) -> Result<Binary, QmpError> {
     let all_types = QomListTypes { implements: "object" };
+    let sandbox = serde_json::json!({"option": "sandbox"});
+    let sandbox = monitor.execute_raw("query-command-line-options", &sandbox, within).await;
     let (target, machines, cpus, commands, types, kvm) = tokio::try_join!(
         monitor.execute(&QueryTarget {}, within),
         monitor.execute(&QueryMachines {}, within),
@@ -146,6 +163,8 @@ async fn ask(path: &Path, monitor: &Monitor, within: Duration) -> Result<Binary,
         cpus,
         commands: commands.into_iter().map(|it| it.name).collect(),
         types: types.into_iter().map(|it| it.name).collect(),
+        // Refused if the option is unknown; a build without seccomp may know it with no parameters.
+        sandbox: sandbox.is_ok_and(|it| it[0]["parameters"].as_array().is_some_and(|it| !it.is_empty())),
         kvm: kvm.present,
     })
 }

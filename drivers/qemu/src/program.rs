@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use polyvirt_process::{Child, Credentials, KeptFd, SpawnError, SpawnSpec, Stdio, spawn};
+use polyvirt_process::{Child, Credentials, KeptFd, Limit, Resource, SpawnError, SpawnSpec, Stdio, spawn};
 use tokio::{io::AsyncReadExt, net::unix::pipe, task::JoinHandle, time::timeout};
 
 /// What is kept of a program's error output: its end.
@@ -40,6 +40,8 @@ impl Brief {
         spec.stderr = Stdio::Fd(input.into());
         spec.keep = keep.into_iter().map(|(fd, number)| KeptFd::new(fd, number)).collect();
         spec.credentials = user.cloned();
+        // A QEMU that aborts on a KVM that is none is no reason to fill a disk.
+        spec.limits = vec![(Resource::CoreFile, Limit::exactly(0))];
         let child = spawn(&spec)?.open_gate(within).await?;
         drop(spec);
         let words = Arc::new(Mutex::new(Vec::new()));

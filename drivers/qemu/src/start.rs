@@ -7,6 +7,7 @@
 //! ```
 
 use std::{
+    fs::File,
     os::{fd::OwnedFd, unix::net::UnixListener},
     path::Path,
     sync::Arc,
@@ -16,22 +17,25 @@ use std::{
 use polyvirt_core::{
     DeviceRef, Error, ErrorKind, LiveConfig, LiveEffect, Result, Stage, StartContext, StartHow, StartRequest, Started,
     io_error,
-    model::DomainConfig,
+    model::{DomainConfig, memory::BackingType},
     placement::{MemMode, MemPolicy, Owner, Plan, Weakening},
 };
 use polyvirt_process::{
-    Child, Credentials, ExitStatus, GatedChild, KeptFd, Limit, ProcessId, Resource, Signal, SpawnError, SpawnSpec,
-    Stdio, Step, Watched,
-    cgroup::{Cgroup, CgroupError, Hierarchy, Part},
+    Child, Credentials, ExitStatus, GatedChild, IdTooLarge, KeptFd, Limit, ProcessId, Resource, Signal, SpawnSpec,
+    Stdio, Watched,
+    cgroup::{Cgroup, Hierarchy, Part},
     spawn,
 };
-use polyvirt_qmp::{Cont, Events, Monitor, QmpError, QueryChardev, QueryCpusFast, QueryIoThreads};
+use polyvirt_qmp::{
+    Chardev, Cont, Cpu, Events, IoThread, Monitor, QmpError, QueryChardev, QueryCpusFast, QueryIoThreads,
+};
 
 use crate::{
     command::{self, ConsoleTarget, MonitorAt, machine},
     config::CgroupUse,
     domain::{Parts, Process, QemuDomain},
     driver::{self, Qemu},
+    failure::{cgroup_error, ended, explain, monitor_error, not_started},
     log::Log,
     pins::{self, Placer, Threads},
     places::{Places, make_folder},
@@ -77,6 +81,9 @@ pub(crate) async fn start(driver: &Qemu, cx: &StartContext, request: StartReques
     }
 }
 
+/// What QEMU says of its vCPUs, character devices and I/O threads.
+type Answers = (Vec<Cpu>, Vec<Chardev>, Vec<IoThread>);
+
 struct Attempt<'a> {
     driver: &'a Qemu,
     cx: &'a StartContext,
@@ -96,6 +103,14 @@ impl Attempt<'_> {
         self.cx.cancel.check()?;
         if let Some(warning) = &self.driver.run_as.warning {
             self.weakened("a user of their own for guests", warning);
+        }
+        if !self.sandboxed() {
+            let why = if self.driver.config.sandbox {
+                "this QEMU was built without seccomp"
+            } else {
+                "the settings say sandbox = false"
+            };
+            self.weakened("QEMU's sandbox", why);
         }
         let gated = self.spawn().await?;
         self.process = Some(gated.id());
@@ -117,10 +132,14 @@ impl Attempt<'_> {
 
         self.stage = Stage::Monitor;
         record.answered = true;
-        self.cx.journal.record(Stage::Monitor, &record.write()?).await?;
+        let record = record.write()?;
+        // QEMU is slow to its first answer, so it is asked while the record becomes durable.
+        let (recorded, answers) =
+            tokio::join!(self.cx.journal.record(Stage::Monitor, &record), self.first_answers(&monitor));
+        recorded?;
 
         self.stage = Stage::Pins;
-        self.place(&monitor).await?;
+        self.place(answers?).await?;
         self.reached(Stage::Pins).await?;
 
         self.stage = Stage::Run;
@@ -142,65 +161,83 @@ impl Attempt<'_> {
         self.effects.push(LiveEffect::Weakened { what: what.into(), why: why.into() });
     }
 
+    fn sandboxed(&self) -> bool {
+        self.driver.config.sandbox && self.binary.sandbox
+    }
+
     fn live(&self) -> &LiveConfig {
         &self.request.live
     }
 
     async fn spawn(&mut self) -> Result<GatedChild> {
-        let places = self.places.clone();
-        let user = self.driver.run_as.credentials.clone();
+        // What stays with the definition may take its time on a disk.
+        let (places, user) = (self.places.clone(), self.driver.run_as.credentials.clone());
         let config = self.live().config.clone();
-        let listener = blocking(move || {
-            places.make(user.as_ref())?;
-            let file_memory = config.memory_backing.as_ref().and_then(|it| it.source.as_ref()).is_some();
-            if file_memory {
-                make_folder(&places.folders.ram, 0o700, user.as_ref())?;
-            }
-            make_variables(&config, &places, user.as_ref())?;
-            UnixListener::bind(&places.monitor).map_err(|error| io_error("listen on", &places.monitor, error))
-        })
-        .await?;
-        let spec = self.spec(listener.into()).await?;
+        blocking(move || make_variables(&config, &places, user.as_ref())).await?;
+        let log = self.open_log().await?;
+        // What reap has to find is made here and not on a thread of its own, which would go on if we are dropped. It is a
+        // few calls to file systems in memory.
+        let listener = self.make_places()?;
+        let spec = self.spec(listener, log)?;
         spawn(&spec).map_err(not_started)
     }
 
-    async fn spec(&mut self, listener: OwnedFd) -> Result<SpawnSpec> {
-        let driver = self.driver;
-        let plan = self.request.plan.as_ref();
-        let (config, folders) = (&self.request.live.config, &self.places.folders);
-        let monitor = MonitorAt::Descriptor(MONITOR_FD);
-        let args = driver::arguments(config, plan, &self.binary, folders, monitor, driver.config.sandbox)?;
-        let mut spec = SpawnSpec::new(&self.binary.path);
-        spec.args = args.iter().map(Into::into).collect();
-        spec.env = program::environment();
-        spec.env
-            .extend(command::extra_environment(config).into_iter().map(|(name, value)| (name.into(), value.into())));
-        spec.keep = vec![KeptFd::new(listener, MONITOR_FD)];
-        spec.credentials = driver.run_as.credentials.clone();
-        spec.no_new_privs = true;
-        if config.memory_backing.as_ref().is_some_and(|it| it.locked) {
-            spec.limits.push((Resource::LockedMemory, Limit::exactly(Limit::INFINITY)));
+    fn make_places(&self) -> Result<OwnedFd> {
+        let (places, user) = (&self.places, self.driver.run_as.credentials.as_ref());
+        places.make(user)?;
+        let backing = self.live().config.memory_backing.as_ref();
+        if backing.and_then(|it| it.source.as_ref()).and_then(|it| it.kind) == Some(BackingType::File) {
+            make_folder(&places.folders.ram, 0o700, user)?;
         }
-        self.place_process(&mut spec).await?;
+        let listener = UnixListener::bind(&places.monitor);
+        listener.map(OwnedFd::from).map_err(|error| io_error("listen on", &places.monitor, error))
+    }
+
+    fn arguments(&self) -> Result<Vec<String>> {
+        let plan = self.request.plan.as_ref();
+        let monitor = MonitorAt::Descriptor(MONITOR_FD);
+        driver::arguments(&self.live().config, plan, &self.binary, &self.places.folders, monitor, self.sandboxed())
+    }
+
+    /// Opens the log and writes down what is about to be run.
+    async fn open_log(&mut self) -> Result<File> {
+        let user = self.driver.run_as.credentials.as_ref();
         let about = format!(
             "starting '{}' with QEMU {} as {}:\n{}",
             self.live().config.name,
             self.binary.version,
-            spec.credentials.as_ref().map_or_else(|| "ourselves".into(), |it| format!("user {}", it.uid)),
-            command::shell(&self.binary.path, &args)
+            user.map_or_else(|| "ourselves".into(), |it| format!("user {}", it.uid)),
+            command::shell(&self.binary.path, &self.arguments()?)
         );
-        let (path, max) = (self.places.log.clone(), driver.config.log_max_bytes);
+        let (path, max) = (self.places.log.clone(), self.driver.config.log_max_bytes);
         let (log, file) = blocking(move || Log::open(&path, max, &about)).await?;
         self.log = Some(log);
-        spec.stdout = Stdio::Fd(file.try_clone().map_err(|error| io_error("open", &self.places.log, error))?.into());
-        spec.stderr = Stdio::Fd(file.into());
+        Ok(file)
+    }
+
+    fn spec(&mut self, listener: OwnedFd, log: File) -> Result<SpawnSpec> {
+        let config = &self.request.live.config;
+        let mut spec = SpawnSpec::new(&self.binary.path);
+        spec.args = self.arguments()?.into_iter().map(Into::into).collect();
+        spec.env = program::environment();
+        spec.env
+            .extend(command::extra_environment(config).into_iter().map(|(name, value)| (name.into(), value.into())));
+        spec.keep = vec![KeptFd::new(listener, MONITOR_FD)];
+        spec.credentials = self.driver.run_as.credentials.clone();
+        spec.no_new_privs = true;
+        if config.memory_backing.as_ref().is_some_and(|it| it.locked) {
+            spec.limits.push((Resource::LockedMemory, Limit::exactly(Limit::INFINITY)));
+        }
+        spec.stdout = Stdio::Fd(log.try_clone().map_err(|error| io_error("open", &self.places.log, error))?.into());
+        spec.stderr = Stdio::Fd(log.into());
+        self.place_process(&mut spec)?;
         Ok(spec)
     }
 
     /// What of the plan is set between fork and exec.
-    async fn place_process(&mut self, spec: &mut SpawnSpec) -> Result<()> {
+    fn place_process(&mut self, spec: &mut SpawnSpec) -> Result<()> {
         let Some(plan) = self.request.plan.clone() else { return Ok(()) };
-        let large = |error: polyvirt_process::IdTooLarge| Error::new(ErrorKind::InvalidArgument, error.to_string());
+        let large = |error: IdTooLarge| Error::new(ErrorKind::InvalidArgument, error.to_string());
         let cpus = plan.process.launch_cpus.as_ref().unwrap_or(&plan.process.cpus);
         if !cpus.is_empty() {
             spec.affinity = Some(pins::cpus(cpus).map_err(large)?);
@@ -208,16 +245,16 @@ impl Attempt<'_> {
         if let Some(policy) = &plan.process.launch {
             spec.memory_policy = pins::policy(policy).map_err(large)?;
         }
-        match self.group(&plan).await {
+        match self.group(&plan) {
             Ok(Some(group)) => {
                 spec.cgroups = group.join_files(Part::Emulator).map_err(|error| cgroup_error(&error))?;
             }
             Ok(None) => {}
             Err(why) => {
                 self.weakened("cpuset cgroups", &why);
+                // The next best: what the cpuset would have allowed, as the policy of the process.
                 if let (Some(mems), None) = (&plan.process.mems, &spec.memory_policy) {
-                    let strict = MemPolicy::new(MemMode::Strict, mems.clone());
-                    spec.memory_policy = pins::policy(&strict).map_err(large)?;
+                    spec.memory_policy = pins::policy(&MemPolicy::new(MemMode::Strict, mems.clone())).map_err(large)?;
                 }
             }
         }
@@ -225,24 +262,21 @@ impl Attempt<'_> {
     }
 
     /// The guest's cgroup, if the plan has need of one; why there is none if there should be.
-    async fn group(&self, plan: &Plan) -> Result<Option<Cgroup>, String> {
+    fn group(&self, plan: &Plan) -> Result<Option<Cgroup>, String> {
         if !pins::confines(plan) {
             return Ok(None);
         }
         if self.driver.config.cgroups == CgroupUse::Never {
             return Err("the settings of the qemu driver say cgroups = \"never\"".into());
         }
-        let (name, mems) = (self.places.group.clone(), plan.process.mems.clone());
-        let made = tokio::task::spawn_blocking(move || {
-            let group = Hierarchy::detect().map_err(|it| it.to_string())?.create(&name).map_err(|it| it.to_string())?;
-            let part = group.part(Part::Emulator).map_err(|it| it.to_string())?;
-            if let Some(mems) = mems {
-                let nodes = pins::nodes(&mems).map_err(|it| it.to_string())?;
-                part.set_mems(&nodes).map_err(|it| it.to_string())?;
-            }
-            Ok(Some(group))
-        });
-        made.await.unwrap_or_else(|error| Err(error.to_string()))
+        let hierarchy = Hierarchy::detect().map_err(|it| it.to_string())?;
+        let group = hierarchy.create(&self.places.group).map_err(|it| it.to_string())?;
+        let part = group.part(Part::Emulator).map_err(|it| it.to_string())?;
+        if let Some(mems) = &plan.process.mems {
+            let nodes = pins::nodes(mems).map_err(|it| it.to_string())?;
+            part.set_mems(&nodes).map_err(|it| it.to_string())?;
+        }
+        Ok(Some(group))
     }
 
     fn record(&self, gated: &GatedChild) -> Result<Record> {
@@ -293,16 +327,16 @@ impl Attempt<'_> {
         self.cx.cancel.guard(monitor.execute(command, within)).await?.map_err(|error| monitor_error(&error))
     }
 
-    /// Asks QEMU for its threads and terminals in one round, and puts the threads in their places.
-    async fn place(&mut self, monitor: &Monitor) -> Result<()> {
+    /// Asks QEMU for its threads and terminals in one round.
+    async fn first_answers(&self, monitor: &Monitor) -> Result<Answers> {
         let has_io_threads = !self.live().config.io_thread_ids().is_empty();
         let io_threads =
             async { if has_io_threads { self.execute(monitor, &QueryIoThreads {}).await } else { Ok(Vec::new()) } };
-        let (cpus, chardevs, io) = tokio::try_join!(
-            self.execute(monitor, &QueryCpusFast {}),
-            self.execute(monitor, &QueryChardev {}),
-            io_threads
-        )?;
+        tokio::try_join!(self.execute(monitor, &QueryCpusFast {}), self.execute(monitor, &QueryChardev {}), io_threads)
+    }
+
+    /// Puts the threads in their places.
+    async fn place(&mut self, (cpus, chardevs, io): Answers) -> Result<()> {
         let pid = self.child.as_ref().map_or(0, |it| it.id().pid);
         let threads = crate::domain::threads_of(pid, &cpus, &io);
         self.terminals(&chardevs);
@@ -316,7 +350,7 @@ impl Attempt<'_> {
     }
 
     /// Where the terminals of character devices are.
-    fn terminals(&mut self, chardevs: &[polyvirt_qmp::Chardev]) {
+    fn terminals(&mut self, chardevs: &[Chardev]) {
         let config = &self.request.live.config;
         let find = |target: ConsoleTarget| {
             let id = target.chardev();
@@ -397,85 +431,5 @@ fn make_variables(config: &DomainConfig, places: &Places, user: Option<&Credenti
         Some(user) => std::os::unix::fs::chown(&path, Some(user.uid), Some(user.gid))
             .map_err(|error| io_error("change the owner of", &path, error)),
         None => Ok(()),
-    }
-}
-
-fn cgroup_error(error: &CgroupError) -> Error {
-    Error::new(ErrorKind::Hypervisor, error.to_string())
-        .hint("set cgroups = \"never\" for the qemu driver to do without")
-}
-
-fn not_started(error: SpawnError) -> Error {
-    let (kind, hint) = match &error {
-        SpawnError::Child { step, .. } if *step == Step::Exec => {
-            (ErrorKind::NotFound, "check <emulator> and its rights")
-        }
-        SpawnError::Child { step, .. } if *step == Step::MemoryPolicy => {
-            (ErrorKind::NoResources, "check that the nodes are online and have memory")
-        }
-        SpawnError::Timeout { .. } => (ErrorKind::Timeout, "check the file system that holds the emulator"),
-        _ => (ErrorKind::Hypervisor, "see the cause"),
-    };
-    Error::new(kind, error.to_string()).hint(hint).source(error)
-}
-
-fn ended(status: ExitStatus) -> Error {
-    Error::new(ErrorKind::Hypervisor, format!("QEMU ended before it answered: {status}"))
-}
-
-/// What a failure of the monitor means to a caller.
-pub(crate) fn monitor_error(error: &QmpError) -> Error {
-    let kind = if matches!(error, QmpError::Timeout { .. }) { ErrorKind::Timeout } else { ErrorKind::Hypervisor };
-    Error::new(kind, error.to_string()).source(error.clone())
-}
-
-/// Adds QEMU's last words, where its log is, and what usually helps.
-fn explain(error: Error, log: Option<&Log>) -> Error {
-    let Some(log) = log else { return error };
-    let words = log.last_words();
-    let error = error.with("log", log.path.display());
-    if words.is_empty() {
-        return error;
-    }
-    let remedy = REMEDIES.iter().find(|(text, _)| words.contains(text)).map(|(_, remedy)| *remedy);
-    let error = error.with("hypervisor said", words);
-    match remedy {
-        Some(remedy) if error.remedy().is_none() => error.hint(remedy),
-        _ => error,
-    }
-}
-
-/// What QEMU says, and what helps.
-const REMEDIES: &[(&str, &str)] = &[
-    ("Permission denied", "give the user that QEMU runs as access to the file and to every folder above it"),
-    ("Address already in use", "another program has the port or socket; stop it, or choose another"),
-    ("Failed to get \"write\" lock", "another program uses the image; stop it, or mark the disk shareable"),
-    ("Could not open", "check that the image exists and has the format the definition says"),
-    ("No such file or directory", "check the path"),
-    ("Could not access KVM", "use <domain type='qemu'>, or load the module and give access to /dev/kvm"),
-    ("Cannot allocate memory", "make the guest smaller, or free memory on the nodes it is bound to"),
-    ("cannot bind memory to host NUMA nodes", "check that the nodes exist and the cpuset of this process allows them"),
-    ("huge page", "reserve huge pages: echo N > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"),
-    ("is not a valid device model name", "this QEMU lacks the device; choose another model"),
-];
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::*;
-
-    #[test]
-    fn last_words_and_remedies_stand_in_the_error() {
-        let directory = tempfile::tempdir().unwrap();
-        let (log, mut file) = Log::open(&directory.path().join("a.log"), 1000, "starting").unwrap();
-        let bare = explain(Error::new(ErrorKind::Hypervisor, "gone"), Some(&log));
-        assert_eq!((bare.fact("hypervisor said"), bare.remedy()), (None, None));
-        writeln!(file, "qemu: -blockdev x: Could not open 'a.img': Permission denied").unwrap();
-        let full = explain(Error::new(ErrorKind::Hypervisor, "gone").with("stage", Stage::Handshake), Some(&log));
-        assert!(full.fact("hypervisor said").unwrap().ends_with("Permission denied"));
-        assert!(full.remedy().unwrap().contains("every folder above"));
-        assert_eq!(full.fact("stage"), Some("handshake"));
-        assert!(full.fact("log").unwrap().ends_with("a.log"));
     }
 }

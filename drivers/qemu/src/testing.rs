@@ -2,6 +2,10 @@
 
 use std::path::PathBuf;
 
+use polyvirt_core::model::{self, DomainConfig, Guest, ParseOptions, Positions};
+
+use crate::{complete::complete, probe::Binary};
+
 /// The QEMU of this host; `None`, with the reason printed, if there is none.
 pub(crate) fn qemu() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -12,4 +16,24 @@ pub(crate) fn qemu() -> Option<PathBuf> {
         println!("skipped: there is no qemu-system-x86_64 in PATH");
     }
     found
+}
+
+/// QEMU 7.2 as it was probed, cut down to what the cases name.
+pub(crate) fn recorded() -> Binary {
+    serde_json::from_str(include_str!("../tests/data/qemu-7.2.json")).unwrap()
+}
+
+fn read(text: &str) -> DomainConfig {
+    DomainConfig::parse(text, &ParseOptions::default()).unwrap_or_else(|problems| panic!("{problems}")).config
+}
+
+/// Parsed, completed by model and driver; the driver completes twice, which must change nothing.
+pub(crate) fn stored(text: &str, binary: &Binary) -> DomainConfig {
+    let mut config = read(text);
+    model::complete(&mut config, Guest::New, &Positions::default()).unwrap_or_else(|problems| panic!("{problems}"));
+    complete(&mut config, binary);
+    let mut again = read(&config.to_xml());
+    complete(&mut again, binary);
+    assert_eq!(again.to_xml(), config.to_xml());
+    config
 }

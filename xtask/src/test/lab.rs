@@ -1,86 +1,109 @@
-//! End-to-end scripts inside `numa-lab`: a throw-away Linux with several real NUMA nodes.
+//! Placement on real NUMA nodes, inside `numa-lab`: a throw-away Linux with several nodes.
 //!
-//! A script is `tests/lab/NAME.sh`. Each of its lines `# lab: OPTIONS` is one run with those options of numa-lab; without such a line
-//! there is one run with none. It runs in the root of the checkout, as root of the lab, with `POLYVIRT` (our program) and
-//! `POLYVIRT_TARGET` (the target directory) in its environment. Exit status 0 passes; the line `skipped: REASON` makes it a skip.
-//!
+//! Each run is a boot of the lab with one shape and one suite of `tests/src/bin/lab`, whose checks count as tests.
 //! numa-lab lies beside the checkout (`POLYVIRT_LAB` names another place).
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
 
-use crate::test::{Context, tally::Tally};
+use crate::test::{
+    Context, LONG,
+    tally::{Failure, Tally},
+};
 
 /// One run, boot included. The first may have to build the lab's cache.
 const LIMIT: Duration = Duration::from_secs(900);
+/// numa-lab's own limit for a run on a slow machine; the cache is not counted.
+const SECONDS: &str = "600";
 /// numa-lab's own exit status for packages it misses.
 const PACKAGES_MISSING: i32 = 127;
 
+/// A machine, and what is checked on it.
+struct Shape {
+    name: &'static str,
+    suite: &'static str,
+    options: &'static [&'static str],
+}
+
+const SHAPES: &[Shape] = &[
+    Shape { name: "four nodes", suite: "nodes", options: &["--nodes", "4"] },
+    Shape {
+        name: "node 0 without memory",
+        suite: "memless",
+        options: &["--nodes", "2", "--memless", "1", "--memless-first"],
+    },
+    Shape { name: "cgroup v1", suite: "cgroups", options: &["--nodes", "2", "--cgroup", "v1"] },
+    Shape { name: "cgroup hybrid", suite: "cgroups", options: &["--nodes", "2", "--cgroup", "hybrid"] },
+];
+
 pub(super) fn run(cx: &Context<'_>) -> Result<Tally, String> {
-    let scripts = scripts(&cx.root().join("tests/lab"));
-    if scripts.is_empty() {
-        return Ok(cx.cannot("lab", "lab", "tests/lab has no scripts yet".to_owned()));
-    }
     let lab = match cx.beside("POLYVIRT_LAB", "shared/lab") {
         Ok(dir) => dir.join("numa-lab"),
         Err(why) => return Ok(cx.cannot("lab", "lab", why)),
     };
-    let Some(program) = cx.polyvirt()? else {
-        return Ok(cx.cannot("lab", "lab", "the workspace builds no program polyvirt yet".to_owned()));
-    };
+    let program = program(cx)?;
     let mut tally = Tally::default();
-    for script in &scripts {
-        let text = fs::read_to_string(script).map_err(|e| format!("cannot read {}: {e}", script.display()))?;
-        for options in runs(&text) {
-            tally.add(run_script(cx, &lab, &program, script, &options)?);
+    for shape in SHAPES {
+        match run_shape(cx, &lab, &program, shape)? {
+            Ok(checks) => tally.add(checks),
+            // What is missing for one shape is missing for all.
+            Err(reason) => return Ok(cx.cannot("lab", "lab", reason)),
         }
     }
     Ok(tally)
 }
 
-fn scripts(dir: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<_> = fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).collect();
-    found.retain(|path| path.extension().is_some_and(|e| e == "sh"));
-    found.sort();
-    found
+/// The program that runs inside the lab, built.
+fn program(cx: &Context<'_>) -> Result<PathBuf, String> {
+    let mut build = cx.checkout.cargo();
+    build.args(["build", "--package", "polyvirt-tests", "--bin", "lab"]);
+    let outcome = cx.run(&mut build, LONG)?;
+    match outcome.failure {
+        None => Ok(cx.checkout.target.join("debug").join("lab")),
+        Some(why) => Err(format!("the checks for the lab do not build ({why}):\n{}", outcome.output)),
+    }
 }
 
-/// The options of each run that a script asks for.
-fn runs(script: &str) -> Vec<Vec<String>> {
-    let lines = script.lines().filter_map(|line| line.strip_prefix("# lab:"));
-    let found: Vec<Vec<String>> = lines.map(|line| line.split_whitespace().map(str::to_owned).collect()).collect();
-    if found.is_empty() { vec![Vec::new()] } else { found }
-}
-
-fn run_script(
-    cx: &Context<'_>,
-    lab: &Path,
-    program: &Path,
-    script: &Path,
-    options: &[String],
-) -> Result<Tally, String> {
-    let short = script.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let name = format!("lab {short} {}", options.join(" ")).trim_end().to_owned();
+/// The checks of one shape, or why there can be none here.
+fn run_shape(cx: &Context<'_>, lab: &Path, program: &Path, shape: &Shape) -> Result<Result<Tally, String>, String> {
     let mut command = Command::new(lab);
-    command.current_dir(cx.root()).args(options).arg("--share").arg(&cx.checkout.target);
-    command.args(["--env", &format!("POLYVIRT={}", program.display())]);
-    command.args(["--env", &format!("POLYVIRT_TARGET={}", cx.checkout.target.display())]);
-    command.args(["--", "bash"]).arg(script);
+    command.current_dir(cx.root()).args(shape.options).args(["--mem-per-node", "512M", "--timeout", SECONDS]);
+    command.arg("--share").arg(&cx.checkout.target).arg("--").arg(program).arg(shape.suite);
     let outcome = cx.run(&mut command, LIMIT)?;
-    let skipped = outcome.output.lines().find_map(|line| line.strip_prefix("skipped: "));
-    Ok(match (outcome.code, outcome.failure) {
-        (Some(0), None) => {
-            skipped.map_or_else(|| Tally::passed(1), |reason| cx.cannot(&name, "lab", reason.to_owned()))
+    if outcome.code == Some(PACKAGES_MISSING) && outcome.output.contains("numa-lab: missing") {
+        return Ok(Err(outcome.output.split_whitespace().collect::<Vec<_>>().join(" ")));
+    }
+    let mut tally = read(shape.name, &outcome.output);
+    if let Some(why) = outcome.failure
+        && tally.failures.is_empty()
+    {
+        tally.failures.push(Failure { name: format!("lab, {}: {why}", shape.name), output: String::new() });
+    }
+    if let Some(first) = tally.failures.first_mut() {
+        first.output = outcome.output;
+    }
+    Ok(Ok(tally))
+}
+
+/// Lines `ok NAME` and `FAILED NAME: why`.
+fn read(shape: &str, output: &str) -> Tally {
+    let mut tally = Tally::default();
+    for line in output.lines() {
+        if line.starts_with("ok ") {
+            tally.passed += 1;
+        } else if let Some(failed) = line.strip_prefix("FAILED ") {
+            tally.failures.push(Failure { name: format!("lab, {shape}: {failed}"), output: String::new() });
         }
-        (Some(PACKAGES_MISSING), _) if outcome.output.contains("numa-lab: missing") => {
-            cx.cannot(&name, "lab", outcome.output.split_whitespace().collect::<Vec<_>>().join(" "))
-        }
-        (_, why) => Tally::failed(format!("{name} ({})", why.unwrap_or_default()), outcome.output),
-    })
+    }
+    // A run without checks proves nothing.
+    if tally.passed == 0 && tally.failures.is_empty() {
+        tally.failures.push(Failure { name: format!("lab, {shape}: no check ran"), output: String::new() });
+    }
+    let names: Vec<_> = output.lines().filter_map(|line| line.strip_prefix("ok ")).collect();
+    tally.note(format!("{shape}: ok {}", names.join(", ")))
 }
 
 #[cfg(test)]
@@ -88,9 +111,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_lab_line_is_a_run() {
-        let script = "#!/bin/bash\n# lab: --nodes 4\n# lab: --memless 1 --memless-first\necho\n";
-        assert_eq!(runs(script), [vec!["--nodes", "4"], vec!["--memless", "1", "--memless-first"]]);
-        assert_eq!(runs("echo\n"), [Vec::<String>::new()]);
+    fn each_check_counts() {
+        let tally = read("two nodes", "ok a\nnoise ok\nFAILED b: no\nok c\n");
+        assert_eq!(tally.passed, 2);
+        assert_eq!(tally.failures.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["lab, two nodes: b: no"]);
+        assert_eq!(tally.notes, ["two nodes: ok a, c"]);
+    }
+
+    #[test]
+    fn a_run_without_checks_has_failed() {
+        assert_eq!(read("x", "numa-lab: no root\n").failures.len(), 1);
     }
 }

@@ -32,6 +32,7 @@ pub(super) async fn create(file: &Path, paused: bool, attach: bool, session: &mu
         out.json(&serde_json::json!({ "name": created.guest.name(), "uuid": created.guest.uuid(), "warnings": created.warnings }));
     }
     out.done(&format!("Domain '{}' created from {}", created.guest.name(), file.display()));
+    super::life::warn_weakened(&created.guest, out).await?;
     if attach { console::attach(&created.guest, None, out).await } else { Ok(()) }
 }
 

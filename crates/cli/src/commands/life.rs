@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use polyvirt::{Destroy, Guest, Shutdown};
+use polyvirt::{Destroy, Error, ErrorKind, EventKind, Guest, Ownership, Shutdown};
 
 use super::{Done, console};
 use crate::{
@@ -13,6 +13,8 @@ use crate::{
     session::Session,
 };
 
+/// How long `reboot` waits for the guest to power off.
+const REBOOT: Duration = Duration::from_secs(120);
 /// How long `destroy --graceful` waits.
 const GRACEFUL: Duration = Duration::from_secs(30);
 
@@ -29,6 +31,7 @@ pub(super) async fn start(args: Start, session: &mut Session, out: &mut Output) 
             }
             started?;
             tell(&guest, "started", out);
+            warn_weakened(&guest, out).await?;
             if args.console { console::attach(&guest, None, out).await } else { Ok(()) }
         }
     };
@@ -57,6 +60,14 @@ async fn autostarted(connection: &polyvirt::Connection, out: &mut Output) -> Don
     if failed == 0 { Ok(()) } else { Err(Failure::Told(1)) }
 }
 
+/// Tells what of the plan could not be had on this host.
+pub(super) async fn warn_weakened(guest: &Guest, out: &mut Output) -> Done {
+    for weak in guest.view().await?.plan.iter().flat_map(|plan| &plan.weakened) {
+        out.warning(&weak.to_string());
+    }
+    Ok(())
+}
+
 fn tell(guest: &Guest, what: &str, out: &mut Output) {
     if out.json {
         out.json(&serde_json::json!({ "name": guest.name(), "uuid": guest.uuid(), "done": what }));
@@ -81,11 +92,42 @@ pub(super) async fn shutdown(
     Ok(())
 }
 
+/// A reboot takes two steps, and without a daemon this process must be there for the second: the guest powers off when it likes,
+/// and is then reset.
 pub(super) async fn reboot(which: &Which, session: &mut Session, out: &mut Output) -> Done {
-    let guest = session.guest(&which.domain).await?;
+    let connection = session.open_with(None, Ownership::WhileRunning).await?;
+    let guest = connection.lookup(&which.domain).await?;
+    let mut events = connection.events();
     guest.reboot().await?;
-    tell(&guest, "is being rebooted", out);
-    Ok(())
+    out.done(&format!("Domain '{}' is being rebooted", guest.name()));
+    out.flush()?;
+    let rebooted = async {
+        loop {
+            match events.recv().await.map(|event| event.kind) {
+                Ok(EventKind::Rebooted) => return Ok(()),
+                Ok(EventKind::Stopped { reason }) => return Err(format!("it stopped instead ({})", reason.name())),
+                Ok(_) => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    };
+    let ended = tokio::select! {
+        ended = tokio::time::timeout(REBOOT, rebooted) => ended.unwrap_or_else(|_| Err(format!("it did not power off within {} s", REBOOT.as_secs()))),
+        _ = tokio::signal::ctrl_c() => Err("interrupted".to_owned()),
+    };
+    match ended {
+        Ok(()) => {
+            tell(&guest, "rebooted", out);
+            Ok(())
+        }
+        Err(why) => Err(Failure::Error(
+            Error::new(ErrorKind::Timeout, format!("the guest '{}' was asked to reboot, but {why}", guest.name()))
+                .hint(format!(
+                    "it may not listen to its power button; `polyvirt reset {}` does not ask it",
+                    guest.name()
+                )),
+        )),
+    }
 }
 
 pub(super) async fn reset(which: &Which, session: &mut Session, out: &mut Output) -> Done {

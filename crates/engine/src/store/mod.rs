@@ -23,7 +23,7 @@ use std::{
 pub(crate) use definitions::{Definition, Definitions, Stored};
 pub(crate) use history::History;
 use polyvirt_core::{Error, ErrorKind, Result, Roots, io_error};
-use polyvirt_lease::{DirLock, LockGuard, LockMode};
+use polyvirt_lease::{DirLock, LockError, LockGuard, LockMode};
 pub(crate) use records::{Phase, Records, StatusRecord};
 
 /// Longest name in bytes: with `.owner` and a temporary suffix it must fit into one name of a file system (255).
@@ -56,15 +56,17 @@ pub(crate) fn make_directory(dir: &Path) -> Result<()> {
 fn lock_directory(dir: &Path, name: &str) -> Result<LockGuard> {
     make_directory(dir)?;
     let locked = DirLock::new(dir, name).and_then(|lock| lock.lock_timeout(LockMode::Exclusive, LOCK_WAIT));
-    locked.map_err(|e| {
-        let kind = match e.io_kind() {
-            Some(std::io::ErrorKind::PermissionDenied) => ErrorKind::Denied,
-            _ => ErrorKind::Storage,
-        };
-        Error::new(kind, format!("cannot lock {}: {e}", dir.display()))
-            .hint("check the rights and the free space of this directory")
-            .source(e)
-    })
+    locked.map_err(|e| lock_error(dir, e))
+}
+
+/// What a lock that cannot be had means to a caller.
+pub(crate) fn lock_error(path: &Path, error: LockError) -> Error {
+    match error.io_kind() {
+        Some(kind) => io_error("lock", path, kind.into()).source(error),
+        None => Error::new(ErrorKind::Storage, format!("cannot lock {}: {error}", path.display()))
+            .hint("end the process that holds it, or check the rights of this directory")
+            .source(error),
+    }
 }
 
 /// The file of a guest: `dir/NAME.suffix`.

@@ -2,7 +2,7 @@
 
 use polyvirt_xml::{Positions, Problems};
 
-use super::nth;
+use super::{MAX_PROBLEMS, nth};
 use crate::chardev::{CharBackend, CharEndpoint, CharMode, CharSource};
 use crate::devices::Devices;
 
@@ -12,7 +12,7 @@ type Device<'a> = (String, Option<CharBackend>, &'a CharSource, bool);
 pub(super) fn check(devices: &Devices, positions: &Positions) -> Problems {
     let mut problems = Problems::new();
     for (path, kind, source, draws_path) in all(devices) {
-        let Some(kind) = kind else { continue };
+        let Some(kind) = kind.filter(|_| problems.len() < MAX_PROBLEMS) else { continue };
         let first = source.source.first();
         for what in missing(kind, first, source, draws_path) {
             let message = format!("a '{kind}' device needs {what}");

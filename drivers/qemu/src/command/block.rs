@@ -50,8 +50,8 @@ pub(crate) fn place(disk: &Disk) -> (u32, u32, u32, u64) {
 
 /// The number of a disk's name: `vda` is 0, `vdz` 25, `vdaa` 26.
 pub(crate) fn number(dev: &str) -> Option<u64> {
-    let _bus = dev.get(..2).filter(|bus| bus.bytes().all(|it| it.is_ascii_lowercase()))?;
-    let letters = dev.get(2..)?.trim_end_matches(|it: char| it.is_ascii_digit());
+    let letters = ["vd", "sd", "hd", "fd"].iter().find_map(|it| dev.strip_prefix(it))?;
+    let letters = letters.trim_end_matches(|it: char| it.is_ascii_digit());
     if letters.is_empty() || letters.len() > 4 || !letters.bytes().all(|it| it.is_ascii_lowercase()) {
         return None;
     }
@@ -151,6 +151,8 @@ fn device(disk: &Disk, at: usize, input: &Input<'_>) -> Result<Members> {
     let blocks = disk.blockio.as_ref();
     Ok(members
         .maybe("serial", disk.serial.clone())
+        // Without it QEMU locks the image against every other user.
+        .maybe("share-rw", disk.shareable.then_some(true))
         .maybe("logical_block_size", blocks.and_then(|it| it.logical_block_size))
         .maybe("physical_block_size", blocks.and_then(|it| it.physical_block_size))
         .maybe("write-cache", write_cache(disk)))
@@ -201,6 +203,7 @@ mod tests {
             ("v", None),
             ("vdzzzzz", None),
             ("üda", None),
+            ("disk", None),
         ] {
             assert_eq!(number(dev), expected, "{dev}");
         }

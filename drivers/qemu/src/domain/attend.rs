@@ -20,7 +20,7 @@ const LAST_EVENTS: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(2);
 
 pub(super) async fn attend(shared: Arc<Shared>, mut events: Events) {
-    let mut seen = Seen { resumed: !shared.parts.expect_resume, end: None };
+    let mut seen = Seen { own_resume: shared.parts.expect_resume, booting_again: false, end: None };
     let mut ended = Box::pin(shared.parts.process.wait());
     let status = loop {
         tokio::select! {
@@ -60,7 +60,10 @@ enum End {
 }
 
 struct Seen {
-    resumed: bool,
+    /// The next RESUME is the start's, and no news.
+    own_resume: bool,
+    /// Between the two halves of a reboot: the guest's CPUs stop and run again, and nobody paused it.
+    booting_again: bool,
     end: Option<End>,
 }
 
@@ -68,9 +71,14 @@ impl Seen {
     async fn event(&mut self, shared: &Shared, event: &Event) {
         let signals = &shared.parts.signals;
         match event.name.as_str() {
-            "STOP" if !shared.rebooting.load(Ordering::SeqCst) => signals.send(Signal::Paused).await,
-            "RESUME" if !std::mem::replace(&mut self.resumed, true) => {}
-            "RESUME" => signals.send(Signal::Resumed).await,
+            "STOP" if self.booting_again => {}
+            "STOP" => signals.send(Signal::Paused).await,
+            "RESUME" => {
+                let own = std::mem::take(&mut self.own_resume);
+                if !std::mem::take(&mut self.booting_again) && !own {
+                    signals.send(Signal::Resumed).await;
+                }
+            }
             "RESET" => signals.send(Signal::Reset).await,
             "GUEST_PANICKED" | "GUEST_CRASHLOADED" => signals.send(Signal::Panicked(panic_text(&event.data))).await,
             "SHUTDOWN" => self.shutdown(shared, &event.data).await,
@@ -85,6 +93,7 @@ impl Seen {
             _ => End::Host,
         };
         if end == End::Guest && shared.rebooting.swap(false, Ordering::SeqCst) {
+            self.booting_again = true;
             match boot_again(shared).await {
                 Ok(()) => return,
                 Err(error) => {

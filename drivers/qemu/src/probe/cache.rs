@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 use super::{Binary, ProbeError, WITHIN, probe};
 
 /// Version of the records; another one is made anew.
-const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/1");
+const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/2");
 
 /// Larger records are not ours. A binary of QEMU 7.2 takes about 90 KiB.
 const LIMIT: u64 = 16 << 20;

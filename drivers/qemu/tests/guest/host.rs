@@ -59,8 +59,8 @@ impl Host {
         }
         let directory = tempfile::tempdir().unwrap();
         let mut roots = Roots::embedded(directory.path(), "qemu", None);
-        // One probe for all tests of this program.
-        roots.cache = std::env::temp_dir().join(format!("polyvirt-test-cache-{}", std::process::id()));
+        // One probe for all tests and all runs; it knows its binary.
+        roots.cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("qemu-cache");
         let uri = "qemu:///embed".parse().unwrap();
         let uid = nix::unistd::Uid::effective();
         let identity = Identity::new(uid.as_raw(), uid.is_root());
@@ -89,9 +89,13 @@ impl Host {
 
     /// A definition with these elements, completed and checked.
     pub(crate) async fn define(&self, more: &str, devices: &str) -> LiveConfig {
+        self.define_on("pc", more, devices).await
+    }
+
+    pub(crate) async fn define_on(&self, machine: &str, more: &str, devices: &str) -> LiveConfig {
         let text = format!(
             "<domain type='qemu'><name>{}</name><uuid>6e1d2a3b-0000-4000-8000-00000000c0de</uuid>\
-             <os><type arch='x86_64' machine='pc'>hvm</type></os><features><acpi/></features>{more}\
+             <os><type arch='x86_64' machine='{machine}'>hvm</type></os><features><acpi/></features>{more}\
              <devices><disk type='file' device='disk'><source file='{}'/><target dev='vda' bus='virtio'/></disk>\
              <serial type='pty'/>{devices}</devices></domain>",
             self.name,
@@ -155,23 +159,37 @@ impl Host {
         (StartContext::new(Journal::new(sink), events, token, Deadline::after(WITHIN)), signals)
     }
 
+    /// Processes that use this host's folders.
+    fn processes(&self) -> Vec<u32> {
+        let disk = self.directory.path().display().to_string();
+        let pids = std::fs::read_dir("/proc").unwrap().filter_map(|it| it.ok()?.file_name().to_str()?.parse().ok());
+        pids.filter(|pid| *pid != std::process::id())
+            .filter(|pid| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|it| it.contains(&disk)))
+            .collect()
+    }
+
     /// No socket, no folder, no cgroup of a guest, and no process with its identity.
     pub(crate) fn assert_nothing_left(&self) {
         let left: Vec<_> =
             std::fs::read_dir(&self.roots.run).into_iter().flatten().map(|it| it.unwrap().path()).collect();
         assert!(left.is_empty(), "left behind: {left:?}");
-        let disk = self.directory.path().display().to_string();
-        let processes = std::fs::read_dir("/proc").unwrap().filter_map(|it| it.ok()?.file_name().into_string().ok());
-        let others: Vec<String> = processes
-            .filter(|pid| pid.bytes().all(|it| it.is_ascii_digit()) && *pid != std::process::id().to_string())
-            .filter(|pid| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|it| it.contains(&disk)))
-            .collect();
+        let others = self.processes();
         assert!(others.is_empty(), "still running: {others:?}");
         if let Ok(hierarchy) = polyvirt_process::cgroup::Hierarchy::detect() {
             // The name follows from the folders, as the driver's own tests show; here the guest's name is unique.
             let name = polyvirt_process::cgroup::GroupName::new(&self.name);
             let groups = hierarchy.groups().unwrap();
             assert!(!groups.iter().any(|it| it.as_str().contains(name.as_str())), "cgroups left: {groups:?}");
+        }
+    }
+}
+
+impl Drop for Host {
+    /// A test that failed leaves guests running: that is what they are made for.
+    fn drop(&mut self) {
+        for pid in self.processes() {
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.cast_signed()), nix::sys::signal::Signal::SIGKILL)
+                .ok();
         }
     }
 }

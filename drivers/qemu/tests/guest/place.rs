@@ -81,3 +81,73 @@ async fn without_cgroups_the_plan_says_so_and_memory_is_bound_all_the_same() {
     );
     guest.destroy().await;
 }
+
+/// Pages by node of the mappings with this policy.
+fn pages(pid: u32, policy: &str) -> Vec<(u32, u64)> {
+    let text = std::fs::read(format!("/proc/{pid}/numa_maps")).unwrap();
+    let maps = polyvirt_process::numa_maps::parse(&text[..]).unwrap();
+    polyvirt_process::numa_maps::total_kib(maps.iter().filter(|it| it.policy == policy)).into_iter().collect()
+}
+
+fn nodes() -> Option<usize> {
+    let nodes = polyvirt_core::placement::HostTopology::from_sysfs(std::path::Path::new("/")).unwrap().nodes().len();
+    if nodes < 4 {
+        assert!(!std::env::var("POLYVIRT_REQUIRE").is_ok_and(|it| it.contains("numa")), "this host has {nodes} nodes");
+        println!("skipped: this host has {nodes} nodes, the test wants 4");
+        return None;
+    }
+    Some(nodes)
+}
+
+#[tokio::test]
+async fn each_cell_lies_on_its_own_node() {
+    if nodes().is_none() {
+        return;
+    }
+    let Some(host) = Host::new().await else { return };
+    let more = "<memoryBacking><allocation mode='immediate'/></memoryBacking><vcpu>4</vcpu>\
+        <numatune><memory mode='strict' nodeset='1'/><memnode cellid='1' mode='strict' nodeset='2'/></numatune>\
+        <cpu><numa><cell id='0' cpus='0-1' memory='32' unit='MiB'/><cell id='1' cpus='2-3' memory='48' unit='MiB'/></numa></cpu>";
+    let live = host.define(more, "").await;
+    let plan = host.plan(&live);
+    let guest = host.try_start(&live, Some(plan), true, None).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(pages(guest.pid(), "bind:2"), [(2, 48 << 10)]);
+    let first = pages(guest.pid(), "bind:1");
+    assert!(first.len() == 1 && first[0].0 == 1 && first[0].1 >= 32 << 10, "{first:?}");
+    let observed = guest.domain.placement().unwrap().observe().await.unwrap().observed;
+    let on = |node: u32| observed.iter().find(|it| it.node.0 == node).map_or(0, |it| it.size.0);
+    assert!(on(2) >= 48 << 10 && on(1) >= 32 << 10, "{observed:?}");
+    guest.destroy().await;
+    host.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn a_restrictive_guest_moves_to_another_node() {
+    if nodes().is_none() {
+        return;
+    }
+    let Some(host) = Host::new().await else { return };
+    let more = "<memory unit='MiB'>64</memory><memoryBacking><allocation mode='immediate'/></memoryBacking><vcpu>2</vcpu>\
+        <numatune><memory mode='restrictive' nodeset='1'/></numatune>";
+    let live = host.define(more, "").await;
+    let plan = host.plan(&live);
+    let guest = host.try_start(&live, Some(plan.clone()), true, None).await.unwrap_or_else(|error| panic!("{error}"));
+    let placement = guest.domain.placement().unwrap();
+    let on = |report: &polyvirt_core::placement::PlacementReport, node: u32| {
+        report.observed.iter().find(|it| it.node.0 == node).map_or(0, |it| it.size.0)
+    };
+    let before = placement.observe().await.unwrap();
+    assert!(on(&before, 1) >= 64 << 10 && on(&before, 3) == 0, "{before:?}");
+    let mut to = plan.clone();
+    to.revision += 1;
+    to.process.mems = Some("3".parse().unwrap());
+    for vcpu in to.cells.iter_mut().flat_map(|it| &mut it.vcpus) {
+        vcpu.mems = Some("3".parse().unwrap());
+    }
+    let report = placement.apply(&PlanDelta::new(plan.revision, to, vec![PlanStep::SetMems])).await.unwrap();
+    assert!(report.weakened.is_empty(), "{report:?}");
+    let after = placement.observe().await.unwrap();
+    assert!(on(&after, 3) >= 64 << 10 && on(&after, 1) == 0, "{after:?}");
+    guest.destroy().await;
+    host.assert_nothing_left();
+}
