@@ -11,9 +11,10 @@ async fn a_broken_file_is_listed_as_broken_and_loses_nobody() {
     let config = connection.roots().config.clone();
     std::fs::write(config.join("bad.xml"), "<domain type='test'><name>bad</name><memory").unwrap();
     std::fs::write(config.join("other.xml"), small_guest("test", "somebody-else")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(config.join("pipe.xml")).status().unwrap().success());
     let list = connection.list().await.expect("a list");
     let problems: Vec<_> = list.iter().map(|g| (g.name.as_str(), g.problem.is_some())).collect();
-    assert_eq!(problems, [("bad", true), ("good", false), ("other", true)]);
+    assert_eq!(problems, [("bad", true), ("good", false), ("other", true), ("pipe", true)]);
     let error = connection.lookup_by_name("bad").await.expect_err("broken");
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
     assert!(config.join("bad.xml").exists(), "the file is left for its owner to mend");

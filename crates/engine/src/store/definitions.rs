@@ -88,6 +88,13 @@ impl Definitions {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(io_error("read the definition", &path, e)),
         };
+        // A pipe or a device would keep the reader for ever.
+        if !meta.is_file() {
+            let message = format!("{} is no regular file", path.display());
+            return Err(
+                Error::new(ErrorKind::InvalidConfig, message).hint("remove it from the directory of definitions")
+            );
+        }
         let stamp = Stamp::of(&meta);
         if let Some((known, config)) = self.read.lock().unwrap_or_else(PoisonError::into_inner).get(name)
             && *known == stamp
