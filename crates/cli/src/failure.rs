@@ -79,8 +79,13 @@ fn report(error: &Error, out: &mut Output) {
     for cause in error.causes().iter().filter(|cause| !error.message().contains(*cause)) {
         out.message(&format!("  because: {}\n", cause.replace('\n', "\n    ")));
     }
-    if let Some(problems) = error.problems() {
-        out.message(&problems.long());
+    for (at, problem) in error.problems().into_iter().flat_map(|problems| problems.errors()).enumerate() {
+        let long = problem.long();
+        // The first problem is the message itself: only its place is left to show.
+        let shown = if at == 0 { long.split_once('\n').map_or("", |(_, place)| place) } else { &long };
+        if !shown.is_empty() {
+            out.message(&format!("{}\n", shown.trim_end()));
+        }
     }
     if let Some(remedy) = error.remedy() {
         out.message(&format!("  try: {remedy}\n"));

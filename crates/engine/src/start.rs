@@ -111,14 +111,15 @@ impl Start {
         started: polyvirt_core::Started,
     ) -> Result<Running> {
         let done = async {
-            placement::settle(&self.shared, journal.lease(), &*started.domain).await;
+            let settled = placement::settle(&self.shared, journal.lease(), &*started.domain);
+            let ((), state) = tokio::join!(settled, started.domain.state());
             self.at(journal, Stage::Observe).await?;
             let mut record = journal.current()?;
             apply_effects(&mut live, &mut record, &started.effects);
             record.set_live(&live.config);
             record.phase = Phase::Running;
             record.stage = Stage::Commit;
-            record.state = started.domain.state().await?;
+            record.state = state?;
             journal.write(record.clone()).await?;
             self.at(journal, Stage::Commit).await?;
             Ok(record)

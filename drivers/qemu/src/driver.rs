@@ -68,9 +68,6 @@ pub(crate) fn open(cx: OpenContext) -> BoxFuture<Opened> {
         let run_as = tokio::task::spawn_blocking(move || RunAs::decide(&settings, privileged))
             .await
             .map_err(|error| Error::new(ErrorKind::Internal, "looking up the user failed").source(error))??;
-        if let Some(warning) = &run_as.warning {
-            tracing::warn!("{warning}");
-        }
         let search = ProbeContext::new(cx.settings.clone()).search;
         let cache = Cache::new(cx.roots.cache.clone());
         let driver = Qemu { config, roots: cx.roots, run_as, cache, search, profile: PlacementProfile::qemu() };

@@ -26,7 +26,9 @@ use polyvirt_process::{
     cgroup::{Cgroup, Hierarchy, Part},
     spawn,
 };
-use polyvirt_qmp::{Cont, Events, Monitor, QmpError, QueryChardev, QueryCpusFast, QueryIoThreads};
+use polyvirt_qmp::{
+    Chardev, Cont, Cpu, Events, IoThread, Monitor, QmpError, QueryChardev, QueryCpusFast, QueryIoThreads,
+};
 
 use crate::{
     command::{self, ConsoleTarget, MonitorAt, machine},
@@ -79,6 +81,9 @@ pub(crate) async fn start(driver: &Qemu, cx: &StartContext, request: StartReques
     }
 }
 
+/// What QEMU says of its vCPUs, character devices and I/O threads.
+type Answers = (Vec<Cpu>, Vec<Chardev>, Vec<IoThread>);
+
 struct Attempt<'a> {
     driver: &'a Qemu,
     cx: &'a StartContext,
@@ -127,10 +132,14 @@ impl Attempt<'_> {
 
         self.stage = Stage::Monitor;
         record.answered = true;
-        self.cx.journal.record(Stage::Monitor, &record.write()?).await?;
+        let record = record.write()?;
+        // QEMU is slow to its first answer, so it is asked while the record becomes durable.
+        let (recorded, answers) =
+            tokio::join!(self.cx.journal.record(Stage::Monitor, &record), self.first_answers(&monitor));
+        recorded?;
 
         self.stage = Stage::Pins;
-        self.place(&monitor).await?;
+        self.place(answers?).await?;
         self.reached(Stage::Pins).await?;
 
         self.stage = Stage::Run;
@@ -318,16 +327,16 @@ impl Attempt<'_> {
         self.cx.cancel.guard(monitor.execute(command, within)).await?.map_err(|error| monitor_error(&error))
     }
 
-    /// Asks QEMU for its threads and terminals in one round, and puts the threads in their places.
-    async fn place(&mut self, monitor: &Monitor) -> Result<()> {
+    /// Asks QEMU for its threads and terminals in one round.
+    async fn first_answers(&self, monitor: &Monitor) -> Result<Answers> {
         let has_io_threads = !self.live().config.io_thread_ids().is_empty();
         let io_threads =
             async { if has_io_threads { self.execute(monitor, &QueryIoThreads {}).await } else { Ok(Vec::new()) } };
-        let (cpus, chardevs, io) = tokio::try_join!(
-            self.execute(monitor, &QueryCpusFast {}),
-            self.execute(monitor, &QueryChardev {}),
-            io_threads
-        )?;
+        tokio::try_join!(self.execute(monitor, &QueryCpusFast {}), self.execute(monitor, &QueryChardev {}), io_threads)
+    }
+
+    /// Puts the threads in their places.
+    async fn place(&mut self, (cpus, chardevs, io): Answers) -> Result<()> {
         let pid = self.child.as_ref().map_or(0, |it| it.id().pid);
         let threads = crate::domain::threads_of(pid, &cpus, &io);
         self.terminals(&chardevs);
@@ -341,7 +350,7 @@ impl Attempt<'_> {
     }
 
     /// Where the terminals of character devices are.
-    fn terminals(&mut self, chardevs: &[polyvirt_qmp::Chardev]) {
+    fn terminals(&mut self, chardevs: &[Chardev]) {
         let config = &self.request.live.config;
         let find = |target: ConsoleTarget| {
             let id = target.chardev();

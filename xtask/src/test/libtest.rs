@@ -17,7 +17,8 @@ pub(super) fn workspace(cx: &Context<'_>) -> Result<Tally, String> {
     run(cx, "cargo test", &mut cargo)
 }
 
-/// Drivers outside the workspace, as their authors would build them: with a lock and a target directory of their own.
+/// Drivers outside the workspace, as their authors would build them: with a target directory of their own. They begin with the
+/// workspace's lock, so that nothing newer is fetched than what was tested here.
 pub(super) fn out_of_tree(cx: &Context<'_>) -> Result<Tally, String> {
     let dir = cx.root().join("tests/out-of-tree");
     let mut manifests: Vec<_> =
@@ -26,6 +27,8 @@ pub(super) fn out_of_tree(cx: &Context<'_>) -> Result<Tally, String> {
     manifests.sort();
     let mut tally = Tally::default();
     for manifest in &manifests {
+        let lock = manifest.with_file_name("Cargo.lock");
+        fs::copy(cx.root().join("Cargo.lock"), &lock).map_err(|e| format!("cannot write {}: {e}", lock.display()))?;
         let mut cargo = cx.checkout.cargo();
         cargo.args(["test", "--workspace", "--no-fail-fast", "--manifest-path"]).arg(manifest);
         cargo.arg("--target-dir").arg(cx.checkout.target.join("out-of-tree"));

@@ -19,8 +19,8 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
-/// Booting takes 4 s under emulation on an idle machine; a busy one may need much longer.
-const BOOT: Duration = Duration::from_secs(180);
+/// Booting takes 4 s under emulation on an idle machine, and minutes where the machine is itself emulated.
+const BOOT: Duration = Duration::from_secs(600);
 /// From the power button until nothing runs any more.
 const OFF: Duration = Duration::from_secs(60);
 

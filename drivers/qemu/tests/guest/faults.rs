@@ -63,6 +63,6 @@ async fn a_binary_that_is_no_qemu_is_refused_before_anything_is_made() {
     live.config.devices.emulator = Some("/bin/true".into());
     let error = host.try_start(&live, None, false, None).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Hypervisor, "{error}");
-    assert!(error.message().contains("'/bin/true' is no QEMU"), "{error}");
+    assert!(error.message().contains("'/bin/true' ended before it had answered"), "{error}");
     host.assert_nothing_left();
 }
