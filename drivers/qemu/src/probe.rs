@@ -80,7 +80,7 @@ pub(crate) enum ProbeError {
     Start(#[from] SpawnError),
     #[error("'{path}' did not answer as QEMU does within {after:?}{words}", path = path.display())]
     Silent { path: PathBuf, after: Duration, words: Words },
-    #[error("'{path}' is no QEMU that can be used: it ended before it answered, with {status}{words}", path = path.display())]
+    #[error("'{path}' ended before it had answered as QEMU does: {status}{words}", path = path.display())]
     Ended { path: PathBuf, status: ExitStatus, words: Words },
     #[error("'{path}' is no QEMU that can be used: {problem}{words}", path = path.display())]
     Unfit { path: PathBuf, problem: String, words: Words },
