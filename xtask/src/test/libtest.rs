@@ -66,7 +66,7 @@ fn run(cx: &Context<'_>, name: &str, cargo: &mut Command) -> Result<Tally, Strin
 }
 
 /// Reads the output of `cargo test -- --show-output`, both streams in one.
-fn read(output: &str) -> Tally {
+pub(super) fn read(output: &str) -> Tally {
     let mut tally = Tally::default();
     let mut program: Option<Program> = None;
     for line in output.lines() {

@@ -11,6 +11,7 @@ mod lab;
 mod libtest;
 mod packages;
 mod report;
+mod session;
 mod tally;
 
 use std::{
@@ -62,6 +63,7 @@ const STEPS: &[Step] = &[
     Step { name: "doc", about: "rustdoc, warnings refused", run: builds::doc },
     Step { name: "out-of-tree", about: "drivers outside the workspace", run: libtest::out_of_tree },
     Step { name: "conformance", about: "the conformance corpus, against floors", run: conformance::run },
+    Step { name: "session", about: "QEMU as an ordinary user", run: session::run },
     Step { name: "lab", about: "end to end on several real NUMA nodes", run: lab::run },
 ];
 
