@@ -75,6 +75,8 @@ pub(crate) struct Parts {
     pub(crate) signals: DomainEvents,
     /// Whether the first RESUME is the start's own and no news.
     pub(crate) expect_resume: bool,
+    /// Whether it may be given a cgroup.
+    pub(crate) cgroups: bool,
 }
 
 /// What the handle and its attendant share.

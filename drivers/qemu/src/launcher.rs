@@ -13,6 +13,7 @@ use polyvirt_qmp::{Monitor, QueryStatus, Quit, RunState};
 
 use crate::{
     command::{block, machine},
+    config::CgroupUse,
     domain::{Parts, Process, QemuDomain},
     driver::Qemu,
     log::Log,
@@ -68,6 +69,7 @@ impl Launcher for Qemu {
             log: Log { path: record.log, begins: record.log_begins },
             signals: cx.events.clone(),
             expect_resume: false,
+            cgroups: self.config.cgroups != CgroupUse::Never,
         };
         Ok(Reattached::Running(QemuDomain::attend(parts, events)))
     }

@@ -378,6 +378,7 @@ impl Attempt<'_> {
             log,
             signals: self.cx.events.clone(),
             expect_resume,
+            cgroups: self.driver.config.cgroups != CgroupUse::Never,
         };
         Ok(Started::new(QemuDomain::attend(parts, events), std::mem::take(&mut self.effects)))
     }

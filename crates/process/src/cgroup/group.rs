@@ -109,6 +109,34 @@ impl Cgroup {
         paths.into_iter().map(open).collect()
     }
 
+    /// Moves a running process into `part`, with all its threads. For what was started without a group.
+    ///
+    /// # Errors
+    /// [`CgroupError::Io`], `ESRCH` if there is no such process.
+    pub fn adopt(&self, pid: u32, part: Part) -> Result<(), CgroupError> {
+        let group = self.part(part)?;
+        let process = pid.to_string();
+        match self.version {
+            Version::V1 => write(&group.path.join("cgroup.procs"), &process),
+            // Into the domain first; from there thread by thread. One that is made meanwhile is where its maker is.
+            Version::V2 => {
+                write(&self.path.join("cgroup.procs"), &process)?;
+                let threads = crate::threads(pid).map_err(|source| CgroupError::Io {
+                    action: "list the threads of".into(),
+                    path: format!("/proc/{pid}").into(),
+                    source,
+                })?;
+                for thread in threads {
+                    match group.attach(thread.tid) {
+                        Err(CgroupError::Io { source, .. }) if is_gone(&source) => {}
+                        other => other?,
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// The processes in it and its parts, ascending. Empty also if there is no such group any more.
     ///
     /// # Errors

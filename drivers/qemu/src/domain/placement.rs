@@ -7,12 +7,16 @@ use polyvirt_core::{
     model::DomainConfig,
     placement::{CpuSet, HostCpu, Kib, NodeShare, PlacementReport, Plan, PlanDelta, PlanStep, Weakening},
 };
-use polyvirt_process::{ThreadUsage, get_affinity, mapping_sizes, numa_maps, thread_usage};
+use polyvirt_process::{
+    ThreadUsage,
+    cgroup::{Cgroup, Hierarchy, Part},
+    get_affinity, mapping_sizes, numa_maps, thread_usage,
+};
 use polyvirt_qmp::{QueryCpusFast, QueryIoThreads};
 
 use super::QemuDomain;
 use crate::{
-    pins::{Placer, Threads},
+    pins::{Placer, Threads, confines},
     places::Places,
 };
 
@@ -52,7 +56,8 @@ impl LivePlacement for QemuDomain {
     async fn apply(&self, delta: &PlanDelta) -> Result<PlacementReport> {
         let threads = self.threads().await?;
         let (places, delta) = (self.shared.parts.places.clone(), delta.clone());
-        let applied = tokio::task::spawn_blocking(move || apply(&places, &threads, &delta)).await;
+        let may_group = self.shared.parts.cgroups;
+        let applied = tokio::task::spawn_blocking(move || apply(&places, may_group, &threads, &delta)).await;
         applied.map_err(|error| Error::new(ErrorKind::Internal, "placing threads failed").source(error))
     }
 
@@ -67,11 +72,17 @@ impl LivePlacement for QemuDomain {
     }
 }
 
-fn apply(places: &Places, threads: &Threads, delta: &PlanDelta) -> PlacementReport {
-    // One that the start did without is made when a live change wants it.
-    let group = places.cgroup();
-    let placer = Placer { threads, group: group.as_ref() };
+fn apply(places: &Places, may_group: bool, threads: &Threads, delta: &PlanDelta) -> PlacementReport {
     let (mut applied, mut weakened) = (Vec::new(), Vec::new());
+    let mut group = places.cgroup();
+    // One that the start did without is made when a live change wants it.
+    if group.is_none() && may_group && confines(&delta.to) {
+        match adopt(places, threads.pid) {
+            Ok(made) => group = Some(made),
+            Err(why) => weakened.push(Weakening::new("host", "cpuset cgroups", why)),
+        }
+    }
+    let placer = Placer { threads, group: group.as_ref() };
     for step in &delta.steps {
         let before = weakened.len();
         one(&placer, &delta.to, step, &mut weakened);
@@ -80,6 +91,12 @@ fn apply(places: &Places, threads: &Threads, delta: &PlanDelta) -> PlacementRepo
         }
     }
     PlacementReport::new(applied, weakened, Vec::new())
+}
+
+fn adopt(places: &Places, pid: u32) -> Result<Cgroup, String> {
+    let group = Hierarchy::detect().map_err(|it| it.to_string())?.create(&places.group).map_err(|it| it.to_string())?;
+    group.adopt(pid, Part::Emulator).map_err(|it| it.to_string())?;
+    Ok(group)
 }
 
 fn one(placer: &Placer<'_>, plan: &Plan, step: &PlanStep, weakened: &mut Vec<Weakening>) {

@@ -2,7 +2,7 @@
 
 use polyvirt_core::{
     LiveEffect,
-    placement::{CpuSet, PlanDelta, PlanStep},
+    placement::{CpuSet, Origin, PlanDelta, PlanStep},
 };
 
 use crate::host::Host;
@@ -80,6 +80,37 @@ async fn without_cgroups_the_plan_says_so_and_memory_is_bound_all_the_same() {
         "{maps}"
     );
     guest.destroy().await;
+}
+
+#[tokio::test]
+async fn a_guest_without_a_group_gets_one_when_it_is_pinned() {
+    if let Err(reason) = polyvirt_process::cgroup::Hierarchy::detect() {
+        println!("skipped: {reason}");
+        return;
+    }
+    let Some(host) = Host::new().await else { return };
+    let live = host.define("<memory unit='MiB'>32</memory><vcpu>2</vcpu>", "").await;
+    let plan = host.plan(&live);
+    let guest = host.try_start(&live, Some(plan.clone()), true, None).await.unwrap_or_else(|error| panic!("{error}"));
+    let group = |tid: i32| std::fs::read_to_string(format!("/proc/{tid}/cgroup")).unwrap();
+    let vcpus = guest.domain.vcpu_info().unwrap().vcpus().await.unwrap();
+    let tid = vcpus[1].thread.unwrap();
+    assert!(!group(tid).contains("polyvirt"));
+    let mut to = plan.clone();
+    to.revision += 1;
+    for vcpu in to.cells.iter_mut().flat_map(|it| &mut it.vcpus).filter(|it| it.vcpu.0 == 1) {
+        vcpu.hard = CpuSet::of(0);
+        vcpu.origin = Origin::Pin;
+    }
+    let delta = PlanDelta::new(plan.revision, to, vec![PlanStep::PinVcpu(1.into())]);
+    let report = guest.domain.placement().unwrap().apply(&delta).await.unwrap();
+    assert_eq!((report.applied.len(), report.weakened.len()), (1, 0), "{report:?}");
+    assert!(group(tid).contains("/vcpu1"), "{}", group(tid));
+    assert!(group(vcpus[0].thread.unwrap()).contains("/emulator"));
+    let vcpus = guest.domain.vcpu_info().unwrap().vcpus().await.unwrap();
+    assert_eq!(vcpus[1].affinity, Some(CpuSet::of(0)));
+    guest.destroy().await;
+    host.assert_nothing_left();
 }
 
 /// Pages by node of the mappings with this policy.

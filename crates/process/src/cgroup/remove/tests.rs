@@ -121,6 +121,24 @@ async fn threads_move_apart() {
 }
 
 #[tokio::test]
+async fn a_running_process_is_adopted_with_its_threads() {
+    let Some((_, group)) = group("adopted") else { return };
+    let mut spec = SpawnSpec::new("/bin/sleep");
+    spec.args = vec!["1000".into()];
+    let child = spawn(&spec).unwrap().open_gate(WITHIN).await.unwrap();
+    assert!(group.processes().unwrap().is_empty());
+    let pid = child.id().pid;
+    group.adopt(pid, Part::Emulator).unwrap();
+    group.adopt(pid, Part::Emulator).unwrap();
+    assert_eq!(group.processes().unwrap(), [pid]);
+    assert_eq!(group.part(Part::Emulator).unwrap().threads().unwrap(), [pid]);
+    group.kill_all(WITHIN).await.unwrap();
+    child.wait().await.unwrap();
+    assert!(group.adopt(0x3fff_ffff, Part::Emulator).is_err());
+    group.destroy(WITHIN).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_is_not_possible_is_said() {
     let Some((_, group)) = group("refused") else { return };
     let part = group.part(Part::IoThread(1)).unwrap();
