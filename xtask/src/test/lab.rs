@@ -1,6 +1,8 @@
 //! Placement on real NUMA nodes, inside `numa-lab`: a throw-away Linux with several nodes.
 //!
 //! Each run is a boot of the lab with one shape and one suite of `tests/src/bin/lab`, whose checks count as tests.
+//! Then the QEMU driver's own tests of places run there, which want more nodes than most machines have.
+//!
 //! numa-lab lies beside the checkout (`POLYVIRT_LAB` names another place).
 
 use std::{
@@ -9,9 +11,12 @@ use std::{
     time::Duration,
 };
 
-use crate::test::{
-    Context, LONG,
-    tally::{Failure, Tally},
+use crate::{
+    command::Outcome,
+    test::{
+        Context, LONG, libtest, session,
+        tally::{Failure, Tally},
+    },
 };
 
 /// One run, boot included. The first may have to build the lab's cache.
@@ -53,7 +58,21 @@ pub(super) fn run(cx: &Context<'_>) -> Result<Tally, String> {
             Err(reason) => return Ok(cx.cannot("lab", "lab", reason)),
         }
     }
+    let of_places = |test: &PathBuf| test.file_name().is_some_and(|name| name.to_string_lossy().starts_with("guest-"));
+    for test in session::driver_tests(cx)?.into_iter().filter(of_places) {
+        let outcome = boot(cx, &lab, &["--nodes", "4", "--cpus-per-node", "1"], &test, &["--show-output", "place::"])?;
+        let name = test.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        tally.add(libtest::of_program(&format!("lab, {name}"), outcome));
+    }
     Ok(tally)
+}
+
+/// Runs a program on a machine of this shape.
+fn boot(cx: &Context<'_>, lab: &Path, shape: &[&str], program: &Path, arguments: &[&str]) -> Result<Outcome, String> {
+    let mut command = Command::new(lab);
+    command.current_dir(cx.root()).args(shape).args(["--mem-per-node", "512M", "--timeout", SECONDS]);
+    command.arg("--share").arg(&cx.checkout.target).arg("--").arg(program).args(arguments);
+    cx.run(&mut command, LIMIT)
 }
 
 /// The program that runs inside the lab, built.
@@ -69,10 +88,7 @@ fn program(cx: &Context<'_>) -> Result<PathBuf, String> {
 
 /// The checks of one shape, or why there can be none here.
 fn run_shape(cx: &Context<'_>, lab: &Path, program: &Path, shape: &Shape) -> Result<Result<Tally, String>, String> {
-    let mut command = Command::new(lab);
-    command.current_dir(cx.root()).args(shape.options).args(["--mem-per-node", "512M", "--timeout", SECONDS]);
-    command.arg("--share").arg(&cx.checkout.target).arg("--").arg(program).arg(shape.suite);
-    let outcome = cx.run(&mut command, LIMIT)?;
+    let outcome = boot(cx, lab, shape.options, program, &[shape.suite])?;
     if outcome.code == Some(PACKAGES_MISSING) && outcome.output.contains("numa-lab: missing") {
         return Ok(Err(outcome.output.split_whitespace().collect::<Vec<_>>().join(" ")));
     }

@@ -5,9 +5,12 @@
 
 use std::{env, fs, process::Command};
 
-use crate::test::{
-    Context, LONG, corpus,
-    tally::{Failure, Skip, Tally},
+use crate::{
+    command::Outcome,
+    test::{
+        Context, LONG, corpus,
+        tally::{Failure, Skip, Tally},
+    },
 };
 
 /// All tests of the workspace.
@@ -65,8 +68,19 @@ fn run(cx: &Context<'_>, name: &str, cargo: &mut Command) -> Result<Tally, Strin
     Ok(tally)
 }
 
+/// What came of one test program that was run without Cargo, with `--show-output`.
+pub(super) fn of_program(name: &str, outcome: Outcome) -> Tally {
+    let mut tally = read(&format!("     Running one ({name})\n{}", outcome.output));
+    if let Some(why) = outcome.failure
+        && tally.failures.is_empty()
+    {
+        tally.failures.push(Failure { name: format!("{name} ({why})"), output: outcome.output });
+    }
+    tally
+}
+
 /// Reads the output of `cargo test -- --show-output`, both streams in one.
-pub(super) fn read(output: &str) -> Tally {
+fn read(output: &str) -> Tally {
     let mut tally = Tally::default();
     let mut program: Option<Program> = None;
     for line in output.lines() {

@@ -51,7 +51,7 @@ fn is_root() -> bool {
 }
 
 /// The test programs of the QEMU driver that start guests, built.
-fn driver_tests(cx: &Context<'_>) -> Result<Vec<PathBuf>, String> {
+pub(super) fn driver_tests(cx: &Context<'_>) -> Result<Vec<PathBuf>, String> {
     let mut cargo = cx.checkout.cargo();
     cargo.args(["test", "--package", "polyvirt-driver-qemu", "--tests", "--no-run", "--message-format=json"]);
     let outcome = cx.run(&mut cargo, LONG)?;
@@ -132,13 +132,8 @@ impl Session {
     fn run_tests(&self, cx: &Context<'_>, test: &Path) -> Result<Tally, String> {
         let mut command = self.as_user(&self.copy(test)?);
         let outcome = cx.run(command.arg("--show-output"), LONG)?;
-        let name = test.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut tally = libtest::read(&format!("     Running as {USER} ({name})\n{}", outcome.output));
-        if let Some(why) = outcome.failure
-            && tally.failures.is_empty()
-        {
-            tally.add(Tally::failed(format!("{name} as {USER} ({why})"), outcome.output));
-        }
+        let name = test.file_name().unwrap_or_default().to_string_lossy();
+        let tally = libtest::of_program(&format!("as {USER}, {name}"), outcome);
         let count = tally.passed;
         Ok(tally.note(format!("{count} tests of {name} as {USER}")))
     }
