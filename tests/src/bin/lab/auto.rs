@@ -43,7 +43,7 @@ impl Drop for Filling {
     fn drop(&mut self) {
         match Command::new("umount").arg(self.0.path()).status() {
             Ok(status) if status.success() => {}
-            other => eprintln!("the filling stays: {other:?}"),
+            other => println!("the filling stays: {other:?}"),
         }
     }
 }
@@ -54,7 +54,7 @@ async fn is_where_planned(guest: &Started, mib: u64) -> Result<NodeSet, String> 
     let promised = guest.plan.memory_nodes();
     ensure!(promised.is_subset(&advice.nodeset), "promised on {promised}, but advised {}", advice.nodeset);
     let block = kernel::block(guest.pid, mib).await?;
-    eprintln!("{}: advice {} cpus {}, pages {:?}", guest.guest.name(), advice.nodeset, advice.cpuset, block.kib);
+    println!("{}: advice {} cpus {}, pages {:?}", guest.guest.name(), advice.nodeset, advice.cpuset, block.kib);
     ensure!(block.total() == mib << 10, "{} KiB of {mib} MiB are there: {block:?}", block.total());
     ensure!(block.nodes().is_subset(&promised), "promised on {promised}, but: {block:?}");
     threads::are_where_planned(guest).await?;
@@ -111,7 +111,7 @@ pub(crate) async fn two_at_once(bench: &Bench) -> Outcome {
     for node in host.nodes() {
         let shares = started.iter().flat_map(|it| it.plan.promised_memory()).filter(|(at, _, _)| *at == node.id);
         let promised: u64 = shares.map(|(_, _, size)| size.0).sum();
-        eprintln!("node {}: {} KiB promised of {} KiB", node.id, promised, node.promisable().0);
+        println!("node {}: {} KiB promised of {} KiB", node.id, promised, node.promisable().0);
         ensure!(promised <= node.promisable().0, "node {} cannot give {promised} KiB", node.id);
     }
     let overlap = started[0].plan.memory_nodes().intersection(&started[1].plan.memory_nodes());
@@ -126,7 +126,7 @@ pub(crate) async fn two_at_once(bench: &Bench) -> Outcome {
 pub(crate) async fn start_one(root: &Path, name: &str) {
     let guest = connect(root).await.lookup_by_name(name).await.expect("defined");
     if let Err(error) = guest.start(true).await {
-        eprintln!("{}", explain("start", &error));
+        println!("{}", explain("start", &error));
         std::process::exit(1);
     }
 }

@@ -54,7 +54,7 @@ impl Bench {
         let view = guest.view().await.map_err(|e| explain("view", &e))?;
         let plan = view.plan.ok_or("a running guest without a plan")?;
         for weak in &plan.weakened {
-            eprintln!("{}: weakened: {weak}", guest.name());
+            println!("{}: weakened: {weak}", guest.name());
         }
         let processes = processes_with(&["qemu-system", &guest.uuid().to_string()]);
         let [(pid, _)] = processes[..] else {
@@ -70,10 +70,10 @@ impl Bench {
             if entry.state.is_active()
                 && let Err(error) = guest.destroy(Destroy::default()).await
             {
-                eprintln!("'{}' does not end: {error}", entry.name);
+                println!("'{}' does not end: {error}", entry.name);
             }
             if let Err(error) = guest.undefine().await {
-                eprintln!("'{}' stays: {error}", entry.name);
+                println!("'{}' stays: {error}", entry.name);
             }
         }
     }

@@ -81,13 +81,13 @@ async fn main() {
                 println!("FAILED {}: {}", check.name, why.replace('\n', "; "));
             }
         }
-        eprintln!("{} took {:.1} s", check.name, started.elapsed().as_secs_f64());
+        println!("{} took {:.1} s", check.name, started.elapsed().as_secs_f64());
     }
     drop(bench);
     std::process::exit(i32::from(failed));
 }
 
 fn fail(text: &str) -> ! {
-    eprintln!("{text}");
+    println!("{text}");
     std::process::exit(2);
 }

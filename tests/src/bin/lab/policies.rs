@@ -27,7 +27,7 @@ async fn pages_on(guest: &Started, mib: u64, nodes: &str) -> Result<Block, Strin
     let nodes: NodeSet = nodes.parse().map_err(|e| format!("{e}"))?;
     ensure!(block.total() == mib << 10, "{} KiB of {mib} MiB are there: {block:?}", block.total());
     ensure!(block.nodes().is_subset(&nodes), "{mib} MiB should be on {nodes}, but: {block:?}");
-    eprintln!("{mib} MiB: {} {:?}", block.policy, block.kib);
+    println!("{mib} MiB: {} {:?}", block.policy, block.kib);
     Ok(block)
 }
 

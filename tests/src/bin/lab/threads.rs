@@ -41,7 +41,7 @@ pub(crate) async fn are_where_planned(guest: &Started) -> Outcome {
         }
     }
     ensure!(seen == vcpus.len(), "threads of vCPUs {vcpus:?} are not in the process: {threads:?}");
-    eprintln!("{} threads, {seen} of them vCPUs, are where planned", threads.len());
+    println!("{} threads, {seen} of them vCPUs, are where planned", threads.len());
     Ok(())
 }
 
