@@ -154,8 +154,8 @@ pub struct Bench {
     pub(crate) driver: Arc<dyn Driver>,
     pub(crate) roots: Roots,
     dir: tempfile::TempDir,
-    /// The journal of the last start: what an engine would find on disk after a crash.
-    journal: Mutex<Recorded>,
+    /// The last start and its journal: what an engine would find on disk after a crash.
+    last: Mutex<Option<(LiveConfig, Recorded)>>,
 }
 
 impl Bench {
@@ -174,7 +174,7 @@ impl Bench {
             std::fs::create_dir_all(made).expect("directories");
         }
         let driver = open(&subject, &roots).await;
-        Self { subject, driver, roots, dir, journal: Mutex::default() }
+        Self { subject, driver, roots, dir, last: Mutex::default() }
     }
 
     /// The directory that all is kept in.
@@ -225,7 +225,7 @@ impl Bench {
         let id = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let live = LiveConfig::new(config, DomainId(id));
         let recorded = Recorded::default();
-        *self.journal.lock().unwrap_or_else(PoisonError::into_inner) = recorded.clone();
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((live.clone(), recorded.clone()));
         let (events, signals) = DomainEvents::channel();
         let journal = Journal::new(Arc::new(Sink { recorded: recorded.clone(), at }));
         let cx = StartContext::new(journal, events, cancel.token(), Deadline::after(Duration::from_secs(60)));
@@ -234,9 +234,11 @@ impl Bench {
         Run { live, recorded, signals, started }
     }
 
-    /// The record of the last start, also of one that was dropped.
-    pub(crate) fn last_record(&self) -> Option<DriverRecord> {
-        self.journal.lock().unwrap_or_else(PoisonError::into_inner).record()
+    /// The guest of the last start, also of one that was dropped, and its record.
+    pub(crate) fn last_start(&self) -> (LiveConfig, Option<DriverRecord>) {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (live, recorded) = last.expect("something was started");
+        (live, recorded.record())
     }
 
     pub(crate) async fn reap(&self, run: &LiveConfig, record: Option<&DriverRecord>) -> Result<polyvirt_core::Reaped> {

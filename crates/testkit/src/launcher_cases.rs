@@ -69,8 +69,6 @@ pub(crate) async fn drop_at_every_stage(bench: &Bench) {
     for stage in DRIVER_STAGES {
         let (told, mut hanging) = mpsc::channel(1);
         let source = CancelSource::default();
-        let config = bench.config("drop").await;
-        let guest = polyvirt_core::GuestRef::of(&config, None);
         let mut recorded = None;
         {
             let start = bench.start_with("drop", true, At::Hang(stage, told), &source);
@@ -81,10 +79,9 @@ pub(crate) async fn drop_at_every_stage(bench: &Bench) {
             }
         }
         assert!(recorded.is_none(), "the start did not wait for its journal at {stage}");
-        // What the journal had is in the bench's last start; an engine would read its own record.
-        let cx = polyvirt_core::ReapContext::new(guest, bench.roots.clone(), Deadline::after(Duration::from_secs(20)));
-        let record = bench.last_record();
-        bench.launcher().reap(&cx, record.as_ref()).await.expect("reaped");
+        // An engine would read the same from its own record.
+        let (live, record) = bench.last_start();
+        bench.reap(&live, record.as_ref()).await.expect("reaped");
         assert_gone(bench, record.as_ref(), stage);
         bench.nothing_left().await;
     }

@@ -6,7 +6,7 @@ use polyvirt_driver_testkit::Subject;
 fn xml(name: &str) -> String {
     let hash = name.bytes().fold(7u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into())) & 0xffff_ffff_ffff;
     format!(
-        "<domain type='qemu'><name>{name}</name><uuid>6e1d2a3b-0000-4000-8000-{hash:012x}</uuid><memory unit='MiB'>64</memory><vcpu>2</vcpu>\
+        "<domain type='qemu'><name>{name}</name><uuid>6e1d2a3b-0000-4000-8000-{hash:012x}</uuid><memory unit='MiB'>64</memory><vcpu placement='auto'>2</vcpu>\
          <os><type arch='x86_64' machine='pc'>hvm</type></os><features><acpi/></features>\
          <devices><serial type='pty'/></devices></domain>"
     )

@@ -175,14 +175,19 @@ impl Search<'_> {
         }
     }
 
+    /// The ways of searching overlap, so a candidate may come by more than once; it is listed once.
     fn record(&mut self, pick: &Pick, verdict: Verdict, score: Option<&Score>) {
+        let (cpu_nodes, memory_nodes) = (self.field.nodes(&pick.cpus), self.field.nodes(&pick.memory));
+        if self.trace.candidates.iter().any(|c| c.cpu_nodes == cpu_nodes && c.memory_nodes == memory_nodes) {
+            return;
+        }
         if self.trace.candidates.len() >= TRACE_LIMIT {
             self.trace.omitted += 1;
             return;
         }
         self.trace.candidates.push(Candidate {
-            cpu_nodes: self.field.nodes(&pick.cpus),
-            memory_nodes: self.field.nodes(&pick.memory),
+            cpu_nodes,
+            memory_nodes,
             verdict,
             terms: score.map(Score::terms).unwrap_or_default(),
         });
@@ -257,10 +262,11 @@ impl Search<'_> {
                     continue;
                 }
                 let score = self.field.score(&shares, memory);
+                let pick = Pick { cpus: cpus.clone(), memory: memory.clone() };
                 if score.total < best {
-                    self.keep(score, Pick { cpus: cpus.clone(), memory: memory.clone() });
+                    self.keep(score, pick);
                 } else {
-                    self.trace.omitted += 1;
+                    self.record(&pick, Verdict::Beaten, Some(&score));
                 }
             }
         }
