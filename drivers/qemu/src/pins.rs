@@ -73,15 +73,7 @@ impl Placer<'_> {
         }
         for (number, tid) in &self.threads.io {
             if let Some((_, thread)) = plan.io_threads.iter().find(|(id, _)| id.0 == *number) {
-                let confined = thread.origin != Origin::AllHost || thread.mems.is_some();
-                self.thread(
-                    Part::IoThread(*number),
-                    &[*tid],
-                    &thread.cpus,
-                    thread.mems.as_ref(),
-                    confined,
-                    &mut weakened,
-                );
+                self.io_thread(*number, *tid, thread, &mut weakened);
             }
         }
         self.process(&plan.process, &mut weakened);
@@ -90,14 +82,12 @@ impl Placer<'_> {
 
     /// One vCPU.
     pub(crate) fn vcpu(&self, vcpu: &VcpuPlan, tid: u32, weakened: &mut Vec<Weakening>) {
-        let confined = vcpu.origin != Origin::AllHost || vcpu.mems.is_some();
-        self.thread(Part::Vcpu(vcpu.vcpu.0), &[tid], &vcpu.hard, vcpu.mems.as_ref(), confined, weakened);
+        self.thread(Part::Vcpu(vcpu.vcpu.0), &[tid], &vcpu.hard, vcpu.mems.as_ref(), weakened);
     }
 
     /// One I/O thread.
     pub(crate) fn io_thread(&self, number: u32, tid: u32, plan: &ThreadPlan, weakened: &mut Vec<Weakening>) {
-        let confined = plan.origin != Origin::AllHost || plan.mems.is_some();
-        self.thread(Part::IoThread(number), &[tid], &plan.cpus, plan.mems.as_ref(), confined, weakened);
+        self.thread(Part::IoThread(number), &[tid], &plan.cpus, plan.mems.as_ref(), weakened);
     }
 
     /// The emulator's threads: all that have no other name. They are in their part from the start.
@@ -105,21 +95,13 @@ impl Placer<'_> {
         let named = |tid: u32| self.threads.vcpus.iter().chain(&self.threads.io).any(|(_, it)| *it == tid);
         let listed = threads(self.threads.pid).unwrap_or_default();
         let own: Vec<u32> = listed.into_iter().map(|it| it.tid).filter(|tid| !named(*tid)).collect();
-        let confined = plan.origin != Origin::AllHost || plan.mems.is_some();
-        self.thread(Part::Emulator, &own, &plan.cpus, plan.mems.as_ref(), confined, weakened);
+        self.thread(Part::Emulator, &own, &plan.cpus, plan.mems.as_ref(), weakened);
     }
 
-    fn thread(
-        &self,
-        part: Part,
-        tids: &[u32],
-        set: &CpuSet,
-        mems: Option<&NodeSet>,
-        confined: bool,
-        weakened: &mut Vec<Weakening>,
-    ) {
+    /// Where there is a group every thread has a part: one without would stay in the emulator's and be held where that is.
+    fn thread(&self, part: Part, tids: &[u32], set: &CpuSet, mems: Option<&NodeSet>, weakened: &mut Vec<Weakening>) {
         let mut give_up = |what: String, why: String| weakened.push(Weakening::new("host", what, why));
-        if confined && let Some(group) = self.group {
+        if let Some(group) = self.group {
             let moved =
                 group.part(part).map_err(|error| error.to_string()).and_then(|it| confine(&it, part, tids, set, mems));
             if let Err(why) = moved {

@@ -76,13 +76,22 @@ fn apply(places: &Places, may_group: bool, threads: &Threads, delta: &PlanDelta)
     let (mut applied, mut weakened) = (Vec::new(), Vec::new());
     let mut group = places.cgroup();
     // One that the start did without is made when a live change wants it.
-    if group.is_none() && may_group && confines(&delta.to) {
+    let adopts = group.is_none() && may_group && confines(&delta.to);
+    if adopts {
         match adopt(places, threads.pid) {
             Ok(made) => group = Some(made),
-            Err(why) => weakened.push(Weakening::new("host", "cpuset cgroups", why)),
+            Err(why) if delta.steps.contains(&PlanStep::SetMems) => {
+                weakened.push(Weakening::new("host", "cpuset cgroups", why));
+            }
+            // For CPUs affinity has to do, as it did at the start.
+            Err(why) => tracing::info!(%why, "no cgroup for a guest that was pinned"),
         }
     }
     let placer = Placer { threads, group: group.as_ref() };
+    if adopts && group.is_some() {
+        // Now all threads are in the emulator's part.
+        weakened.extend(placer.place(&delta.to));
+    }
     for step in &delta.steps {
         let before = weakened.len();
         one(&placer, &delta.to, step, &mut weakened);
