@@ -39,6 +39,7 @@ const NODES: &[Check] = checks![
     auto::beside_a_full_node,
     auto::two_at_once,
     threads::pins,
+    threads::an_emulator_alone,
     threads::in_their_cgroups,
 ];
 
@@ -46,7 +47,8 @@ const NODES: &[Check] = checks![
 const MEMLESS: &[Check] = checks![auto::beside_a_node_without_memory, threads::in_their_cgroups];
 
 /// For each layout of cgroups.
-const CGROUPS: &[Check] = checks![threads::in_their_cgroups, threads::pins, policies::restrictive_moves_pages];
+const CGROUPS: &[Check] =
+    checks![threads::in_their_cgroups, threads::pins, threads::an_emulator_alone, policies::restrictive_moves_pages];
 
 #[tokio::main]
 async fn main() {

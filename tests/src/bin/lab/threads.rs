@@ -71,6 +71,14 @@ fn is_in(thread: &Thread, part: &str) -> Outcome {
     Ok(())
 }
 
+/// The emulator is pinned and the vCPUs are not: they must not be held where it is.
+pub(crate) async fn an_emulator_alone(bench: &Bench) -> Outcome {
+    let more = "<cputune><emulatorpin cpuset='1'/></cputune>";
+    let guest = bench.start(&domain("emulator", "<vcpu>2</vcpu>", 48, more)).await?;
+    are_where_planned(&guest).await?;
+    guest.end().await
+}
+
 /// Pins of a running guest reach the kernel, and no other thread.
 pub(crate) async fn pins(bench: &Bench) -> Outcome {
     let mut guest = bench.start(&domain("pinned", "<vcpu>2</vcpu>", 48, "")).await?;
