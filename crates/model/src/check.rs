@@ -5,6 +5,8 @@ use std::collections::{HashMap, HashSet};
 use polyvirt_xml::{Positions, Problems};
 
 mod chardev;
+mod devices;
+mod tuning;
 
 use crate::cells;
 use crate::cpu::CpuMode;
@@ -31,6 +33,8 @@ pub fn check(config: &DomainConfig, positions: &Positions) -> Problems {
     rules.memory();
     rules.devices();
     rules.problems.append(chardev::check(&config.devices, positions));
+    rules.problems.append(devices::check(config, positions));
+    rules.problems.append(tuning::check(config, positions));
     rules.problems.append(cells::check(config, positions));
     rules.problems
 }

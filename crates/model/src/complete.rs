@@ -7,9 +7,21 @@
 //! | cells | numbers by position, ascending; distances in both directions (C1, C3, C9) |
 //! | memory | the sum of cells and devices, or what is written (C7) |
 //! | placement | rules P1–P13 and M1–M8, decided by `polyvirt_numa_placement::rules` |
+//! | controllers, ports | the lowest free number of the kind; character devices after the highest |
+//! | character devices | a pseudo-terminal; we connect, with no protocol |
+//! | graphics | ports chosen at start; `listen` and `socket` as in the first `<listen>` |
+//! | schedulers | one element a thread |
+//! | resctrl | vCPUs that there can be |
+//! | MAC | drawn from the UUID if missing or all zeroes |
+//! | boot | the first disk |
 //! | lifecycle | destroy at power-off and crash, restart at reboot; the clock follows UTC |
 //!
 //! Invariant: completing twice changes nothing.
+
+mod chardev;
+pub(crate) mod devices;
+mod graphics;
+pub(crate) mod tuning;
 
 use polyvirt_numa_placement::Kib;
 use polyvirt_numa_placement::rules::{self, GeneralNodes, MemoryPlacement, Stored, Violations};
@@ -52,6 +64,10 @@ pub fn complete(config: &mut DomainConfig, guest: Guest, positions: &Positions) 
         Ok(stored) => store(config, stored),
         Err(violations) => problems.append(report(&violations, positions)),
     }
+    tuning::complete(config);
+    devices::complete(config);
+    chardev::complete(&mut config.devices);
+    graphics::complete(&mut config.devices);
     lifecycle(config);
     problems.into_result(()).map(|((), _)| ())
 }

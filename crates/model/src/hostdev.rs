@@ -44,6 +44,23 @@ pub enum Hostdev {
     Net(NetHostdev),
 }
 
+impl Hostdev {
+    /// Name, address and place in the boot order.
+    #[must_use]
+    pub fn info(&self) -> &DeviceInfo {
+        match self {
+            Self::Pci(device) => &device.info,
+            Self::Usb(device) => &device.info,
+            Self::Scsi(device) => &device.info,
+            Self::ScsiHost(device) => &device.info,
+            Self::Mdev(device) => &device.info,
+            Self::Storage(device) => &device.info,
+            Self::Misc(device) => &device.info,
+            Self::Net(device) => &device.info,
+        }
+    }
+}
+
 impl Default for Hostdev {
     fn default() -> Self {
         Self::Pci(PciHostdev::default())

@@ -134,6 +134,17 @@ pub struct Mac {
     pub current_address: Option<String>,
 }
 
+/// The six bytes of a hardware address; libvirt takes one digit or two a byte.
+pub(crate) fn parse_mac(text: &str) -> Option<[u8; 6]> {
+    let mut bytes = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut bytes {
+        let part = parts.next().filter(|part| matches!(part.len(), 1 | 2))?;
+        *byte = part.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u8::from_str_radix(part, 16).ok())??;
+    }
+    parts.next().is_none().then_some(bytes)
+}
+
 /// `<source>` of an interface. Which fields count follows from the interface's kind.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]

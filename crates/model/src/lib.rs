@@ -18,8 +18,8 @@
 //!
 //! # What it does not do
 //!
-//! It looks at no host and knows no hypervisor: no machine types, no addresses, no default devices. It draws one thing by
-//! chance: a missing UUID.
+//! It looks at no host and knows no hypervisor: no machine types, no addresses on buses of the machine, no default devices but
+//! the readers of smart cards. It draws one thing by chance: a missing UUID. Missing MACs follow from that.
 //!
 //! # Invariants
 //!

@@ -201,6 +201,14 @@ words! {
     pub enum Scheduler { Batch = "batch", Idle = "idle", Fifo = "fifo", Rr = "rr" }
 }
 
+impl Scheduler {
+    /// Whether it has priorities.
+    #[must_use]
+    pub fn is_real_time(self) -> bool {
+        matches!(self, Self::Fifo | Self::Rr)
+    }
+}
+
 /// `<vcpusched>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]

@@ -1,57 +1,20 @@
 //! Domain XML as it is written in the wild: nothing panics, parse → format → parse is a fixed point in XML, JSON and TOML.
 //!
-//! The inputs are not part of the project. `POLYVIRT_CORPUS` names a directory that holds them, by default
-//! `../shared/corpus` beside the workspace; without them the test says so and passes.
+//! The inputs are not part of the project, see [`inputs`].
 
 #![expect(clippy::unwrap_used, reason = "a test: every failure is a panic with its cause")]
 
+mod inputs;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
+
+use inputs::with_inputs;
 
 use polyvirt_model::{
     DomainConfig, FormatOptions, Guest, ParseOptions, Unknown, XmlTree, complete, complete_and_check,
 };
-
-fn corpus() -> Option<PathBuf> {
-    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
-    let root = std::env::var_os("POLYVIRT_CORPUS").map_or(default, PathBuf::from);
-    root.is_dir().then_some(root)
-}
-
-/// Every `in/*.xml` below the directory whose root is `<domain>` and that is well-formed, in a stable order.
-fn inputs(root: &Path) -> Vec<(PathBuf, String)> {
-    let mut found = Vec::new();
-    let mut open = vec![root.to_owned()];
-    while let Some(directory) = open.pop() {
-        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                open.push(path);
-            } else if directory.ends_with("in") && path.extension().is_some_and(|e| e == "xml") {
-                let Ok(text) = std::fs::read_to_string(&path) else { continue };
-                if XmlTree::parse(&text).is_ok_and(|tree| tree.name == "domain") {
-                    found.push((path, text));
-                }
-            }
-        }
-    }
-    found.sort();
-    found
-}
-
-fn with_inputs(check: impl FnOnce(&[(PathBuf, String)])) {
-    let Some(root) = corpus() else {
-        println!("skipped: no corpus, set POLYVIRT_CORPUS to a directory with in/*.xml below it");
-        return;
-    };
-    let inputs = inputs(&root);
-    if inputs.is_empty() {
-        println!("skipped: no in/*.xml below {}, unpack the corpus there", root.display());
-        return;
-    }
-    check(&inputs);
-}
 
 #[test]
 fn every_document_is_a_fixed_point() {
@@ -122,12 +85,15 @@ fn completed(path: &Path, text: &str) {
         return;
     }
     let once = parsed.config.clone();
-    complete(&mut parsed.config, Guest::Existing, &parsed.positions).unwrap();
+    // A refusal here is a rule that completion satisfies and then breaks: name the document.
+    complete(&mut parsed.config, Guest::Existing, &parsed.positions)
+        .unwrap_or_else(|e| panic!("{}, completed twice: {e}", path.display()));
     assert_eq!(parsed.config, once, "{}", path.display());
     let xml = once.to_xml_with(FormatOptions::new().secure());
     let mut again = DomainConfig::parse(&xml, &ParseOptions::default()).unwrap();
     assert_eq!(again.config, once, "{}", path.display());
-    complete_and_check(&mut again.config, Guest::Existing, &again.positions).unwrap();
+    complete_and_check(&mut again.config, Guest::Existing, &again.positions)
+        .unwrap_or_else(|e| panic!("{}, completed and printed: {e}\n{xml}", path.display()));
     assert_eq!(again.config, once, "{}", path.display());
     once.placement_request().unwrap();
 }

@@ -142,7 +142,25 @@ impl Binder<'_> {
                 let error = crate::value::unknown_word(word, &words);
                 self.refused(node, Some(name), attribute.offset as usize, error);
             }
-            _ => self.missing(node, &format!("attribute '{name}', one of {}", words.join(", "))),
+            _ => {
+                self.misspelt_choice(node, choice, name);
+                self.missing(node, &format!("attribute '{name}', one of {}", words.join(", ")));
+            }
+        }
+    }
+
+    /// Reports attributes that no variant knows and that are most likely the one that chooses.
+    fn misspelt_choice(&mut self, node: u32, choice: &Choice, name: &str) {
+        let document = self.document;
+        for attribute in document.attributes(node) {
+            let written = document.attribute_name(attribute);
+            let known = || {
+                let mut variants = choice.variants.iter().map(|variant| (variant.table)());
+                variants.any(|table| names(table, |place| matches!(place, Place::Attribute(_))).contains(&written))
+            };
+            if nearest(written, [name]).is_some() && !known() {
+                self.unknown_attribute(node, &EMPTY, Some(name), written);
+            }
         }
     }
 
@@ -156,7 +174,7 @@ impl Binder<'_> {
                 continue;
             }
             if !(name == "unit" && has_unit(table)) {
-                self.unknown_attribute(node, table, name);
+                self.unknown_attribute(node, table, choice, name);
             }
         }
         self.text(node, element, table, &mut seen);
@@ -341,7 +359,7 @@ impl Binder<'_> {
         for attribute in document.attributes(child) {
             let name = document.attribute_name(attribute);
             if !(is_declaration(name) || name == "unit" && field.unit.is_some()) {
-                self.unknown_attribute(child, &EMPTY, name);
+                self.unknown_attribute(child, &EMPTY, None, name);
             }
         }
         for inner in document.children(child) {
@@ -354,7 +372,7 @@ impl Binder<'_> {
         for attribute in document.attributes(child) {
             let name = document.attribute_name(attribute);
             if !is_declaration(name) {
-                self.unknown_attribute(child, &EMPTY, name);
+                self.unknown_attribute(child, &EMPTY, None, name);
             }
         }
         for inner in document.children(child) {
@@ -415,7 +433,8 @@ impl Binder<'_> {
         self.unknown(self.document.path(node), offset, message, None);
     }
 
-    fn unknown_attribute(&mut self, node: u32, table: &'static Table, name: &str) {
+    /// `choice` is the attribute that chose the table, which it does not hold.
+    fn unknown_attribute(&mut self, node: u32, table: &'static Table, choice: Option<&str>, name: &str) {
         let document = self.document;
         let Some(attribute) = document.attribute(node, name) else { return };
         if self.unknown == Unknown::Keep {
@@ -423,7 +442,7 @@ impl Binder<'_> {
         }
         if self.problems.len() <= MAX_PROBLEMS {
             let message = format!("attribute '{name}' is not known on <{}>", document.name(node));
-            let known = names(table, |place| matches!(place, Place::Attribute(_)));
+            let known = names(table, |place| matches!(place, Place::Attribute(_))).into_iter().chain(choice);
             let offset = document.attribute_name_offset(attribute);
             self.unknown(format!("{}/@{name}", document.path(node)), offset, message, nearest(name, known));
         }

@@ -221,6 +221,18 @@ fn all_problems_come_at_once_with_positions() {
 }
 
 #[test]
+fn a_misspelt_choice_is_told_from_a_missing_one() {
+    let shown = |attributes: &str| {
+        parse(&format!("<thing><name>a</name><address {attributes}/></thing>")).unwrap_err().to_string()
+    };
+    let lacks = "/thing/address, line 1 column 22: <address> lacks its attribute 'type', one of pci, drive";
+    assert_eq!(shown("slot='0x1'"), lacks);
+    let misspelt =
+        "/thing/address/@tpye, line 1 column 31: attribute 'tpye' is not known on <address>; did you mean 'type'?";
+    assert_eq!(shown("tpye='pci'"), format!("{lacks}\n{misspelt}"));
+}
+
+#[test]
 fn unknown_input_is_dropped_refused_or_kept() {
     let text = "<thing bsu='1'><name>a</name><inner><name>i</name><reaonly/></inner></thing>";
     let parsed = Thing::from_xml(text, &ParseOptions::default()).unwrap();

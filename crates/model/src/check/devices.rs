@@ -1,0 +1,147 @@
+//! Rules of devices: where servers listen, which screen is first, what is booted, hardware addresses.
+
+use std::collections::{HashMap, HashSet};
+
+use polyvirt_xml::{Positions, Problems};
+
+use super::{MAX_PROBLEMS, nth};
+use crate::complete::devices::boot_orders;
+use crate::devices::Devices;
+use crate::display::{Graphics, GraphicsKind, ListenType};
+use crate::domain::DomainConfig;
+use crate::interface::parse_mac;
+
+pub(super) fn check(config: &DomainConfig, positions: &Positions) -> Problems {
+    let mut rules = Rules { positions, problems: Problems::new() };
+    for (index, graphics) in config.devices.graphics.iter().enumerate() {
+        let path = path("graphics", config.devices.graphics.len(), index);
+        rules.listens(&path, graphics);
+    }
+    rules.videos(&config.devices);
+    rules.macs(&config.devices);
+    rules.controllers(&config.devices);
+    rules.boot(config);
+    rules.problems
+}
+
+fn path(name: &str, count: usize, index: usize) -> String {
+    format!("/domain/devices/{}", nth(name, count, index))
+}
+
+struct Rules<'a> {
+    positions: &'a Positions,
+    problems: Problems,
+}
+
+impl Rules<'_> {
+    fn error(&mut self, path: &str, message: impl Into<String>) {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(self.positions.error(path, message));
+        }
+    }
+
+    fn listens(&mut self, path: &str, graphics: &Graphics) {
+        let Some(kind) = graphics.kind else { return };
+        let count = graphics.listens.len();
+        for (index, listen) in graphics.listens.iter().enumerate() {
+            let path = format!("{path}/{}", nth("listen", count, index));
+            match listen.kind {
+                None => self.error(&path, "<listen> lacks its attribute 'type', one of address, network, socket, none"),
+                Some(ListenType::Network) if listen.network.as_deref().unwrap_or_default().is_empty() => {
+                    self.error(&path, "listen type 'network' needs its attribute 'network', the name of a network");
+                }
+                Some(listens @ (ListenType::Socket | ListenType::None))
+                    if !matches!(kind, GraphicsKind::Vnc | GraphicsKind::Spice) =>
+                {
+                    self.error(
+                        &format!("{path}/@type"),
+                        format!("'{kind}' cannot listen on '{listens}', use 'address'"),
+                    );
+                }
+                Some(_) => {}
+            }
+        }
+        self.old_places(path, graphics);
+    }
+
+    /// The attributes `listen` and `socket` say what the first `<listen>` says.
+    fn old_places(&mut self, path: &str, graphics: &Graphics) {
+        let Some(first) = graphics.listens.first() else { return };
+        let pairs = [
+            ("listen", ListenType::Address, &graphics.listen, "address", &first.address),
+            ("socket", ListenType::Socket, &graphics.socket, "socket", &first.socket),
+        ];
+        for (name, kind, old, attribute, new) in pairs {
+            let (Some(old), Some(new)) = (old, new) else { continue };
+            // A socket in the old place wins over an address.
+            let wins = name == "listen" && graphics.socket.is_some() && graphics.kind == Some(GraphicsKind::Vnc);
+            if first.kind == Some(kind) && old != new && !wins {
+                let message = format!("'{old}' is not the {attribute} '{new}' of the first <listen>, give one of them");
+                self.error(&format!("{path}/@{name}"), message);
+            }
+        }
+    }
+
+    fn videos(&mut self, devices: &Devices) {
+        let primary =
+            |index: &usize| devices.videos[*index].model.as_ref().is_some_and(|model| model.primary == Some(true));
+        for second in (0..devices.videos.len()).filter(primary).skip(1) {
+            let path = format!("{}/model/@primary", path("video", devices.videos.len(), second));
+            self.error(&path, "a second primary video device, there is one");
+        }
+    }
+
+    fn macs(&mut self, devices: &Devices) {
+        for (index, card) in devices.interfaces.iter().enumerate() {
+            let Some(mac) = &card.mac else { continue };
+            let path = format!("{}/mac/@address", path("interface", devices.interfaces.len(), index));
+            match parse_mac(&mac.address) {
+                None => {
+                    let shown: String = mac.address.chars().take(40).collect();
+                    self.error(&path, format!("'{shown}' is not a hardware address, which is like 52:54:00:12:34:56"));
+                }
+                Some([first, ..]) if first & 1 == 1 => {
+                    self.error(
+                        &path,
+                        format!("'{}' is a multicast address, its first byte is to be even", mac.address),
+                    );
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// A number is given once per kind. The companions of a USB controller share its number.
+    fn controllers(&mut self, devices: &Devices) {
+        let mut seen = HashSet::new();
+        for (index, controller) in devices.controllers.iter().enumerate() {
+            let (Some(kind), Some(number)) = (controller.kind, controller.index) else { continue };
+            let companion =
+                controller.master.is_some() || controller.model.as_deref().is_some_and(|m| m.starts_with("ich9"));
+            if !seen.insert((kind, number)) && !companion {
+                let path = format!("{}/@index", path("controller", devices.controllers.len(), index));
+                self.error(
+                    &path,
+                    format!("there is a controller '{kind}' {number} already, each number is given once"),
+                );
+            }
+        }
+    }
+
+    /// Either kinds of devices are booted in an order, or single devices are.
+    fn boot(&mut self, config: &DomainConfig) {
+        let kinds = config.os.as_ref().is_some_and(|os| !os.boot.is_empty());
+        let mut seen: HashMap<u32, String> = HashMap::new();
+        for (name, count, index, order) in boot_orders(&config.devices) {
+            let path = format!("{}/boot", path(name, count, index));
+            if kinds {
+                self.error(&path, "<boot> of a device and <boot> of <os> exclude each other, remove one of them");
+            }
+            if order == 0 {
+                self.error(&format!("{path}/@order"), "0 is no place in the boot order, which begins with 1");
+            } else if let Some(other) = seen.insert(order, path.clone()) {
+                self.error(&format!("{path}/@order"), format!("place {order} is that of {other} already"));
+            }
+        }
+    }
+}

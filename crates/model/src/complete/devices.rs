@@ -1,0 +1,152 @@
+//! Completion of devices: numbers of controllers, hardware addresses, smart card readers, what is booted.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::address::{Address, CcidAddress};
+use crate::controller::{Controller, ControllerKind};
+use crate::devices::Devices;
+use crate::domain::DomainConfig;
+use crate::interface::{Mac, parse_mac};
+use crate::os::{BootDevice, BootDeviceKind, OsKind};
+
+pub(super) fn complete(config: &mut DomainConfig) {
+    boot(config);
+    let identity = config.uuid.map(|uuid| *uuid.as_bytes()).unwrap_or_default();
+    macs(&mut config.devices, &identity);
+    controller_numbers(&mut config.devices);
+    smartcards(&mut config.devices);
+}
+
+/// The paths of devices that can say when they are booted, and what they say.
+pub(crate) fn boot_orders(devices: &Devices) -> Vec<(&'static str, usize, usize, u32)> {
+    let mut out = Vec::new();
+    let mut add = |name, count, index, info: &crate::address::DeviceInfo| {
+        if let Some(order) = info.boot.as_ref().and_then(|boot| boot.order) {
+            out.push((name, count, index, order));
+        }
+    };
+    devices.disks.iter().enumerate().for_each(|(i, d)| add("disk", devices.disks.len(), i, &d.info));
+    devices.interfaces.iter().enumerate().for_each(|(i, d)| add("interface", devices.interfaces.len(), i, &d.info));
+    devices.hostdevs.iter().enumerate().for_each(|(i, d)| add("hostdev", devices.hostdevs.len(), i, d.info()));
+    devices.redirdevs.iter().enumerate().for_each(|(i, d)| add("redirdev", devices.redirdevs.len(), i, &d.info));
+    out
+}
+
+/// A machine boots its first disk if nothing is said.
+fn boot(config: &mut DomainConfig) {
+    let ordered = !boot_orders(&config.devices).is_empty();
+    let Some(os) = &mut config.os else { return };
+    let machine = os.r#type.as_ref().is_some_and(|kind| kind.kind == Some(OsKind::Hvm));
+    if machine && os.boot.is_empty() && !ordered {
+        os.boot.push(BootDevice { dev: Some(BootDeviceKind::Hd) });
+    }
+}
+
+/// Two lower-case digits a byte. One that is missing or all zeroes follows from the guest's identity, so that the same
+/// definition gets the same one; the range is QEMU's.
+fn macs(devices: &mut Devices, identity: &[u8; 16]) {
+    let zero = [0; 6];
+    let given: HashSet<[u8; 6]> =
+        devices.interfaces.iter().filter_map(|card| parse_mac(&card.mac.as_ref()?.address)).collect();
+    for (at, card) in devices.interfaces.iter_mut().enumerate() {
+        let bytes = match &card.mac {
+            None => zero,
+            Some(mac) => match parse_mac(&mac.address) {
+                Some(bytes) => bytes,
+                None => continue,
+            },
+        };
+        let [a, b, c, d, e, f] = if bytes == zero {
+            (at..).map(|at| derived(identity, at)).find(|mac| !given.contains(mac)).unwrap_or(zero)
+        } else {
+            bytes
+        };
+        let text = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
+        card.mac.get_or_insert_with(Mac::default).address = text;
+    }
+}
+
+fn derived(identity: &[u8; 16], at: usize) -> [u8; 6] {
+    // FNV-1a, 64 bits.
+    let seed = identity.iter().copied().chain(at.to_le_bytes());
+    let hash =
+        seed.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let [a, b, c, ..] = hash.to_be_bytes();
+    [0x52, 0x54, 0x00, a, b, c]
+}
+
+/// A controller without a number gets the lowest free one of its kind. A USB companion has the number of the controller that
+/// it belongs to; the first root of PCI is 0.
+fn controller_numbers(devices: &mut Devices) {
+    let mut taken: HashSet<(Option<ControllerKind>, u32)> = HashSet::new();
+    taken.extend(devices.controllers.iter().filter_map(|controller| Some((controller.kind, controller.index?))));
+    // Kept for the root, wherever it stands.
+    let mut first_root = devices.controllers.iter().any(|it| is_root(it) && it.index.is_none())
+        && taken.insert((Some(ControllerKind::Pci), 0));
+    let mut next: HashMap<Option<ControllerKind>, u32> = HashMap::new();
+    let mut master = None;
+    for controller in &mut devices.controllers {
+        let kind = controller.kind;
+        let model = controller.model.as_deref().unwrap_or_default();
+        let companion = kind == Some(ControllerKind::Usb) && model.starts_with("ich9-uhci");
+        if controller.index.is_none() {
+            controller.index = match master {
+                _ if first_root && is_root(controller) => {
+                    first_root = false;
+                    Some(0)
+                }
+                Some(master) if companion => Some(master),
+                _ => {
+                    // Numbers are never given back, so the search goes on where it ended.
+                    let next = next.entry(kind).or_default();
+                    while taken.contains(&(kind, *next)) {
+                        *next += 1;
+                    }
+                    Some(*next)
+                }
+            };
+        }
+        if let Some(index) = controller.index {
+            taken.insert((kind, index));
+            if kind == Some(ControllerKind::Usb) && !companion {
+                master = Some(index);
+            }
+        }
+    }
+}
+
+fn is_root(controller: &Controller) -> bool {
+    controller.kind == Some(ControllerKind::Pci)
+        && matches!(controller.model.as_deref(), Some("pci-root" | "pcie-root"))
+}
+
+/// A smart card gets the next free slot of the first reader, and each reader that is named exists.
+fn smartcards(devices: &mut Devices) {
+    let place = |address: &Option<Address>| match address {
+        Some(Address::Ccid(ccid)) => Some((ccid.controller.unwrap_or(0), ccid.slot.unwrap_or(0))),
+        _ => None,
+    };
+    let mut taken: HashSet<(u32, u32)> =
+        devices.smartcards.iter().filter_map(|card| place(&card.info.address)).collect();
+    let mut next = 0;
+    for card in devices.smartcards.iter_mut().filter(|card| card.info.address.is_none()) {
+        while !taken.insert((0, next)) {
+            next += 1;
+        }
+        let address = CcidAddress { controller: Some(0), slot: Some(next) };
+        card.info.address = Some(Address::Ccid(address));
+    }
+    let mut readers: Vec<u32> = taken.into_iter().map(|(controller, _)| controller).collect();
+    readers.sort_unstable();
+    readers.dedup();
+    let known: HashSet<u32> = devices
+        .controllers
+        .iter()
+        .filter(|controller| controller.kind == Some(ControllerKind::Ccid))
+        .filter_map(|controller| controller.index)
+        .collect();
+    for index in readers.into_iter().filter(|index| !known.contains(index)) {
+        let reader = Controller { kind: Some(ControllerKind::Ccid), index: Some(index), ..Controller::default() };
+        devices.controllers.push(reader);
+    }
+}
