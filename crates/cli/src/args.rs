@@ -404,6 +404,17 @@ pub(crate) enum DomxmlCommand {
         /// Domain XML
         file: PathBuf,
     },
+    /// A definition in another form, nothing completed and secrets included; what is read may be XML, JSON or TOML
+    #[command(after_help = "Example: polyvirt domxml convert --to toml guest.xml")]
+    Convert {
+        /// The form that is printed
+        #[arg(long)]
+        to: DefinitionForm,
+        /// The definition
+        file: PathBuf,
+    },
+    /// The JSON Schema of a definition in JSON or TOML
+    Schema,
     /// Check files; unknown elements and attributes are errors
     #[command(after_help = "Prints one problem a line, FILE:LINE:COLUMN: PATH: message")]
     Validate {
@@ -413,12 +424,26 @@ pub(crate) enum DomxmlCommand {
     },
 }
 
+/// How a definition is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DefinitionForm {
+    /// libvirt's domain XML
+    Xml,
+    /// JSON
+    Json,
+    /// TOML
+    Toml,
+}
+
 /// Options of `domxml normalize`.
 #[derive(Debug, Args)]
 pub(crate) struct DomxmlOptions {
     /// Whose defaults and rules; without it the driver-independent ones
     #[arg(long)]
     pub(crate) driver: Option<String>,
+    /// The host's architecture, which a guest has that does not say one (default: that of this machine)
+    #[arg(long)]
+    pub(crate) arch: Option<String>,
     /// A brand-new guest: newest defaults, also where they change what the guest sees
     #[arg(long)]
     pub(crate) new: bool,

@@ -175,6 +175,30 @@ fn a_misspelt_element_is_told_and_dropped_or_refused() {
 }
 
 #[test]
+fn a_definition_goes_through_json_and_toml() {
+    let root = Root::new();
+    let xml = root.ok(&["domxml", "convert", "--to", "xml", &root.guest("g")]);
+    let json = root.file("g.json", &root.ok(&["domxml", "convert", "--to", "json", &root.guest("g")]));
+    let toml = root.file("g.toml", &root.ok(&["domxml", "convert", "--to", "toml", &json]));
+    assert_eq!(root.ok(&["domxml", "convert", "--to", "xml", &toml]), xml);
+    let wrong = root.file("wrong.json", r#"{"name": "a", "memroy": {}}"#);
+    assert!(root.refused(&["domxml", "convert", "--to", "xml", &wrong]).contains("memroy"));
+    let schema: serde_json::Value = serde_json::from_str(&root.ok(&["domxml", "schema"])).unwrap();
+    let domain = &schema["$defs"]["DomainConfig"];
+    assert_eq!(schema["$ref"], "#/$defs/DomainConfig");
+    assert_eq!(domain["additionalProperties"], false);
+    assert!(domain["properties"]["on_reboot"]["enum"].as_array().unwrap().iter().any(|word| word == "restart"));
+}
+
+#[test]
+fn a_guest_has_the_architecture_of_the_host() {
+    let root = Root::new();
+    let file = root.file("none.xml", &guest("none").replace(" arch='x86_64'", ""));
+    let normalized = root.ok(&["domxml", "normalize", "--arch", "s390x", &file]);
+    assert!(normalized.contains("<type arch='s390x'>hvm</type>"), "{normalized}");
+}
+
+#[test]
 fn usage_is_status_two() {
     let root = Root::new();
     for args in [

@@ -211,6 +211,12 @@ impl DomainConfig {
         self.to_xml_with(FormatOptions::new().inactive())
     }
 
+    /// The JSON Schema of the serde form.
+    #[must_use]
+    pub fn json_schema() -> polyvirt_xml::Schema {
+        polyvirt_xml::schema::<Self>()
+    }
+
     /// Sets the machine that boots.
     #[must_use]
     pub fn with_machine(mut self, kind: OsKind, arch: impl Into<String>, machine: impl Into<String>) -> Self {
