@@ -83,7 +83,7 @@ pub(crate) const DOCS: &[SettingDoc] = &[
     SettingDoc {
         key: "start_timeout",
         default: "30",
-        doc: "Seconds after which a start that has not come to its end fails.",
+        doc: "Seconds after which a start that has not come to its end fails, and a QEMU that has not said what it can do is given up.",
     },
     SettingDoc {
         key: "cgroups",

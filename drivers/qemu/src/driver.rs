@@ -69,7 +69,7 @@ pub(crate) fn open(cx: OpenContext) -> BoxFuture<Opened> {
             .await
             .map_err(|error| Error::new(ErrorKind::Internal, "looking up the user failed").source(error))??;
         let search = ProbeContext::new(cx.settings.clone()).search;
-        let cache = Cache::new(cx.roots.cache.clone());
+        let cache = Cache::new(cx.roots.cache.clone(), config.start_timeout());
         let driver = Qemu { config, roots: cx.roots, run_as, cache, search, profile: PlacementProfile::qemu() };
         Ok(Arc::new(driver) as Arc<dyn Driver>)
     })

@@ -249,7 +249,7 @@ mod tests {
     async fn the_same_verdict_twice() {
         let Some(program) = qemu() else { return };
         let directory = tempfile::tempdir().unwrap();
-        let cache = Cache::new(directory.path().into());
+        let cache = Cache::new(directory.path().into(), Duration::from_secs(30));
         let binary = cache.binary(&program, None).await.unwrap();
         let verdict = judge(&cache, &binary, "qemu64", None).await;
         println!("{verdict:?}");

@@ -23,9 +23,6 @@ pub(crate) use cache::{Cache, Key, Stamp};
 
 use crate::program::Brief;
 
-/// How long a binary may take to answer everything.
-pub(crate) const WITHIN: Duration = Duration::from_secs(10);
-
 /// How long it may take to be gone after it closed its monitor.
 const GONE: Duration = Duration::from_secs(1);
 

@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use polyvirt_lease::{Durability, write_atomic};
@@ -14,7 +15,7 @@ use polyvirt_process::Credentials;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::OnceCell;
 
-use super::{Binary, ProbeError, WITHIN, probe};
+use super::{Binary, ProbeError, probe};
 
 /// Version of the records; another one is made anew.
 const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/2");
@@ -56,12 +57,14 @@ type Cells<K, V> = Mutex<HashMap<K, Arc<OnceCell<V>>>>;
 #[derive(Debug)]
 pub(crate) struct Cache {
     folder: PathBuf,
+    /// How long a binary may take to answer everything.
+    within: Duration,
     binaries: Cells<Stamp, Arc<Binary>>,
 }
 
 impl Cache {
-    pub(crate) fn new(folder: PathBuf) -> Self {
-        Self { folder, binaries: Mutex::default() }
+    pub(crate) fn new(folder: PathBuf, within: Duration) -> Self {
+        Self { folder, within, binaries: Mutex::default() }
     }
 
     /// What this binary can do. Callers at the same time wait for one probe.
@@ -75,7 +78,7 @@ impl Cache {
             if let Some(binary) = self.load("probe", &stamp) {
                 return Ok(Arc::new(binary));
             }
-            let binary = probe(path, user, WITHIN).await?;
+            let binary = probe(path, user, self.within).await?;
             self.store("probe", &stamp, &binary);
             Ok(Arc::new(binary))
         });

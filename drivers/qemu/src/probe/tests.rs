@@ -3,6 +3,9 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use super::*;
 use crate::testing::qemu;
 
+/// A loaded machine may need it; what never answers is given its own.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 fn script(directory: &Path, text: &str) -> PathBuf {
     let path = directory.join("emulator");
     fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
@@ -13,7 +16,7 @@ fn script(directory: &Path, text: &str) -> PathBuf {
 #[tokio::test]
 async fn learns_what_qemu_can_do() {
     let Some(path) = qemu() else { return };
-    let binary = probe(&path, None, WITHIN).await.unwrap();
+    let binary = probe(&path, None, PATIENCE).await.unwrap();
     assert_eq!(binary.arch, "x86_64");
     assert!(binary.machine("q35").unwrap().name.starts_with("pc-q35-"));
     assert!(binary.default_machine().unwrap().name.starts_with("pc-i440fx-"));
@@ -30,17 +33,17 @@ async fn remembers_until_the_binary_changes() {
     let path = script(directory.path(), &format!("echo x >> {}; exec {} \"$@\"", counter.display(), real.display()));
     let count = || fs::read_to_string(&counter).unwrap().lines().count();
     let folder = directory.path().join("cache");
-    let cache = Cache::new(folder.clone());
+    let cache = Cache::new(folder.clone(), PATIENCE);
     let (one, two) = tokio::join!(cache.binary(&path, None), cache.binary(&path, None));
     assert_eq!(one.unwrap(), two.unwrap());
     assert_eq!(count(), 1);
-    let again = Cache::new(folder.clone());
+    let again = Cache::new(folder.clone(), PATIENCE);
     again.binary(&path, None).await.unwrap();
     assert_eq!(count(), 1);
 
     let record = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
     fs::write(&record, "{\"format\":").unwrap();
-    Cache::new(folder.clone()).binary(&path, None).await.unwrap();
+    Cache::new(folder.clone(), PATIENCE).binary(&path, None).await.unwrap();
     assert_eq!(count(), 2, "a damaged record is made anew");
 
     fs::write(&path, fs::read_to_string(&path).unwrap() + "\n").unwrap();
@@ -52,7 +55,7 @@ async fn remembers_until_the_binary_changes() {
 #[tokio::test]
 async fn what_is_no_qemu_is_named_with_its_last_words() {
     let directory = tempfile::tempdir().unwrap();
-    let cache = Cache::new(directory.path().join("cache"));
+    let cache = Cache::new(directory.path().join("cache"), PATIENCE);
     let missing = cache.binary(&directory.path().join("none"), None).await.unwrap_err().to_string();
     assert!(missing.starts_with("cannot look at '") && missing.contains("No such file"), "{missing}");
 
