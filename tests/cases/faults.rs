@@ -333,6 +333,24 @@ fn with_mounts_of_our_own(test: &str) -> bool {
     false
 }
 
+/// A file system in memory; gone before the directory it is on is to be removed.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn new(options: &str, at: &Path) -> Self {
+        mount(&["-t", "tmpfs", "-o", options, "tmpfs"], at);
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if let Err(error) = Command::new("umount").arg("--lazy").arg(&self.0).status() {
+            eprintln!("{} stays mounted: {error}", self.0.display());
+        }
+    }
+}
+
 fn mount(args: &[&str], at: &Path) {
     let status = Command::new("mount").args(args).arg(at).status().expect("mount");
     assert!(status.success(), "mount {args:?}");
@@ -369,7 +387,7 @@ async fn a_read_only_root() {
         return;
     }
     let Some(fault) = Fault::new("ro") else { return };
-    mount(&["-t", "tmpfs", "-o", "size=8m,mode=755", "tmpfs"], fault.dir.path());
+    let _mounted = Mounted::new("size=8m,mode=755", fault.dir.path());
     fault.connect(None).await.define(&fault.xml()).await.expect("defined");
     mount(&["-o", "remount,ro"], fault.dir.path());
     cannot_be_changed(&fault, "admit", "read-write").await;
@@ -383,7 +401,7 @@ async fn a_full_root() {
         return;
     }
     let Some(fault) = Fault::new("full") else { return };
-    mount(&["-t", "tmpfs", "-o", "size=1m,mode=755", "tmpfs"], fault.dir.path());
+    let _mounted = Mounted::new("size=1m,mode=755", fault.dir.path());
     fault.connect(None).await.define(&fault.xml()).await.expect("defined");
     let ballast = fault.dir.path().join("ballast");
     fill(&ballast);
