@@ -183,7 +183,7 @@ impl Error {
         self.0.problems.as_ref()
     }
 
-    /// Every message below this one, nearest first.
+    /// Every message below this one, nearest first, each once in a row.
     #[must_use]
     pub fn causes(&self) -> Vec<String> {
         let mut causes = Vec::new();
@@ -192,6 +192,8 @@ impl Error {
             causes.push(error.to_string());
             next = error.source();
         }
+        // A transparent error says the same as the one below it.
+        causes.dedup();
         causes
     }
 }

@@ -287,8 +287,8 @@ impl Actor {
         self.job(&source, async move { Deadline::after(CALL_TIME).wait(name, apply(&*domain, driver, call)).await? })
             .await?;
         match what {
-            Change::Suspend => self.set_state(GuestState::Paused).await,
-            Change::Resume => self.set_state(GuestState::Running).await,
+            Change::Suspend => self.set_state(GuestState::Paused).await.map_err(only_recorded),
+            Change::Resume => self.set_state(GuestState::Running).await.map_err(only_recorded),
             Change::Place { delta, live } => self.placed(*delta, &live).await,
             Change::Shutdown(_) | Change::Reboot | Change::Reset => Ok(()),
         }
@@ -457,6 +457,11 @@ fn finished<T>(done: std::result::Result<Result<T>, tokio::task::JoinError>) -> 
 async fn abort<T>(task: JoinHandle<Result<T>>) -> Result<T> {
     task.abort();
     finished(task.await)
+}
+
+/// The guest changed; only its record could not be written.
+fn only_recorded(error: Error) -> Error {
+    error.with("guest", "changed; only its record is old")
 }
 
 fn already_running(name: &str) -> Error {

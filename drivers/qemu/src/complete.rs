@@ -8,7 +8,7 @@ use polyvirt_core::model::{
     chardev::{CharBackend, Console, ConsoleTarget, ConsoleTargetType, Serial, SerialTarget, SerialTargetType},
     controller::{Controller, ControllerKind},
     disk::{Disk, DiskBus, DiskDevice},
-    interface::{InterfaceModel, Mac},
+    interface::InterfaceModel,
     misc::{BalloonModel, MemBalloon},
     storage::SourceKind,
 };
@@ -22,14 +22,12 @@ use crate::{
 pub(crate) fn complete(config: &mut DomainConfig, binary: &Binary) {
     machine(config, binary);
     let q35 = crate::command::machine_name(config).is_some_and(is_q35);
-    let uuid = config.uuid.map(|it| *it.as_bytes()).unwrap_or_default();
     let devices = &mut config.devices;
     devices.emulator.get_or_insert_with(|| binary.path.to_string_lossy().into_owned());
     for disk in &mut devices.disks {
         complete_disk(disk, q35);
     }
-    for (at, card) in devices.interfaces.iter_mut().enumerate() {
-        card.mac.get_or_insert_with(|| Mac::new(mac(&uuid, at)));
+    for card in &mut devices.interfaces {
         // libvirt's choice for x86, kept because guests' configurations follow the device.
         card.model.get_or_insert_with(|| InterfaceModel::new(if is_x86(binary) { "rtl8139" } else { "virtio" }));
     }
@@ -81,15 +79,6 @@ fn complete_disk(disk: &mut Disk, q35: bool) {
     if device == DiskDevice::Cdrom {
         disk.readonly = true;
     }
-}
-
-/// An address in QEMU's range that follows from the guest's identity, so that the same definition gets the same one.
-fn mac(uuid: &[u8; 16], at: usize) -> String {
-    let seed = uuid.iter().copied().chain(at.to_le_bytes());
-    let hash =
-        seed.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    let [a, b, c, ..] = hash.to_be_bytes();
-    format!("52:54:00:{a:02x}:{b:02x}:{c:02x}")
 }
 
 /// The first console and the first serial port are one and the same device, written twice.
