@@ -20,13 +20,24 @@ pub(crate) struct Threads {
     pub(crate) io: Vec<(u32, u32)>,
 }
 
-/// Whether a plan confines anything, so that a cgroup is worth its while.
+/// Whether a plan confines anything, so that a cgroup is worth its while: moving a process into one waits for the kernel's
+/// RCU, some 15 ms. A set of all CPUs or of all nodes with memory keeps nobody from anything.
 pub(crate) fn confines(plan: &Plan) -> bool {
-    let process = |it: &ThreadPlan| it.origin != Origin::AllHost || it.mems.is_some();
-    let vcpu = |it: &VcpuPlan| it.origin != Origin::AllHost || it.mems.is_some();
+    let all_cpus = listed("/sys/devices/system/cpu/online", CpuSet::from_kernel_list);
+    let all_nodes = listed("/sys/devices/system/node/has_memory", NodeSet::from_kernel_list);
+    let narrow = |origin: Origin, cpus: &CpuSet, mems: Option<&NodeSet>| {
+        let some_cpus = origin != Origin::AllHost && all_cpus.as_ref().is_none_or(|all| !all.is_subset(cpus));
+        some_cpus || mems.is_some_and(|mems| all_nodes.as_ref().is_none_or(|all| !all.is_subset(mems)))
+    };
+    let process = |it: &ThreadPlan| narrow(it.origin, &it.cpus, it.mems.as_ref());
     process(&plan.process)
         || plan.io_threads.iter().any(|(_, it)| process(it))
-        || plan.cells.iter().flat_map(|it| &it.vcpus).any(vcpu)
+        || plan.cells.iter().flat_map(|it| &it.vcpus).any(|it| narrow(it.origin, &it.hard, it.mems.as_ref()))
+}
+
+/// A list of the kernel's (`cpu/online`, `node/has_memory`: Documentation/ABI/stable/sysfs-devices-node); `None` if it cannot be read.
+fn listed<T, E>(path: &str, read: impl Fn(&str) -> Result<T, E>) -> Option<T> {
+    read(std::fs::read_to_string(path).ok()?.trim()).ok()
 }
 
 pub(crate) fn cpus(set: &CpuSet) -> Result<CpuMask, IdTooLarge> {
