@@ -24,15 +24,20 @@ pub(crate) struct Threads {
 /// RCU, some 15 ms. A set of all CPUs or of all nodes with memory keeps nobody from anything.
 pub(crate) fn confines(plan: &Plan) -> bool {
     let all_cpus = listed("/sys/devices/system/cpu/online", CpuSet::from_kernel_list);
-    let all_nodes = listed("/sys/devices/system/node/has_memory", NodeSet::from_kernel_list);
     let narrow = |origin: Origin, cpus: &CpuSet, mems: Option<&NodeSet>| {
         let some_cpus = origin != Origin::AllHost && all_cpus.as_ref().is_none_or(|all| !all.is_subset(cpus));
-        some_cpus || mems.is_some_and(|mems| all_nodes.as_ref().is_none_or(|all| !all.is_subset(mems)))
+        some_cpus || mems.is_some_and(leaves_nodes_out)
     };
     let process = |it: &ThreadPlan| narrow(it.origin, &it.cpus, it.mems.as_ref());
     process(&plan.process)
         || plan.io_threads.iter().any(|(_, it)| process(it))
         || plan.cells.iter().flat_map(|it| &it.vcpus).any(|it| narrow(it.origin, &it.hard, it.mems.as_ref()))
+}
+
+/// Whether there is a node with memory that is not in the set.
+fn leaves_nodes_out(mems: &NodeSet) -> bool {
+    let all = listed("/sys/devices/system/node/has_memory", NodeSet::from_kernel_list);
+    all.is_none_or(|all| !all.is_subset(mems))
 }
 
 /// A list of the kernel's (`cpu/online`, `node/has_memory`: Documentation/ABI/stable/sysfs-devices-node); `None` if it cannot be read.
@@ -118,7 +123,7 @@ impl Placer<'_> {
             if let Err(why) = moved {
                 give_up(format!("a cpuset for {part}"), why);
             }
-        } else if let Some(mems) = mems {
+        } else if let Some(mems) = mems.filter(|mems| leaves_nodes_out(mems)) {
             give_up(format!("memory of {part} from nodes {mems} only"), "there is no cpuset cgroup".into());
         }
         for tid in tids {
