@@ -19,7 +19,7 @@ use polyvirt_core::{
     model::{DomainConfig, LifecycleAction},
     placement::PlanDelta,
 };
-use polyvirt_lease::OwnerLock;
+use polyvirt_lease::{Durability, OwnerLock};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -400,7 +400,15 @@ impl Actor {
             tracing::info!(guest = %self.name, %error, "did not end when asked; its process is ended");
         }
         self.attached = None;
-        self.finish(&record, StopReason::Destroyed).await
+        match self.finish(&record, StopReason::Destroyed).await {
+            // On a disk that turned read-only it has ended all the same; whoever can write next removes what is left.
+            Err(error) if error.kind() == ErrorKind::Storage => {
+                tracing::warn!(guest = %self.name, %error, "the guest is ended, its files stay until the root can be written again");
+                self.shared.history.tell(record.guest.clone(), EventKind::Stopped { reason: StopReason::Destroyed });
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     /// Asks the hypervisor to end the guest, under a deadline: one that is stuck must not keep us.
@@ -425,7 +433,7 @@ async fn next_signal(attached: &mut Option<Attached>) -> Option<Signal> {
 
 async fn write(shared: &Shared, record: &StatusRecord) -> Result<()> {
     let (records, record) = (shared.records.clone(), record.clone());
-    blocking(move || records.put(&record)).await
+    blocking(move || records.put(&record, Durability::Durable)).await
 }
 
 async fn apply(domain: &dyn Domain, driver: &str, what: Change) -> Result<()> {

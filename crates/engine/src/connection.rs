@@ -137,16 +137,26 @@ impl Connection {
     async fn recover_one(&self, name: &str) -> Result<()> {
         let (records, wanted) = (self.shared.records.clone(), name.to_owned());
         let read = move || records.get(&wanted);
-        let Some(record) = blocking(read.clone()).await? else { return Ok(()) };
-        if record.phase == crate::store::Phase::Running && self.shared.is_alive(&record) {
+        let found = blocking(read.clone()).await?;
+        if found.is_some_and(|record| record.phase == crate::store::Phase::Running && self.shared.is_alive(&record)) {
             return Ok(());
         }
         if let Ok(lock) = try_own(&self.shared.records, name, "clean up").await? {
             // It may have been settled or started by another process before we owned it.
-            if let Some(record) = blocking(read).await? {
-                self.shared.settle(&record).await?;
+            let runs = match blocking(read).await? {
+                Some(record) => self.shared.settle(&record).await?,
+                // Emptied by a power cut, or removed by another process meanwhile.
+                None => {
+                    let (records, name) = (self.shared.records.clone(), name.to_owned());
+                    blocking(move || records.remove(&name)).await?;
+                    false
+                }
+            };
+            if runs {
+                lock.release();
+            } else if let Err(error) = lock.remove() {
+                tracing::debug!(%error, "an owner file stays behind, unlocked");
             }
-            lock.release();
         }
         Ok(())
     }
