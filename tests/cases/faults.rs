@@ -13,7 +13,7 @@ use polyvirt_tests::{connect, groups_of, no_qemu, processes_with, root, small_gu
 
 /// A root, a guest's name that no other test on this host has, and a connection that does not hold on to guests.
 struct Fault {
-    dir: tempfile::TempDir,
+    dir: polyvirt_tests::Root,
     name: String,
 }
 

@@ -88,6 +88,8 @@ impl Start {
         let mut live = LiveConfig::new((*self.config).clone(), id);
         let record = StatusRecord::begin(&live, plan.clone(), shared.boot_id.clone());
         journal.write(record, Durability::Durable).await?;
+        let (definitions, config) = (shared.definitions.clone(), self.config.clone());
+        blocking(move || definitions.check_name(&config)).await?;
         self.at(journal, Stage::Intent).await?;
 
         live.config.id = i32::try_from(id.0).ok();
@@ -113,11 +115,8 @@ impl Start {
         started: polyvirt_core::Started,
     ) -> Result<Running> {
         let done = async {
-            let observed = async {
-                placement::settle(&self.shared, journal.lease(), &*started.domain).await;
-                self.at(journal, Stage::Observe).await
-            };
             // What is read back goes to the ledger and not into the record, so neither waits for the other.
+            let observed = placement::settle(&self.shared, journal.lease(), &*started.domain);
             let recorded = async {
                 let mut record = journal.current()?;
                 apply_effects(&mut live, &mut record, &started.effects);
@@ -128,10 +127,11 @@ impl Start {
                 journal.write(record.clone(), Durability::Durable).await?;
                 Ok(record)
             };
-            let (observed, record) = tokio::join!(observed, recorded);
-            observed?;
+            let ((), record) = tokio::join!(observed, recorded);
+            let record = record?;
+            self.at(journal, Stage::Observe).await?;
             self.at(journal, Stage::Commit).await?;
-            record
+            Ok(record)
         };
         match done.await {
             Ok(record) => {
