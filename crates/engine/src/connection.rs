@@ -122,10 +122,10 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Settles every record that nobody owns. What cannot be settled is logged and shown by [`Connection::list`]; it keeps no one from working.
+    /// Settles every record that nobody owns, and forgets owners who died. What cannot be settled is logged and shown by [`Connection::list`]; it keeps no one from working.
     async fn recover(&self) -> Result<()> {
         let records = self.shared.records.clone();
-        let names = blocking(move || records.names()).await?;
+        let names = blocking(move || records.traces()).await?;
         for name in names {
             if let Err(error) = self.recover_one(&name).await {
                 tracing::warn!(guest = %name, %error, "could not be looked after");

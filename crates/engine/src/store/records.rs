@@ -147,6 +147,15 @@ impl Records {
         names_in(&self.dir, "json")
     }
 
+    /// Names that have a record or that somebody owned who did not come to remove the mark of it, sorted.
+    pub(crate) fn traces(&self) -> Result<Vec<String>> {
+        let mut names = self.names()?;
+        names.extend(names_in(&self.dir, "owner")?);
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+
     /// Writes a record in one step: every process sees the old one or the new one.
     pub(crate) fn put(&self, record: &StatusRecord, durability: Durability) -> Result<()> {
         let path = file_of(&self.dir, &record.guest.name, "json")?;
