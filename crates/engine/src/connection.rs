@@ -21,7 +21,7 @@ use crate::{
     definition::{self, ReadDefinition},
     guest::{Guest, GuestEntry},
     options::OpenOptions,
-    owner::try_own,
+    owner::succeed,
     shared::Shared,
     store::{Definitions, History, Records, Stored, blocking, make_directories},
 };
@@ -141,7 +141,7 @@ impl Connection {
         if found.is_some_and(|record| record.phase == crate::store::Phase::Running && self.shared.is_alive(&record)) {
             return Ok(());
         }
-        if let Ok(lock) = try_own(&self.shared.records, name, "clean up").await? {
+        if let Some(lock) = succeed(&self.shared.records, name, "clean up").await? {
             // It may have been settled or started by another process before we owned it.
             let runs = match blocking(read).await? {
                 Some(record) => self.shared.settle(&record).await?,
