@@ -48,8 +48,9 @@
 //! | `foreign` | children of other namespaces, kept as they are | `Vec<XmlTree>` |
 //!
 //! with `name = "…"` (else the field's name in camelCase), `hex = N`, `yesno`, `onoff`, `unit = "KiB"` (a size; the unit that is
-//! meant when none is written), `codec = Type`, `default`, `once`, `secret`, `live`. A value or child that is neither
-//! optional nor a list is required, unless it says `default`; plain `child` elements are optional and printed if they hold
+//! meant when none is written), `codec = Type`, `default`, `once`, `secret`, `live`, and `ns = "…"` for a child of
+//! another namespace, whose name then has its usual prefix (any prefix is read). A value or child that is neither optional nor a
+//! list is required, unless it says `default`; plain `child` elements are optional and printed if they hold
 //! anything, unless they say `always`.
 //!
 //! On the type: `root = "…"` gives `from_xml` and `to_xml`; on an enum `tag = "attribute"` (and `default = "word"`), and
