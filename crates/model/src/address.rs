@@ -2,6 +2,10 @@
 
 use polyvirt_xml::{Element, words};
 
+mod usb;
+
+pub use usb::UsbPort;
+
 /// `<address>`: the place of a device, by the kind of bus.
 #[derive(Clone, Debug, PartialEq, Element)]
 #[xml(tag = "type")]
@@ -167,7 +171,7 @@ pub struct UsbAddress {
     pub bus: Option<u32>,
     /// The port, `1.2` behind hubs.
     #[xml(attr)]
-    pub port: Option<String>,
+    pub port: Option<UsbPort>,
     /// The device's number on the host.
     #[xml(attr)]
     pub device: Option<u32>,

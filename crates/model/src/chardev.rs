@@ -1,9 +1,18 @@
 //! Serial ports, parallel ports, consoles, channels and everything else with a character device behind it.
 
+use std::net::IpAddr;
+
 use polyvirt_xml::{Element, words};
 
 use crate::address::DeviceInfo;
+use crate::codec::IpAddresses;
 use crate::security::DeviceLabel;
+
+mod redirect;
+
+pub use redirect::{
+    RedirBus, RedirDev, RedirFilter, RedirRule, Smartcard, SmartcardMode, UsbClassFilter, UsbIdFilter, UsbVersionFilter,
+};
 
 words! {
     /// What is behind a character device on the host.
@@ -107,9 +116,14 @@ pub struct Clipboard {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct MouseMode {
-    /// Who draws the pointer: `server` or `client`.
+    /// Who draws the pointer; absent: the client.
     #[xml(attr)]
-    pub mode: Option<CharMode>,
+    pub mode: Option<MousePointer>,
+}
+
+words! {
+    /// Who draws the mouse pointer.
+    pub enum MousePointer { Server = "server", Client = "client" }
 }
 
 /// `<protocol>`.
@@ -188,18 +202,27 @@ pub struct SerialTarget {
     /// Its number.
     #[xml(attr)]
     pub port: Option<u32>,
-    /// The device.
+    /// The device; absent: what fits where it sits.
     #[xml(child)]
-    pub model: Option<ModelName>,
+    pub model: Option<SerialModelRef>,
 }
 
-/// `<model name='…'>`.
+words! {
+    /// Devices behind a serial port.
+    pub enum SerialModel {
+        IsaSerial = "isa-serial", UsbSerial = "usb-serial", PciSerial = "pci-serial", SpaprVty = "spapr-vty",
+        Pl011 = "pl011", Ns16550a = "16550a", SclpConsole = "sclpconsole", SclpLmConsole = "sclplmconsole",
+        IsaDebugcon = "isa-debugcon",
+    }
+}
+
+/// `<model>` of a serial port's `<target>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
-pub struct ModelName {
-    /// The device, in the hypervisor's words.
+pub struct SerialModelRef {
+    /// The device.
     #[xml(attr)]
-    pub name: String,
+    pub name: Option<SerialModel>,
 }
 
 /// `<target>` of `<parallel>`.
@@ -248,8 +271,8 @@ pub struct ChannelTarget {
     #[xml(attr, name = "type")]
     pub kind: Option<ChannelTargetType>,
     /// The address that is forwarded.
-    #[xml(attr)]
-    pub address: Option<String>,
+    #[xml(attr, codec = IpAddresses)]
+    pub address: Option<IpAddr>,
     /// The port that is forwarded.
     #[xml(attr)]
     pub port: Option<u32>,
@@ -259,81 +282,4 @@ pub struct ChannelTarget {
     /// Whether the guest has opened it.
     #[xml(attr, live)]
     pub state: Option<ChannelState>,
-}
-
-words! {
-    /// How a smart card is provided.
-    pub enum SmartcardMode { Host = "host", HostCertificates = "host-certificates", Passthrough = "passthrough" }
-}
-
-/// `<smartcard>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct Smartcard {
-    /// How the card is provided.
-    #[xml(attr)]
-    pub mode: Option<SmartcardMode>,
-    /// What is behind it, when passed through.
-    #[xml(attr, name = "type")]
-    pub kind: Option<CharBackend>,
-    /// Certificates on the host.
-    #[xml(leaf)]
-    pub certificate: Vec<String>,
-    /// Where the certificates are.
-    #[xml(leaf)]
-    pub database: Option<String>,
-    /// Where the backend is.
-    #[xml(group)]
-    pub backend: CharSource,
-    /// Name and address.
-    #[xml(group)]
-    pub info: DeviceInfo,
-}
-
-/// `<redirdev>`: a USB device of the client.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct RedirDev {
-    /// `usb`.
-    #[xml(attr)]
-    pub bus: Option<String>,
-    /// What is behind it.
-    #[xml(attr, name = "type")]
-    pub kind: Option<CharBackend>,
-    /// Where that is.
-    #[xml(group)]
-    pub backend: CharSource,
-    /// Name and address.
-    #[xml(group)]
-    pub info: DeviceInfo,
-}
-
-/// `<redirfilter>`: which devices of the client are allowed.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct RedirFilter {
-    /// Rules in order.
-    #[xml(child)]
-    pub usbdev: Vec<RedirRule>,
-}
-
-/// `<usbdev>`; absent or -1: any.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct RedirRule {
-    /// The class.
-    #[xml(attr)]
-    pub class: Option<String>,
-    /// The vendor.
-    #[xml(attr)]
-    pub vendor: Option<String>,
-    /// The product.
-    #[xml(attr)]
-    pub product: Option<String>,
-    /// The version.
-    #[xml(attr)]
-    pub version: Option<String>,
-    /// Whether it is allowed.
-    #[xml(attr, yesno)]
-    pub allow: Option<bool>,
 }

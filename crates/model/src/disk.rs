@@ -3,7 +3,7 @@
 use polyvirt_xml::{Element, words};
 
 use crate::address::{DeviceInfo, VirtioModel, VirtioOptions};
-use crate::storage::{Auth, BackingStore, Encryption, MetadataCache, Mirror, Named, Source, SourceKind};
+use crate::storage::{Auth, BackingStore, Encryption, ImageFormat, MetadataCache, Mirror, Named, Source, SourceKind};
 
 words! {
     /// What a disk is for the guest.
@@ -135,7 +135,7 @@ pub struct DiskDriver {
     pub name: Option<String>,
     /// The format of the image.
     #[xml(attr, name = "type")]
-    pub kind: Option<String>,
+    pub kind: Option<ImageFormat>,
     /// How the host caches it.
     #[xml(attr)]
     pub cache: Option<DiskCache>,
@@ -279,7 +279,7 @@ words! {
     /// Buses of disks.
     pub enum DiskBus {
         Ide = "ide", Fdc = "fdc", Scsi = "scsi", Virtio = "virtio", Xen = "xen", Usb = "usb", Uml = "uml",
-        Sata = "sata", Sd = "sd",
+        Sata = "sata", Sd = "sd", Nvme = "nvme",
     }
 }
 words! {
@@ -306,8 +306,8 @@ pub struct DiskTarget {
     /// Revolutions per minute; 1: a solid state disk.
     #[xml(attr, name = "rotation_rate")]
     pub rotation_rate: Option<u32>,
-    /// USB: whether a stick or a disk.
-    #[xml(attr, name = "dpofua", onoff)]
+    /// SCSI: whether writes can be forced to the medium (DPO and FUA).
+    #[xml(attr, onoff)]
     pub dpofua: Option<bool>,
 }
 

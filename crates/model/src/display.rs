@@ -112,16 +112,16 @@ pub struct Graphics {
     pub channel: Vec<SpiceChannel>,
     /// SPICE: images.
     #[xml(child)]
-    pub image: Option<Compression>,
+    pub image: Option<ImageCompression>,
     /// SPICE: JPEG.
     #[xml(child)]
-    pub jpeg: Option<Compression>,
+    pub jpeg: Option<WanCompression>,
     /// SPICE: zlib.
     #[xml(child)]
-    pub zlib: Option<Compression>,
+    pub zlib: Option<WanCompression>,
     /// SPICE: sound.
     #[xml(child)]
-    pub playback: Option<Compression>,
+    pub playback: Option<PlaybackCompression>,
     /// SPICE: video streams.
     #[xml(child)]
     pub streaming: Option<Streaming>,
@@ -174,34 +174,75 @@ pub struct AudioRef {
     pub id: u32,
 }
 
+words! {
+    /// Channels of SPICE.
+    pub enum SpiceChannelName {
+        Main = "main", Display = "display", Inputs = "inputs", Cursor = "cursor", Playback = "playback",
+        Record = "record", Smartcard = "smartcard", Usbredir = "usbredir",
+    }
+}
+
 /// `<channel>` of SPICE.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct SpiceChannel {
     /// Which one.
     #[xml(attr)]
-    pub name: String,
+    pub name: Option<SpiceChannelName>,
     /// Whether it is encrypted.
     #[xml(attr)]
     pub mode: Option<SpiceMode>,
 }
 
-/// A SPICE compression.
+words! {
+    /// How SPICE compresses images.
+    pub enum ImageCodec {
+        AutoGlz = "auto_glz", AutoLz = "auto_lz", Quic = "quic", Glz = "glz", Lz = "lz", Off = "off",
+    }
+}
+words! {
+    /// When SPICE compresses for slow connections.
+    pub enum WanCodec { Auto = "auto", Never = "never", Always = "always" }
+}
+words! {
+    /// What is recognised as a video stream.
+    pub enum StreamingMode { Filter = "filter", All = "all", Off = "off" }
+}
+
+/// `<image>` of SPICE.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
-pub struct Compression {
-    /// The method, in SPICE's words.
+pub struct ImageCompression {
+    /// How images are compressed.
     #[xml(attr)]
-    pub compression: String,
+    pub compression: Option<ImageCodec>,
+}
+
+/// `<jpeg>` and `<zlib>` of SPICE.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct WanCompression {
+    /// When this method is used.
+    #[xml(attr)]
+    pub compression: Option<WanCodec>,
+}
+
+/// `<playback>` of SPICE.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct PlaybackCompression {
+    /// Whether sound is compressed.
+    #[xml(attr, onoff)]
+    pub compression: Option<bool>,
 }
 
 /// `<streaming>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Streaming {
-    /// `filter`, `all` or `off`.
+    /// What is recognised as a video stream.
     #[xml(attr)]
-    pub mode: String,
+    pub mode: Option<StreamingMode>,
 }
 
 /// Something that is enabled or not.
@@ -240,16 +281,25 @@ pub struct Video {
     pub info: DeviceInfo,
 }
 
+words! {
+    /// Who draws the picture of a video device.
+    pub enum VideoBackend { Qemu = "qemu", VhostUser = "vhostuser" }
+}
+words! {
+    /// How bhyve decodes VGA.
+    pub enum VgaConf { Io = "io", On = "on", Off = "off" }
+}
+
 /// `<driver>` of `<video>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct VideoDriver {
-    /// `qemu` or `vhostuser`.
+    /// Whether QEMU itself or a vhost-user process draws; absent: QEMU.
     #[xml(attr)]
-    pub name: Option<String>,
+    pub name: Option<VideoBackend>,
     /// bhyve: how VGA is decoded.
     #[xml(attr)]
-    pub vgaconf: Option<String>,
+    pub vgaconf: Option<VgaConf>,
     /// Options of virtio.
     #[xml(group)]
     pub virtio: VirtioOptions,
@@ -388,6 +438,11 @@ words! {
     }
 }
 
+words! {
+    /// Drivers of SDL for sound.
+    pub enum SdlDriver { Esd = "esd", Alsa = "alsa", Arts = "arts", Pulseaudio = "pulseaudio" }
+}
+
 /// `<audio>`: a backend.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
@@ -409,7 +464,7 @@ pub struct Audio {
     pub runtime_dir: Option<String>,
     /// SDL: the driver.
     #[xml(attr)]
-    pub driver: Option<String>,
+    pub driver: Option<SdlDriver>,
     /// The file.
     #[xml(attr)]
     pub path: Option<String>,
@@ -417,7 +472,7 @@ pub struct Audio {
     #[xml(attr)]
     pub dev: Option<String>,
     /// OSS: whether memory is mapped.
-    #[xml(attr, yesno)]
+    #[xml(attr, name = "tryMMap", yesno)]
     pub try_mmap: Option<bool>,
     /// OSS: whether the device is exclusive.
     #[xml(attr, yesno)]
@@ -541,6 +596,18 @@ pub struct Input {
     pub info: DeviceInfo,
 }
 
+words! {
+    /// Which devices are taken together.
+    pub enum InputGrab { All = "all" }
+}
+words! {
+    /// Keys that switch input between host and guest.
+    pub enum GrabToggle {
+        CtrlCtrl = "ctrl-ctrl", AltAlt = "alt-alt", ShiftShift = "shift-shift", MetaMeta = "meta-meta",
+        Scrolllock = "scrolllock", CtrlScrolllock = "ctrl-scrolllock",
+    }
+}
+
 /// `<source>` of `<input>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
@@ -553,11 +620,11 @@ pub struct InputSource {
     pub evdev: Option<String>,
     /// evdev: `all` takes all devices at once.
     #[xml(attr)]
-    pub grab: Option<String>,
+    pub grab: Option<InputGrab>,
     /// evdev: whether keys repeat.
     #[xml(attr, onoff)]
     pub repeat: Option<bool>,
     /// evdev: the keys that switch between host and guest.
     #[xml(attr)]
-    pub grab_toggle: Option<String>,
+    pub grab_toggle: Option<GrabToggle>,
 }

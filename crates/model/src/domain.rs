@@ -9,6 +9,10 @@ use crate::codec::Uuids;
 use crate::cpu::Cpu;
 use crate::devices::Devices;
 use crate::disk::ThrottleGroups;
+use crate::extensions::{
+    BHYVE, BhyveCommandline, LXC, LxcNamespaces, QEMU, QemuCapabilities, QemuCommandline, QemuDeprecation,
+    QemuOverride, VMWARE, XEN, XenCommandline,
+};
 use crate::features::Features;
 use crate::memory::{MaxMemory, MemTune, Memory, MemoryBacking};
 use crate::numatune::NumaTune;
@@ -176,7 +180,31 @@ pub struct DomainConfig {
     /// Memory encryption.
     #[xml(child)]
     pub launch_security: Option<LaunchSecurity>,
-    /// Elements of the hypervisors' own namespaces.
+    /// QEMU: more arguments and variables.
+    #[xml(child, name = "qemu:commandline", ns = QEMU)]
+    pub qemu_commandline: Option<QemuCommandline>,
+    /// QEMU: abilities that it is taken to have or to lack.
+    #[xml(child, name = "qemu:capabilities", ns = QEMU)]
+    pub qemu_capabilities: Option<QemuCapabilities>,
+    /// QEMU: properties of devices.
+    #[xml(child, name = "qemu:override", ns = QEMU)]
+    pub qemu_override: Option<QemuOverride>,
+    /// QEMU: what happens with what is deprecated.
+    #[xml(child, name = "qemu:deprecation", ns = QEMU)]
+    pub qemu_deprecation: Option<QemuDeprecation>,
+    /// LXC: namespaces that are shared with others.
+    #[xml(child, name = "lxc:namespace", ns = LXC)]
+    pub lxc_namespace: Option<LxcNamespaces>,
+    /// Xen: more arguments of the device model.
+    #[xml(child, name = "xen:commandline", ns = XEN)]
+    pub xen_commandline: Option<XenCommandline>,
+    /// bhyve: more arguments and variables.
+    #[xml(child, name = "bhyve:commandline", ns = BHYVE)]
+    pub bhyve_commandline: Option<BhyveCommandline>,
+    /// VMware: the data centre.
+    #[xml(leaf, name = "vmware:datacenterpath", ns = VMWARE)]
+    pub vmware_datacenterpath: Option<String>,
+    /// Elements of other namespaces, as they are.
     #[xml(foreign)]
     pub extensions: Vec<XmlTree>,
 }

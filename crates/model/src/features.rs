@@ -14,13 +14,47 @@ pub struct Switch {
     pub state: Option<bool>,
 }
 
-/// A feature with a word: `<cfpc value='fixed'/>`.
+words! {
+    /// How a pSeries guest is protected from a speculation attack.
+    pub enum Mitigation { Broken = "broken", Workaround = "workaround", Fixed = "fixed" }
+}
+words! {
+    /// How a pSeries guest is protected from indirect branch speculation.
+    pub enum IbsMitigation {
+        Broken = "broken", Workaround = "workaround", FixedIbs = "fixed-ibs", FixedCcd = "fixed-ccd",
+        FixedNa = "fixed-na",
+    }
+}
+words! {
+    /// RISC-V's advanced interrupt architecture.
+    pub enum AiaMode { None = "none", Aplic = "aplic", AplicImsic = "aplic-imsic" }
+}
+
+/// `<cfpc>` and `<sbbc>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
-pub struct FeatureValue {
-    /// The word, in the hypervisor's vocabulary.
+pub struct MitigationValue {
+    /// What the guest is told.
     #[xml(attr)]
-    pub value: String,
+    pub value: Option<Mitigation>,
+}
+
+/// `<ibs>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct IbsValue {
+    /// What the guest is told.
+    #[xml(attr)]
+    pub value: Option<IbsMitigation>,
+}
+
+/// `<aia>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Aia {
+    /// Which parts there are.
+    #[xml(attr)]
+    pub value: Option<AiaMode>,
 }
 
 /// `<features>`.
@@ -95,13 +129,13 @@ pub struct Features {
     pub ccf_assist: Option<Switch>,
     /// pSeries: cache flush on privilege change.
     #[xml(child)]
-    pub cfpc: Option<FeatureValue>,
+    pub cfpc: Option<MitigationValue>,
     /// pSeries: speculation barrier.
     #[xml(child)]
-    pub sbbc: Option<FeatureValue>,
+    pub sbbc: Option<MitigationValue>,
     /// pSeries: indirect branch speculation.
     #[xml(child)]
-    pub ibs: Option<FeatureValue>,
+    pub ibs: Option<IbsValue>,
     /// TCG's own features.
     #[xml(child)]
     pub tcg: Option<Tcg>,
@@ -116,7 +150,7 @@ pub struct Features {
     pub ps2: Option<Switch>,
     /// RISC-V: the interrupt architecture.
     #[xml(child)]
-    pub aia: Option<FeatureValue>,
+    pub aia: Option<Aia>,
 }
 
 /// `<apic>`.
@@ -306,13 +340,18 @@ pub struct XenPassthrough {
     pub mode: Option<XenPassthroughMode>,
 }
 
+words! {
+    /// Versions of ARM's interrupt controller.
+    pub enum GicVersion { V2 = "2", V3 = "3", Host = "host" }
+}
+
 /// `<gic>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Gic {
-    /// `2`, `3` or `host`.
+    /// Its version; absent: the hypervisor's choice.
     #[xml(attr)]
-    pub version: Option<String>,
+    pub version: Option<GicVersion>,
 }
 
 /// `<smm>`.

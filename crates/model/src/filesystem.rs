@@ -4,8 +4,9 @@ use polyvirt_numa_placement::Kib;
 use polyvirt_xml::{Element, words};
 
 use crate::address::{DeviceInfo, VirtioModel, VirtioOptions};
-use crate::codec::Size;
+use crate::codec::{Octal, Size, SizeUnit};
 use crate::security::IdMap;
+use crate::storage::ImageFormat;
 
 words! {
     /// What is mounted.
@@ -40,11 +41,11 @@ pub struct Filesystem {
     #[xml(attr)]
     pub multidevs: Option<Multidevs>,
     /// Permissions of new files, octal.
-    #[xml(attr)]
-    pub fmode: Option<String>,
+    #[xml(attr, codec = Octal)]
+    pub fmode: Option<u32>,
     /// Permissions of new directories, octal.
-    #[xml(attr)]
-    pub dmode: Option<String>,
+    #[xml(attr, codec = Octal)]
+    pub dmode: Option<u32>,
     /// How it is served.
     #[xml(child)]
     pub driver: Option<FilesystemDriver>,
@@ -82,6 +83,11 @@ words! {
     }
 }
 
+words! {
+    /// When writes to a filesystem reach the host.
+    pub enum WritePolicy { Immediate = "immediate" }
+}
+
 /// `<driver>` of `<filesystem>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
@@ -91,10 +97,10 @@ pub struct FilesystemDriver {
     pub kind: Option<FilesystemDriverType>,
     /// The format of an image.
     #[xml(attr)]
-    pub format: Option<String>,
-    /// When writes reach the host.
+    pub format: Option<ImageFormat>,
+    /// When writes reach the host; absent: as the host likes.
     #[xml(attr)]
-    pub wrpolicy: Option<String>,
+    pub wrpolicy: Option<WritePolicy>,
     /// Entries of the queue.
     #[xml(attr)]
     pub queue: Option<u32>,
@@ -115,10 +121,10 @@ pub struct FilesystemBinary {
     pub xattr: Option<bool>,
     /// What is cached.
     #[xml(child)]
-    pub cache: Option<ModeWord>,
+    pub cache: Option<FilesystemCache>,
     /// How it is confined.
     #[xml(child)]
-    pub sandbox: Option<ModeWord>,
+    pub sandbox: Option<FilesystemSandbox>,
     /// Locks.
     #[xml(child)]
     pub lock: Option<FilesystemLock>,
@@ -130,13 +136,31 @@ pub struct FilesystemBinary {
     pub openfiles: Option<OpenFiles>,
 }
 
-/// An element with a mode in the program's own words.
+words! {
+    /// What virtiofsd caches.
+    pub enum CacheMode { None = "none", Always = "always" }
+}
+words! {
+    /// How virtiofsd is confined.
+    pub enum SandboxMode { Namespace = "namespace", Chroot = "chroot" }
+}
+
+/// `<cache>` of `<binary>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
-pub struct ModeWord {
-    /// The word.
+pub struct FilesystemCache {
+    /// What is cached.
     #[xml(attr)]
-    pub mode: String,
+    pub mode: Option<CacheMode>,
+}
+
+/// `<sandbox>` of `<binary>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct FilesystemSandbox {
+    /// How it is confined.
+    #[xml(attr)]
+    pub mode: Option<SandboxMode>,
 }
 
 /// `<lock>`.
@@ -197,9 +221,9 @@ pub struct FilesystemSource {
     /// The size of a RAM disk.
     #[xml(attr)]
     pub usage: Option<u64>,
-    /// The unit of `usage`.
+    /// The unit of `usage`; absent: KiB.
     #[xml(attr)]
-    pub units: Option<String>,
+    pub units: Option<SizeUnit>,
 }
 
 /// `<target>` of `<filesystem>`.

@@ -7,8 +7,10 @@ use crate::address::{DeviceInfo, PciAddress, VirtioOptions};
 use crate::codec::Uuids;
 use crate::storage::Named;
 
+mod identity;
 mod network;
 
+pub use identity::{MacAddress, PortId};
 pub use network::{
     BandwidthLimit, BandwidthLimits, Coalesce, CoalesceFrames, CoalesceRx, FilterParameter, FilterRef, ForwardProtocol,
     InterfaceIp, InterfaceTune, IpFamily, Link, LinkState, Mtu, PortForward, PortOptions, PortRange, Route, Teaming,
@@ -120,9 +122,9 @@ words! {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Mac {
-    /// The address.
+    /// The address; all zeroes: one is drawn.
     #[xml(attr)]
-    pub address: String,
+    pub address: MacAddress,
     /// VMware: whether it is permanent.
     #[xml(attr, name = "type")]
     pub kind: Option<MacType>,
@@ -131,36 +133,41 @@ pub struct Mac {
     pub check: Option<bool>,
     /// The network's current one, while the guest runs.
     #[xml(attr, name = "currentAddress", live)]
-    pub current_address: Option<String>,
+    pub current_address: Option<MacAddress>,
 }
 
-/// The six bytes of a hardware address; libvirt takes one digit or two a byte.
-pub(crate) fn parse_mac(text: &str) -> Option<[u8; 6]> {
-    let mut bytes = [0; 6];
-    let mut parts = text.split(':');
-    for byte in &mut bytes {
-        let part = parts.next().filter(|part| matches!(part.len(), 1 | 2))?;
-        *byte = part.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u8::from_str_radix(part, 16).ok())??;
+words! {
+    /// The kind of socket behind `vhostuser`.
+    pub enum SocketType { Unix = "unix" }
+}
+words! {
+    /// How `direct` joins a device (the first four), or which side of `vhostuser` we are.
+    pub enum SourceMode {
+        Vepa = "vepa", Private = "private", Bridge = "bridge", Passthrough = "passthrough", Server = "server",
+        Client = "client",
     }
-    parts.next().is_none().then_some(bytes)
+}
+words! {
+    /// The kind of a device's address on the host.
+    pub enum HostAddressType { Pci = "pci", Usb = "usb" }
 }
 
 /// `<source>` of an interface. Which fields count follows from the interface's kind.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct InterfaceSource {
-    /// `unix`, for `vhostuser`.
+    /// The kind of socket, for `vhostuser`.
     #[xml(attr, name = "type")]
-    pub kind: Option<String>,
+    pub kind: Option<SocketType>,
     /// A virtual network.
     #[xml(attr)]
     pub network: Option<String>,
     /// A group of ports of it.
     #[xml(attr)]
     pub portgroup: Option<String>,
-    /// The port that was given, while the guest runs.
-    #[xml(attr, codec = Uuids, live)]
-    pub portid: Option<Uuid>,
+    /// The port: of a virtual network the one that was given, while the guest runs; of a distributed switch its number.
+    #[xml(attr)]
+    pub portid: Option<PortId>,
     /// A bridge.
     #[xml(attr)]
     pub bridge: Option<String>,
@@ -170,9 +177,9 @@ pub struct InterfaceSource {
     /// A socket.
     #[xml(attr)]
     pub path: Option<String>,
-    /// How `direct` joins the device, or the side of `vhostuser`.
+    /// How `direct` joins the device, or which side of `vhostuser` we are.
     #[xml(attr)]
-    pub mode: Option<String>,
+    pub mode: Option<SourceMode>,
     /// An internal network.
     #[xml(attr)]
     pub name: Option<String>,
@@ -182,15 +189,15 @@ pub struct InterfaceSource {
     /// A port.
     #[xml(attr)]
     pub port: Option<u32>,
-    /// ESX: the switch.
-    #[xml(attr)]
-    pub switchid: Option<String>,
+    /// ESX: the distributed switch.
+    #[xml(attr, codec = Uuids)]
+    pub switchid: Option<Uuid>,
     /// ESX: the group.
     #[xml(attr)]
     pub portgroupid: Option<String>,
     /// ESX: the connection.
     #[xml(attr)]
-    pub connectionid: Option<String>,
+    pub connectionid: Option<i64>,
     /// UDP: our side.
     #[xml(child)]
     pub local: Option<LocalEndpoint>,
@@ -212,9 +219,9 @@ pub struct InterfaceSource {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct HostPciAddress {
-    /// `pci`.
+    /// The kind of address.
     #[xml(attr, name = "type")]
-    pub kind: Option<String>,
+    pub kind: Option<HostAddressType>,
     /// The numbers.
     #[xml(group)]
     pub pci: PciAddress,
@@ -274,19 +281,32 @@ pub struct InterfaceModel {
     pub kind: String,
 }
 
+words! {
+    /// Who serves an interface: the kernel (`vhost`) or QEMU; of a passed through device what hands it over.
+    pub enum InterfaceDriverName { Qemu = "qemu", Vhost = "vhost", Vfio = "vfio", Kvm = "kvm", Xen = "xen" }
+}
+words! {
+    /// Who sends packets: the main loop, or a timer that waits for more.
+    pub enum TxMode { IoThread = "iothread", Timer = "timer" }
+}
+words! {
+    /// What carries packets of a `user` interface.
+    pub enum InterfaceBackendType { Default = "default", Passt = "passt" }
+}
+
 /// `<driver>` of an interface.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct InterfaceDriver {
-    /// Who serves it: `vhost`, `qemu`, `vfio`.
+    /// Who serves it.
     #[xml(attr)]
-    pub name: Option<String>,
+    pub name: Option<InterfaceDriverName>,
     /// The variant of a VFIO driver.
     #[xml(attr)]
     pub model: Option<String>,
-    /// How packets are sent.
+    /// Who sends packets.
     #[xml(attr)]
-    pub txmode: Option<String>,
+    pub txmode: Option<TxMode>,
     /// Whether kicks are asynchronous.
     #[xml(attr, onoff)]
     pub ioeventfd: Option<bool>,
@@ -350,9 +370,9 @@ pub struct Offloads {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct InterfaceBackend {
-    /// What carries packets: `passt`, `default`.
+    /// What carries packets; absent: the hypervisor itself.
     #[xml(attr, name = "type")]
-    pub kind: Option<String>,
+    pub kind: Option<InterfaceBackendType>,
     /// The tap device node.
     #[xml(attr)]
     pub tap: Option<String>,

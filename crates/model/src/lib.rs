@@ -40,6 +40,7 @@ pub mod devices;
 pub mod disk;
 pub mod display;
 mod domain;
+pub mod extensions;
 pub mod features;
 pub mod filesystem;
 pub mod hostdev;

@@ -215,16 +215,29 @@ pub struct TpmBackend {
     pub profile: Option<TpmProfile>,
 }
 
+words! {
+    /// Where an emulated TPM keeps its state, or where an external one listens.
+    pub enum TpmSourceType { File = "file", Dir = "dir", Unix = "unix" }
+}
+words! {
+    /// Which side of an external TPM's socket we are.
+    pub enum TpmSourceMode { Connect = "connect" }
+}
+words! {
+    /// What is removed from a TPM's profile when the host forbids it.
+    pub enum RemoveDisabled { Check = "check", FipsHost = "fips-host" }
+}
+
 /// `<source>` of a TPM's backend.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct TpmSource {
-    /// `file`, `dir` or `unix`.
+    /// What it is.
     #[xml(attr, name = "type")]
-    pub kind: Option<String>,
-    /// `connect`.
+    pub kind: Option<TpmSourceType>,
+    /// Which side of the socket we are.
     #[xml(attr)]
-    pub mode: Option<String>,
+    pub mode: Option<TpmSourceMode>,
     /// The path.
     #[xml(attr)]
     pub path: Option<String>,
@@ -266,10 +279,15 @@ pub struct TpmProfile {
     pub source: Option<String>,
     /// What is removed when the host forbids it.
     #[xml(attr)]
-    pub remove_disabled: Option<String>,
+    pub remove_disabled: Option<RemoveDisabled>,
     /// Its name, once it is created.
     #[xml(attr)]
     pub name: Option<String>,
+}
+
+words! {
+    /// Whether shared memory moves with a guest in a migration: with the one master, never with a peer.
+    pub enum ShmemRole { Master = "master", Peer = "peer" }
 }
 
 /// `<shmem>`: memory shared between guests.
@@ -279,9 +297,9 @@ pub struct Shmem {
     /// Its name.
     #[xml(attr)]
     pub name: String,
-    /// Who keeps its content in a migration: `master` or `peer`.
+    /// Whether its content moves with the guest.
     #[xml(attr)]
-    pub role: Option<String>,
+    pub role: Option<ShmemRole>,
     /// The device.
     #[xml(child)]
     pub model: Option<ShmemModel>,
@@ -428,16 +446,25 @@ pub struct VsockCid {
     pub address: Option<u32>,
 }
 
+words! {
+    /// Crypto devices.
+    pub enum CryptoDevice { Virtio = "virtio" }
+}
+words! {
+    /// Who emulates a crypto device.
+    pub enum CryptoType { Qemu = "qemu" }
+}
+
 /// `<crypto>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Crypto {
-    /// `virtio`.
+    /// The device.
     #[xml(attr)]
-    pub model: Option<String>,
-    /// `qemu`.
+    pub model: Option<CryptoDevice>,
+    /// Who emulates it.
     #[xml(attr, name = "type")]
-    pub kind: Option<String>,
+    pub kind: Option<CryptoType>,
     /// What does the work.
     #[xml(child)]
     pub backend: Option<CryptoBackend>,
@@ -475,13 +502,18 @@ pub struct NvramDevice {
     pub info: DeviceInfo,
 }
 
+words! {
+    /// Buses of hubs.
+    pub enum HubType { Usb = "usb" }
+}
+
 /// `<hub>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Hub {
-    /// `usb`.
+    /// Its bus.
     #[xml(attr, name = "type")]
-    pub kind: Option<String>,
+    pub kind: Option<HubType>,
     /// Name and address.
     #[xml(group)]
     pub info: DeviceInfo,

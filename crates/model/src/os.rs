@@ -2,7 +2,7 @@
 
 use polyvirt_xml::{Element, words};
 
-use crate::storage::Source;
+use crate::storage::{Source, SourceKind};
 
 words! {
     /// Which firmware is picked automatically.
@@ -183,7 +183,7 @@ pub struct Nvram {
     pub template_format: Option<FirmwareFormat>,
     /// The kind of `source`.
     #[xml(attr, name = "type")]
-    pub kind: Option<String>,
+    pub kind: Option<SourceKind>,
     /// Its format.
     #[xml(attr)]
     pub format: Option<FirmwareFormat>,

@@ -26,13 +26,30 @@ words! {
     }
 }
 
+words! {
+    /// How a source is addressed.
+    pub enum SourceAddress { Pci = "pci", Unix = "unix" }
+}
+words! {
+    /// How an iSCSI volume is reached: as a device of the host, or by the hypervisor itself.
+    pub enum VolumeMode { Host = "host", Direct = "direct" }
+}
+words! {
+    /// Formats of images. `aio` is Xen's old word for `raw`.
+    pub enum ImageFormat {
+        None = "none", Raw = "raw", Dir = "dir", Bochs = "bochs", Cloop = "cloop", Dmg = "dmg", Iso = "iso",
+        Vpc = "vpc", Vdi = "vdi", Fat = "fat", Vhd = "vhd", Ploop = "ploop", Cow = "cow", Qcow = "qcow",
+        Qcow2 = "qcow2", Qed = "qed", Vmdk = "vmdk", Aio = "aio",
+    }
+}
+
 /// `<source>` of disks, backing stores and NVRAM. Which fields count follows from the kind beside it.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Source {
-    /// The kind, where the element around it has none (`nvme`: `pci`; `vhostuser`: `unix`).
+    /// How the device is addressed: `nvme` by PCI, `vhostuser` by a socket.
     #[xml(attr, name = "type")]
-    pub kind: Option<String>,
+    pub kind: Option<SourceAddress>,
     /// A file.
     #[xml(attr)]
     pub file: Option<String>,
@@ -66,9 +83,9 @@ pub struct Source {
     /// A volume of the pool.
     #[xml(attr)]
     pub volume: Option<String>,
-    /// How an iSCSI volume is reached.
+    /// How an iSCSI volume is reached; absent: through the host.
     #[xml(attr)]
-    pub mode: Option<String>,
+    pub mode: Option<VolumeMode>,
     /// NVMe: whether the device is taken from its host driver.
     #[xml(attr, yesno)]
     pub managed: Option<bool>,
@@ -182,9 +199,9 @@ pub struct StorageHost {
     /// Its name or address.
     #[xml(attr)]
     pub name: Option<String>,
-    /// Its port.
+    /// Its port; absent: the protocol's.
     #[xml(attr)]
-    pub port: Option<String>,
+    pub port: Option<u16>,
     /// Its socket.
     #[xml(attr)]
     pub socket: Option<String>,
@@ -202,13 +219,20 @@ pub struct Auth {
     pub secret: Option<SecretRef>,
 }
 
+words! {
+    /// What a secret is for: `passphrase` in encryption, the others where somebody logs in.
+    pub enum SecretUse {
+        Passphrase = "passphrase", Ceph = "ceph", Iscsi = "iscsi", Volume = "volume", Tls = "tls", Vtpm = "vtpm",
+    }
+}
+
 /// `<secret>`: a secret by its use or UUID.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct SecretRef {
     /// What it is for.
     #[xml(attr, name = "type")]
-    pub kind: Option<String>,
+    pub kind: Option<SecretUse>,
     /// Its use.
     #[xml(attr)]
     pub usage: Option<String>,
@@ -291,19 +315,28 @@ pub struct Reservations {
     pub source: Option<ReservationsSource>,
 }
 
+words! {
+    /// The kind of socket of a reservations helper.
+    pub enum ReservationsSocket { Unix = "unix" }
+}
+words! {
+    /// Which side of a reservations helper's socket we are.
+    pub enum ReservationsMode { Client = "client" }
+}
+
 /// `<source>` of `<reservations>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct ReservationsSource {
-    /// `unix`.
+    /// The kind of socket.
     #[xml(attr, name = "type")]
-    pub kind: Option<String>,
+    pub kind: Option<ReservationsSocket>,
     /// The socket.
     #[xml(attr)]
     pub path: Option<String>,
-    /// `client`.
+    /// Which side of it we are.
     #[xml(attr)]
-    pub mode: Option<String>,
+    pub mode: Option<ReservationsMode>,
 }
 
 /// `<initiator>`.
@@ -324,13 +357,18 @@ pub struct Slices {
     pub slice: Vec<Slice>,
 }
 
+words! {
+    /// What the numbers of a slice count in.
+    pub enum SliceType { Storage = "storage" }
+}
+
 /// `<slice>`: a part of an image, in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Slice {
-    /// `storage`.
+    /// What the numbers count in.
     #[xml(attr, name = "type")]
-    pub kind: Option<String>,
+    pub kind: Option<SliceType>,
     /// Where it begins.
     #[xml(attr)]
     pub offset: u64,
@@ -444,7 +482,7 @@ pub struct DataStore {
 pub struct Format {
     /// The format of the image.
     #[xml(attr, name = "type")]
-    pub kind: Option<String>,
+    pub kind: Option<ImageFormat>,
     /// The cache for its metadata.
     #[xml(child, name = "metadata_cache")]
     pub metadata_cache: Option<MetadataCache>,
@@ -480,6 +518,15 @@ pub struct BackingStore {
     pub backing_store: Option<Box<BackingStore>>,
 }
 
+words! {
+    /// Block jobs that mirror a disk.
+    pub enum MirrorJob { Copy = "copy", ActiveCommit = "active-commit" }
+}
+words! {
+    /// How far a mirror is: it follows the guest's writes, or the job is being ended one way or the other.
+    pub enum MirrorReady { Yes = "yes", Abort = "abort", Pivot = "pivot" }
+}
+
 /// `<mirror>`: the target of a block job, while the guest runs.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
@@ -492,13 +539,13 @@ pub struct Mirror {
     pub file: Option<String>,
     /// Its format (old form).
     #[xml(attr, name = "format")]
-    pub format_name: Option<String>,
+    pub format_name: Option<ImageFormat>,
     /// The job.
     #[xml(attr)]
-    pub job: Option<String>,
-    /// Whether it follows the guest's writes.
+    pub job: Option<MirrorJob>,
+    /// Whether it follows the guest's writes, or how the job ends.
     #[xml(attr)]
-    pub ready: Option<String>,
+    pub ready: Option<MirrorReady>,
     /// Its format.
     #[xml(child)]
     pub format: Option<Format>,

@@ -312,6 +312,6 @@ fn metadata_and_extensions_keep_their_namespaces() {
 </domain>
 ";
     let config = DomainConfig::parse(text, &ParseOptions::default()).unwrap().config;
-    assert_eq!(config.extensions[0].local_name(), "commandline");
+    assert_eq!(config.qemu_commandline.as_ref().unwrap().arg[0].value, "-x");
     assert_eq!(config.to_xml(), text);
 }
