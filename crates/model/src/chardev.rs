@@ -41,7 +41,7 @@ pub struct CharSource {
     /// The protocol on TCP.
     #[xml(child)]
     pub protocol: Option<Protocol>,
-    /// A file that gets a copy of what the guest writes.
+    /// A file that gets a copy of what the guest writes. Since 1.3.3.
     #[xml(child)]
     pub log: Option<CharLog>,
 }
@@ -62,31 +62,31 @@ pub struct CharEndpoint {
     /// A port or service.
     #[xml(attr)]
     pub service: Option<String>,
-    /// Whether the connection is encrypted.
+    /// Whether the connection is encrypted. Since 2.4.0.
     #[xml(attr, yesno)]
     pub tls: Option<bool>,
-    /// Whether a file is appended to.
+    /// Whether a file is appended to; absent: `off`. Since 1.3.1.
     #[xml(attr, onoff)]
     pub append: Option<bool>,
-    /// The name of a SPICE port or D-Bus channel.
+    /// The name of a SPICE port or D-Bus channel. Since 1.2.2.
     #[xml(attr)]
     pub channel: Option<String>,
-    /// nmdm: our side.
+    /// nmdm: our side. Since 1.2.4.
     #[xml(attr)]
     pub master: Option<String>,
     /// nmdm: the other side.
     #[xml(attr)]
     pub slave: Option<String>,
-    /// How to connect again.
+    /// How to connect again. Since 3.7.0.
     #[xml(child)]
     pub reconnect: Option<Reconnect>,
     /// Labels that differ from the guest's.
     #[xml(child)]
     pub seclabel: Vec<DeviceLabel>,
-    /// vdagent: the clipboard.
+    /// vdagent: the clipboard. Since 8.4.0.
     #[xml(child)]
     pub clipboard: Option<Clipboard>,
-    /// vdagent: the mouse.
+    /// vdagent: the mouse. Since 8.4.0.
     #[xml(child)]
     pub mouse: Option<MouseMode>,
 }
@@ -130,7 +130,7 @@ words! {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Protocol {
-    /// The protocol.
+    /// The protocol; absent: `raw`.
     #[xml(attr, name = "type")]
     pub kind: Option<CharProtocol>,
 }
@@ -142,7 +142,7 @@ pub struct CharLog {
     /// The file.
     #[xml(attr)]
     pub file: String,
-    /// Whether it is appended to.
+    /// Whether it is appended to; absent: `off`.
     #[xml(attr, onoff)]
     pub append: Option<bool>,
 }
@@ -202,7 +202,7 @@ pub struct SerialTarget {
     /// Its number.
     #[xml(attr)]
     pub port: Option<u32>,
-    /// The device; absent: what fits where it sits.
+    /// The device; absent: what fits where it sits. Since 3.10.0.
     #[xml(child)]
     pub model: Option<SerialModelRef>,
 }
@@ -279,7 +279,7 @@ pub struct ChannelTarget {
     /// Its name for the guest.
     #[xml(attr)]
     pub name: Option<String>,
-    /// Whether the guest has opened it.
+    /// Whether the guest has opened it. Since 1.2.11.
     #[xml(attr, live)]
     pub state: Option<ChannelState>,
 }

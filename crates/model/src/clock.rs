@@ -55,22 +55,22 @@ impl Value for ClockAdjustment {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Clock {
-    /// What it follows.
+    /// What it follows; absent: UTC.
     #[xml(attr)]
     pub offset: Option<ClockOffset>,
-    /// Seconds beside the basis, or `reset`: back to it at every boot.
+    /// Seconds beside the basis, or `reset`: back to it at every boot. Since 0.9.11.
     #[xml(attr)]
     pub adjustment: Option<ClockAdjustment>,
-    /// What a variable clock is relative to.
+    /// What a variable clock is relative to; absent: UTC. Since 0.9.11.
     #[xml(attr)]
     pub basis: Option<ClockBasis>,
-    /// The time zone.
+    /// The time zone. Since 0.7.7.
     #[xml(attr)]
     pub timezone: Option<String>,
-    /// Seconds since 1970, for `absolute`.
+    /// Seconds since 1970, for `absolute`. Since 8.4.0.
     #[xml(attr)]
     pub start: Option<u64>,
-    /// Clock sources.
+    /// Clock sources. Since 0.8.0.
     #[xml(child)]
     pub timer: Vec<Timer>,
 }

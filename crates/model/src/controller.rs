@@ -144,10 +144,10 @@ pub struct Controller {
     /// virtio-serial: interrupt vectors.
     #[xml(attr)]
     pub vectors: Option<u32>,
-    /// Xen: grant frames.
+    /// Xen: grant frames. Since 5.2.0.
     #[xml(attr)]
     pub max_grant_frames: Option<u32>,
-    /// Xen: event channels.
+    /// Xen: event channels. Since 6.3.0.
     #[xml(attr)]
     pub max_event_channels: Option<u32>,
     /// NVMe: its serial number.
@@ -156,13 +156,13 @@ pub struct Controller {
     /// How the hypervisor serves it.
     #[xml(child)]
     pub driver: Option<ControllerDriver>,
-    /// PCI: the device behind the model.
+    /// PCI: the device behind the model. Since 1.2.19.
     #[xml(child, name = "model")]
     pub model_name: Option<PciModelRef>,
-    /// PCI: numbers that the guest sees.
+    /// PCI: numbers that the guest sees. Since 1.2.19.
     #[xml(child)]
     pub target: Option<ControllerTarget>,
-    /// The 64-bit PCI hole.
+    /// The 64-bit PCI hole. Since 1.1.2.
     #[xml(leaf, codec = Size, unit = "KiB")]
     pub pcihole64: Option<Kib>,
     /// USB: the companion's place.
@@ -177,19 +177,19 @@ pub struct Controller {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct ControllerDriver {
-    /// Queues.
+    /// Queues. Since 1.0.5.
     #[xml(attr)]
     pub queues: Option<u32>,
-    /// Commands per unit.
+    /// Commands per unit. Since 1.2.7.
     #[xml(attr, name = "cmd_per_lun")]
     pub cmd_per_lun: Option<u32>,
-    /// Sectors of a transfer.
+    /// Sectors of a transfer. Since 1.2.7.
     #[xml(attr, name = "max_sectors")]
     pub max_sectors: Option<u32>,
-    /// Whether kicks are asynchronous.
+    /// Whether kicks are asynchronous. Since 1.2.18.
     #[xml(attr, onoff)]
     pub ioeventfd: Option<bool>,
-    /// The I/O thread that serves it.
+    /// The I/O thread that serves it. Since 1.3.5.
     #[xml(attr)]
     pub iothread: Option<u32>,
     /// Options of virtio.
@@ -216,10 +216,10 @@ pub struct ControllerTarget {
     /// The bus number of an expander.
     #[xml(attr)]
     pub bus_nr: Option<u32>,
-    /// pSeries: the index of the host bridge.
+    /// pSeries: the index of the host bridge. Since 3.6.0.
     #[xml(attr)]
     pub index: Option<u32>,
-    /// Whether devices can be plugged into a port.
+    /// Whether devices can be plugged into a port; absent: `on`. Since 6.3.0.
     #[xml(attr, onoff)]
     pub hotplug: Option<bool>,
     /// Memory that is kept for devices behind it, in KiB.

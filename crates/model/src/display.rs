@@ -41,7 +41,7 @@ pub struct Graphics {
     /// Whether ports are chosen at start.
     #[xml(attr, yesno)]
     pub autoport: Option<bool>,
-    /// VNC: the port of web sockets.
+    /// VNC: the port of web sockets. Since 1.0.6.
     #[xml(attr)]
     pub websocket: Option<i32>,
     /// VNC: whether that was chosen at start.
@@ -50,7 +50,7 @@ pub struct Graphics {
     /// The address it listens on (old place).
     #[xml(attr)]
     pub listen: Option<String>,
-    /// A socket (old place).
+    /// A socket (old place). Since 0.8.8.
     #[xml(attr)]
     pub socket: Option<String>,
     /// The keyboard layout.
@@ -62,16 +62,16 @@ pub struct Graphics {
     /// Until when the password is valid.
     #[xml(attr, secret)]
     pub passwd_valid_to: Option<String>,
-    /// What happens to a client that is there already.
+    /// What happens to a client that is there already. Since 0.9.3.
     #[xml(attr)]
     pub connected: Option<ConnectedPolicy>,
     /// RDP: the user.
     #[xml(attr)]
     pub username: Option<String>,
-    /// VNC: clients that want the guest alone.
+    /// VNC: clients that want the guest alone; absent: `allow-exclusive`. Since 1.0.6.
     #[xml(attr)]
     pub share_policy: Option<SharePolicy>,
-    /// VNC: whether the client may switch the guest off.
+    /// VNC: whether the client may switch the guest off. Since 7.1.0.
     #[xml(attr, yesno)]
     pub power_control: Option<bool>,
     /// RDP: whether several clients may connect.
@@ -80,7 +80,7 @@ pub struct Graphics {
     /// RDP: whether a new client replaces the old one.
     #[xml(attr, yesno)]
     pub replace_user: Option<bool>,
-    /// SPICE: which channels are encrypted.
+    /// SPICE: which channels are encrypted; absent: `any`. Since 0.9.12.
     #[xml(attr)]
     pub default_mode: Option<SpiceMode>,
     /// SDL and desktop: the display.
@@ -92,19 +92,19 @@ pub struct Graphics {
     /// SDL and desktop: whether it fills the screen.
     #[xml(attr, yesno)]
     pub fullscreen: Option<bool>,
-    /// D-Bus: whether clients connect directly.
+    /// D-Bus: whether clients connect directly. Since 8.4.0.
     #[xml(attr, yesno)]
     pub p2p: Option<bool>,
-    /// D-Bus: the bus.
+    /// D-Bus: the bus. Since 8.4.0.
     #[xml(attr)]
     pub address: Option<String>,
     /// D-Bus: whether the address was chosen at start.
     #[xml(attr, yesno, live)]
     pub from_config: Option<bool>,
-    /// Where it listens.
+    /// Where it listens. Since 0.9.4.
     #[xml(child, name = "listen")]
     pub listens: Vec<Listen>,
-    /// The audio backend.
+    /// The audio backend. Since 7.2.0.
     #[xml(child)]
     pub audio: Option<AudioRef>,
     /// SPICE: single channels.
@@ -122,19 +122,19 @@ pub struct Graphics {
     /// SPICE: sound.
     #[xml(child)]
     pub playback: Option<PlaybackCompression>,
-    /// SPICE: video streams.
+    /// SPICE: video streams. Since 0.9.2.
     #[xml(child)]
     pub streaming: Option<Streaming>,
-    /// SPICE: the mouse.
+    /// SPICE: the mouse. Since 0.9.11.
     #[xml(child)]
     pub mouse: Option<MouseMode>,
     /// The clipboard.
     #[xml(child)]
     pub clipboard: Option<Clipboard>,
-    /// SPICE: file transfer.
+    /// SPICE: file transfer. Since 1.2.2.
     #[xml(child)]
     pub filetransfer: Option<Enabled>,
-    /// OpenGL.
+    /// OpenGL. Since 1.3.3.
     #[xml(child)]
     pub gl: Option<Gl>,
 }
@@ -189,7 +189,7 @@ pub struct SpiceChannel {
     /// Which one.
     #[xml(attr)]
     pub name: Option<SpiceChannelName>,
-    /// Whether it is encrypted.
+    /// Whether it is encrypted; absent: as `defaultMode`.
     #[xml(attr)]
     pub mode: Option<SpiceMode>,
 }
@@ -294,10 +294,10 @@ words! {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct VideoDriver {
-    /// Whether QEMU itself or a vhost-user process draws; absent: QEMU.
+    /// Whether QEMU itself or a vhost-user process draws; absent: QEMU. Since 5.8.0.
     #[xml(attr)]
     pub name: Option<VideoBackend>,
-    /// bhyve: how VGA is decoded.
+    /// bhyve: how VGA is decoded. Since 3.5.0.
     #[xml(attr)]
     pub vgaconf: Option<VgaConf>,
     /// Options of virtio.
@@ -321,22 +321,22 @@ pub struct VideoModel {
     /// The device.
     #[xml(attr, name = "type")]
     pub kind: Option<VideoType>,
-    /// QXL: the first memory bar.
+    /// QXL: the first memory bar. Since 1.0.2.
     #[xml(attr)]
     pub ram: Option<u32>,
     /// Video memory.
     #[xml(attr)]
     pub vram: Option<u32>,
-    /// QXL: the second memory bar for 64-bit guests.
+    /// QXL: the second memory bar for 64-bit guests. Since 1.3.3.
     #[xml(attr)]
     pub vram64: Option<u32>,
-    /// QXL: the frame buffer.
+    /// QXL: the frame buffer. Since 1.2.11.
     #[xml(attr)]
     pub vgamem: Option<u32>,
     /// Screens.
     #[xml(attr)]
     pub heads: Option<u32>,
-    /// Whether it is the first device.
+    /// Whether it is the first device. Since 1.0.2.
     #[xml(attr, yesno)]
     pub primary: Option<bool>,
     /// Whether blobs are used.
@@ -348,7 +348,7 @@ pub struct VideoModel {
     /// Acceleration.
     #[xml(child)]
     pub acceleration: Option<Acceleration>,
-    /// The resolution.
+    /// The resolution. Since 5.9.0.
     #[xml(child)]
     pub resolution: Option<Resolution>,
 }
@@ -363,7 +363,7 @@ pub struct Acceleration {
     /// In three dimensions.
     #[xml(attr, yesno)]
     pub accel3d: Option<bool>,
-    /// The device that renders.
+    /// The device that renders. Since 5.8.0.
     #[xml(attr)]
     pub rendernode: Option<String>,
 }
@@ -401,10 +401,10 @@ pub struct Sound {
     /// virtio: streams.
     #[xml(attr)]
     pub streams: Option<u32>,
-    /// What hangs off an HDA device.
+    /// What hangs off an HDA device. Since 0.9.13.
     #[xml(child)]
     pub codec: Vec<SoundCodec>,
-    /// The audio backend.
+    /// The audio backend. Since 6.7.0.
     #[xml(child)]
     pub audio: Option<AudioRef>,
     /// Name and address.
@@ -582,10 +582,10 @@ pub struct Input {
     /// Its bus.
     #[xml(attr)]
     pub bus: Option<InputBus>,
-    /// The variant of virtio.
+    /// The variant of virtio. Since 5.2.0.
     #[xml(attr)]
     pub model: Option<VirtioModel>,
-    /// Options of virtio.
+    /// Options of virtio. Since 3.5.0.
     #[xml(child)]
     pub driver: Option<crate::address::VirtioDriver>,
     /// The device of the host.
@@ -624,7 +624,7 @@ pub struct InputSource {
     /// evdev: whether keys repeat.
     #[xml(attr, onoff)]
     pub repeat: Option<bool>,
-    /// evdev: the keys that switch between host and guest.
+    /// evdev: the keys that switch between host and guest. Since 7.6.0.
     #[xml(attr)]
     pub grab_toggle: Option<GrabToggle>,
 }

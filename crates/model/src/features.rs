@@ -76,7 +76,7 @@ pub struct Features {
     /// Xen: Viridian extensions.
     #[xml(flag)]
     pub viridian: bool,
-    /// A container runs in a user namespace of its own.
+    /// A container has a network namespace of its own even without interfaces.
     #[xml(flag)]
     pub privnet: bool,
     /// Hyper-V enlightenments.
@@ -91,52 +91,52 @@ pub struct Features {
     /// Paravirtual spinlocks.
     #[xml(child)]
     pub pvspinlock: Option<Switch>,
-    /// The performance monitoring unit.
+    /// The performance monitoring unit. Since 1.2.12.
     #[xml(child)]
     pub pmu: Option<Switch>,
-    /// VMware's I/O port.
+    /// VMware's I/O port. Since 1.2.16.
     #[xml(child)]
     pub vmport: Option<Switch>,
-    /// ARM: the interrupt controller.
+    /// ARM: the interrupt controller. Since 1.2.16.
     #[xml(child)]
     pub gic: Option<Gic>,
-    /// System management mode.
+    /// System management mode. Since 2.1.0.
     #[xml(child)]
     pub smm: Option<Smm>,
     /// Capabilities of a container.
     #[xml(child)]
     pub capabilities: Option<Capabilities>,
-    /// The I/O APIC.
+    /// The I/O APIC. Since 3.4.0.
     #[xml(child)]
     pub ioapic: Option<IoApic>,
-    /// pSeries: the hash page table.
+    /// pSeries: the hash page table. Since 3.10.0.
     #[xml(child)]
     pub hpt: Option<Hpt>,
-    /// The VM coredump information device.
+    /// The VM coredump information device. Since 4.4.0.
     #[xml(child)]
     pub vmcoreinfo: Option<Switch>,
-    /// pSeries: hardware transactional memory.
+    /// pSeries: hardware transactional memory. Since 4.6.0.
     #[xml(child)]
     pub htm: Option<Switch>,
-    /// pSeries: nested guests.
+    /// pSeries: nested guests. Since 4.10.0.
     #[xml(child, name = "nested-hv")]
     pub nested_hv: Option<Switch>,
-    /// Unknown model specific registers.
+    /// Unknown model specific registers. Since 5.1.0.
     #[xml(child)]
     pub msrs: Option<Msrs>,
-    /// pSeries: count cache flush assist.
+    /// pSeries: count cache flush assist. Since 5.9.0.
     #[xml(child, name = "ccf-assist")]
     pub ccf_assist: Option<Switch>,
-    /// pSeries: cache flush on privilege change.
+    /// pSeries: cache flush on privilege change. Since 6.3.0.
     #[xml(child)]
     pub cfpc: Option<MitigationValue>,
-    /// pSeries: speculation barrier.
+    /// pSeries: speculation barrier. Since 6.3.0.
     #[xml(child)]
     pub sbbc: Option<MitigationValue>,
-    /// pSeries: indirect branch speculation.
+    /// pSeries: indirect branch speculation. Since 6.3.0.
     #[xml(child)]
     pub ibs: Option<IbsValue>,
-    /// TCG's own features.
+    /// TCG's own features. Since 8.0.0.
     #[xml(child)]
     pub tcg: Option<Tcg>,
     /// Memory is torn down in the background.
@@ -157,7 +157,7 @@ pub struct Features {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Apic {
-    /// Whether the end of interrupts is paravirtual.
+    /// Whether the end of interrupts is paravirtual. Since 0.10.2.
     #[xml(attr, onoff)]
     pub eoi: Option<bool>,
 }
@@ -171,52 +171,52 @@ words! {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Hyperv {
-    /// The listed ones, or all that the host has.
+    /// The listed ones, or all that the host has; absent: `custom`. Since 8.0.0.
     #[xml(attr)]
     pub mode: Option<HypervMode>,
-    /// Relaxed timer checks.
+    /// Relaxed timer checks. Since 1.0.0.
     #[xml(child)]
     pub relaxed: Option<Switch>,
-    /// A virtual APIC.
+    /// A virtual APIC. Since 1.1.0.
     #[xml(child)]
     pub vapic: Option<Switch>,
-    /// Spinlocks that yield.
+    /// Spinlocks that yield. Since 1.1.0.
     #[xml(child)]
     pub spinlocks: Option<Spinlocks>,
-    /// The virtual processor's index.
+    /// The virtual processor's index. Since 1.3.3.
     #[xml(child)]
     pub vpindex: Option<Switch>,
-    /// Run time of a virtual processor.
+    /// Run time of a virtual processor. Since 1.3.3.
     #[xml(child)]
     pub runtime: Option<Switch>,
-    /// The synthetic interrupt controller.
+    /// The synthetic interrupt controller. Since 1.3.3.
     #[xml(child)]
     pub synic: Option<Switch>,
-    /// Synthetic timers.
+    /// Synthetic timers. Since 1.3.3.
     #[xml(child)]
     pub stimer: Option<Stimer>,
-    /// Reset by the guest.
+    /// Reset by the guest. Since 1.3.3.
     #[xml(child)]
     pub reset: Option<Switch>,
-    /// The vendor string.
+    /// The vendor string. Since 1.3.3.
     #[xml(child, name = "vendor_id")]
     pub vendor_id: Option<VendorId>,
-    /// Frequency registers.
+    /// Frequency registers. Since 4.7.0.
     #[xml(child)]
     pub frequencies: Option<Switch>,
-    /// Re-enlightenment after migration.
+    /// Re-enlightenment after migration. Since 4.7.0.
     #[xml(child)]
     pub reenlightenment: Option<Switch>,
-    /// Paravirtual TLB flush.
+    /// Paravirtual TLB flush. Since 4.7.0.
     #[xml(child)]
     pub tlbflush: Option<TlbFlush>,
-    /// Paravirtual interprocessor interrupts.
+    /// Paravirtual interprocessor interrupts. Since 4.10.0.
     #[xml(child)]
     pub ipi: Option<Switch>,
-    /// The enlightened VMCS.
+    /// The enlightened VMCS. Since 4.10.0.
     #[xml(child)]
     pub evmcs: Option<Switch>,
-    /// AVIC or APICv beside the synthetic controller.
+    /// AVIC or APICv beside the synthetic controller. Since 8.10.0.
     #[xml(child)]
     pub avic: Option<Switch>,
     /// The enlightened MSR bitmap.
@@ -246,7 +246,7 @@ pub struct Stimer {
     /// Whether it is on.
     #[xml(attr, onoff)]
     pub state: Option<bool>,
-    /// Direct mode.
+    /// Direct mode. Since 5.7.0.
     #[xml(child)]
     pub direct: Option<Switch>,
 }
@@ -282,19 +282,19 @@ pub struct VendorId {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Kvm {
-    /// The guest does not see KVM.
+    /// The guest does not see KVM. Since 1.2.8.
     #[xml(child)]
     pub hidden: Option<Switch>,
-    /// The guest may assume dedicated CPUs.
+    /// The guest may assume dedicated CPUs. Since 5.7.0.
     #[xml(child, name = "hint-dedicated")]
     pub hint_dedicated: Option<Switch>,
-    /// The guest controls polling.
+    /// The guest controls polling. Since 6.10.0.
     #[xml(child, name = "poll-control")]
     pub poll_control: Option<Switch>,
-    /// Paravirtual interprocessor interrupts.
+    /// Paravirtual interprocessor interrupts. Since 7.10.0.
     #[xml(child, name = "pv-ipi")]
     pub pv_ipi: Option<Switch>,
-    /// Dirty pages are reported in a ring.
+    /// Dirty pages are reported in a ring. Since 8.0.0.
     #[xml(child, name = "dirty-ring")]
     pub dirty_ring: Option<DirtyRing>,
 }
@@ -315,10 +315,10 @@ pub struct DirtyRing {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Xen {
-    /// The guest sees the host's memory map.
+    /// The guest sees the host's memory map. Since 6.3.0.
     #[xml(child, name = "e820_host")]
     pub e820_host: Option<Switch>,
-    /// Devices can be passed through.
+    /// Devices can be passed through. Since 6.3.0.
     #[xml(child)]
     pub passthrough: Option<XenPassthrough>,
 }
@@ -361,7 +361,7 @@ pub struct Smm {
     /// Whether it is on.
     #[xml(attr, onoff)]
     pub state: Option<bool>,
-    /// Its memory.
+    /// Its memory. Since 4.5.0.
     #[xml(leaf, codec = LargestUnit, unit = "MiB")]
     pub tseg: Option<Kib>,
 }
@@ -421,7 +421,7 @@ pub struct Hpt {
     /// Whether it can be resized.
     #[xml(attr)]
     pub resizing: Option<HptResizing>,
-    /// The largest page.
+    /// The largest page. Since 4.5.0.
     #[xml(leaf, codec = Size, unit = "bytes")]
     pub maxpagesize: Option<Kib>,
 }
@@ -435,7 +435,7 @@ words! {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Msrs {
-    /// What happens at an access to an unknown register.
+    /// What happens at an access to an unknown register; absent: fault.
     #[xml(attr)]
     pub unknown: Option<MsrsUnknown>,
 }

@@ -31,25 +31,25 @@ pub struct Filesystem {
     /// What is mounted; absent: a directory.
     #[xml(attr, name = "type")]
     pub kind: Option<FilesystemKind>,
-    /// Whose permissions count.
+    /// Whose permissions count; absent: `passthrough`. Since 0.8.5.
     #[xml(attr)]
     pub accessmode: Option<AccessMode>,
-    /// The variant of virtio.
+    /// The variant of virtio. Since 5.2.0.
     #[xml(attr)]
     pub model: Option<VirtioModel>,
-    /// Files of several devices.
+    /// Files of several devices. Since 6.3.0.
     #[xml(attr)]
     pub multidevs: Option<Multidevs>,
-    /// Permissions of new files, octal.
+    /// Permissions of new files, octal; absent: 0600. Since 6.10.0.
     #[xml(attr, codec = Octal)]
     pub fmode: Option<u32>,
-    /// Permissions of new directories, octal.
+    /// Permissions of new directories, octal; absent: 0700. Since 6.10.0.
     #[xml(attr, codec = Octal)]
     pub dmode: Option<u32>,
     /// How it is served.
     #[xml(child)]
     pub driver: Option<FilesystemDriver>,
-    /// The program that serves it.
+    /// The program that serves it. Since 6.2.0.
     #[xml(child)]
     pub binary: Option<FilesystemBinary>,
     /// Users.
@@ -64,10 +64,10 @@ pub struct Filesystem {
     /// The guest may not write.
     #[xml(flag)]
     pub readonly: bool,
-    /// The most it may hold.
+    /// The most it may hold. Since 0.9.13.
     #[xml(leaf, name = "space_hard_limit", codec = Size, unit = "bytes")]
     pub space_hard_limit: Option<Kib>,
-    /// What it should hold.
+    /// What it should hold. Since 0.9.13.
     #[xml(leaf, name = "space_soft_limit", codec = Size, unit = "bytes")]
     pub space_soft_limit: Option<Kib>,
     /// Name, address, boot order.
@@ -98,10 +98,10 @@ pub struct FilesystemDriver {
     /// The format of an image.
     #[xml(attr)]
     pub format: Option<ImageFormat>,
-    /// When writes reach the host; absent: as the host likes.
+    /// When writes reach the host; absent: as the host likes. Since 0.9.10.
     #[xml(attr)]
     pub wrpolicy: Option<WritePolicy>,
-    /// Entries of the queue.
+    /// Entries of the queue. Since 6.2.0.
     #[xml(attr)]
     pub queue: Option<u32>,
     /// Options of virtio.
@@ -122,13 +122,13 @@ pub struct FilesystemBinary {
     /// What is cached.
     #[xml(child)]
     pub cache: Option<FilesystemCache>,
-    /// How it is confined.
+    /// How it is confined. Since 7.2.0.
     #[xml(child)]
     pub sandbox: Option<FilesystemSandbox>,
     /// Locks.
     #[xml(child)]
     pub lock: Option<FilesystemLock>,
-    /// Threads.
+    /// Threads. Since 8.5.0.
     #[xml(child, name = "thread_pool")]
     pub thread_pool: Option<ThreadPool>,
     /// How it opens files.

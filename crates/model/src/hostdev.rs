@@ -105,19 +105,19 @@ pub struct HostdevOptions {
     /// Whether the device is taken from its host driver.
     #[xml(attr, yesno)]
     pub managed: Option<bool>,
-    /// SCSI: whether unprivileged commands are filtered.
+    /// SCSI: whether unprivileged commands are filtered. Since 1.0.6.
     #[xml(attr)]
     pub sgio: Option<crate::disk::Sgio>,
-    /// SCSI: whether it needs `CAP_SYS_RAWIO`.
+    /// SCSI: whether it needs `CAP_SYS_RAWIO`. Since 1.2.9.
     #[xml(attr, yesno)]
     pub rawio: Option<bool>,
     /// mdev: the API of the device; vhost SCSI: the variant of virtio.
     #[xml(attr)]
     pub model: Option<HostdevModel>,
-    /// mdev: whether it has a screen.
+    /// mdev: whether it has a screen; absent: `off`. Since 4.6.0.
     #[xml(attr, onoff)]
     pub display: Option<bool>,
-    /// mdev: whether there is a boot frame buffer.
+    /// mdev: whether there is a boot frame buffer; absent: `off`. Since 5.10.0.
     #[xml(attr, onoff)]
     pub ramfb: Option<bool>,
 }
@@ -182,7 +182,7 @@ hostdevs!(
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct HostdevDriver {
-    /// What hands it to the guest.
+    /// What hands it to the guest. Since 1.0.5.
     #[xml(attr)]
     pub name: Option<HostdevBackend>,
     /// The variant of a VFIO driver.
@@ -194,7 +194,7 @@ pub struct HostdevDriver {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct PciSource {
-    /// Xen: whether writes to the configuration space are filtered.
+    /// Xen: whether writes to the configuration space are filtered. Since 6.8.0.
     #[xml(attr, yesno)]
     pub write_filtering: Option<bool>,
     /// Its address on the host.
@@ -211,10 +211,10 @@ words! {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct UsbSource {
-    /// What happens if it is missing at start.
+    /// What happens if it is missing at start; absent: mandatory. Since 1.0.0.
     #[xml(attr)]
     pub startup_policy: Option<UsbStartupPolicy>,
-    /// What happens when the guest resets it.
+    /// What happens when the guest resets it. Since 8.6.0.
     #[xml(attr)]
     pub guest_reset: Option<GuestReset>,
     /// Whether it is missing, while the guest runs.
@@ -259,7 +259,7 @@ pub struct UsbHostAddress {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct ScsiSource {
-    /// How it is found; absent: through its adapter.
+    /// How it is found; absent: through its adapter. Since 1.2.8.
     #[xml(attr)]
     pub protocol: Option<ScsiProtocol>,
     /// iSCSI: the name of the target.
@@ -271,7 +271,7 @@ pub struct ScsiSource {
     /// iSCSI: who logs in.
     #[xml(child)]
     pub auth: Option<Auth>,
-    /// iSCSI: the initiator.
+    /// iSCSI: the initiator. Since 6.7.0.
     #[xml(child)]
     pub initiator: Option<Initiator>,
     /// The adapter.

@@ -36,7 +36,7 @@ pub struct Interface {
     /// Whether a device is taken from its host driver, or a tap is made for us.
     #[xml(attr, yesno)]
     pub managed: Option<bool>,
-    /// Whether filters set by the guest are trusted.
+    /// Whether filters set by the guest are trusted; absent: `no`. Since 1.2.10.
     #[xml(attr, yesno)]
     pub trust_guest_rx_filters: Option<bool>,
     /// Its hardware address.
@@ -45,7 +45,7 @@ pub struct Interface {
     /// The other end.
     #[xml(child)]
     pub source: Option<InterfaceSource>,
-    /// VLAN tags.
+    /// VLAN tags. Since 0.10.0.
     #[xml(child)]
     pub vlan: Option<Vlan>,
     /// How it joins a switch.
@@ -54,31 +54,31 @@ pub struct Interface {
     /// Limits.
     #[xml(child)]
     pub bandwidth: Option<BandwidthLimits>,
-    /// Isolation on the bridge.
+    /// Isolation on the bridge. Since 6.1.0.
     #[xml(child)]
     pub port: Option<PortOptions>,
-    /// Addresses that the guest is given.
+    /// Addresses that the guest is given. Since 1.2.12.
     #[xml(child)]
     pub ip: Vec<InterfaceIp>,
-    /// Routes that the guest is given.
+    /// Routes that the guest is given. Since 1.2.12.
     #[xml(child)]
     pub route: Vec<Route>,
-    /// Forwarded ports.
+    /// Forwarded ports. Since 9.0.0.
     #[xml(child)]
     pub port_forward: Vec<PortForward>,
     /// A script that connects it.
     #[xml(child)]
     pub script: Option<Script>,
-    /// A script that disconnects it.
+    /// A script that disconnects it. Since 6.4.0.
     #[xml(child)]
     pub downscript: Option<Script>,
-    /// Xen: the domain that serves it.
+    /// Xen: the domain that serves it. Since 1.2.13.
     #[xml(child)]
     pub backenddomain: Option<Named>,
     /// Its name on the host.
     #[xml(child)]
     pub target: Option<InterfaceTarget>,
-    /// Its name in a container.
+    /// Its name in a container. Since 1.2.7.
     #[xml(child)]
     pub guest: Option<InterfaceGuest>,
     /// What the guest sees.
@@ -90,22 +90,22 @@ pub struct Interface {
     /// What carries its packets.
     #[xml(child)]
     pub backend: Option<InterfaceBackend>,
-    /// Packet filters.
+    /// Packet filters. Since 0.8.0.
     #[xml(child)]
     pub filterref: Option<FilterRef>,
     /// Buffers.
     #[xml(child)]
     pub tune: Option<InterfaceTune>,
-    /// Whether the cable is in.
+    /// Whether the cable is in. Since 0.9.5.
     #[xml(child)]
     pub link: Option<LinkState>,
-    /// The largest packet.
+    /// The largest packet. Since 3.1.0.
     #[xml(child)]
     pub mtu: Option<Mtu>,
-    /// How interrupts are coalesced.
+    /// How interrupts are coalesced. Since 3.3.0.
     #[xml(child)]
     pub coalesce: Option<Coalesce>,
-    /// A pair of cards that stand in for each other.
+    /// A pair of cards that stand in for each other. Since 6.1.0.
     #[xml(child)]
     pub teaming: Option<Teaming>,
     /// Name, address, boot order.
@@ -125,7 +125,7 @@ pub struct Mac {
     /// The address; all zeroes: one is drawn.
     #[xml(attr)]
     pub address: MacAddress,
-    /// VMware: whether it is permanent.
+    /// VMware: whether it is permanent. Since 6.6.0.
     #[xml(attr, name = "type")]
     pub kind: Option<MacType>,
     /// VMware: whether the range is checked.
@@ -162,7 +162,7 @@ pub struct InterfaceSource {
     /// A virtual network.
     #[xml(attr)]
     pub network: Option<String>,
-    /// A group of ports of it.
+    /// A group of ports of it. Since 0.9.4.
     #[xml(attr)]
     pub portgroup: Option<String>,
     /// The port: of a virtual network the one that was given, while the guest runs; of a distributed switch its number.
@@ -189,7 +189,7 @@ pub struct InterfaceSource {
     /// A port.
     #[xml(attr)]
     pub port: Option<u32>,
-    /// ESX: the distributed switch.
+    /// ESX: the distributed switch. Since 8.7.0.
     #[xml(attr, codec = Uuids)]
     pub switchid: Option<Uuid>,
     /// ESX: the group.
@@ -198,19 +198,19 @@ pub struct InterfaceSource {
     /// ESX: the connection.
     #[xml(attr)]
     pub connectionid: Option<i64>,
-    /// UDP: our side.
+    /// UDP: our side. Since 1.2.20.
     #[xml(child)]
     pub local: Option<LocalEndpoint>,
-    /// How to connect again.
+    /// How to connect again. Since 4.1.0.
     #[xml(child)]
     pub reconnect: Option<crate::chardev::Reconnect>,
     /// A PCI device of the host.
     #[xml(child, name = "address")]
     pub pci: Option<HostPciAddress>,
-    /// Addresses on the host.
+    /// Addresses on the host. Since 2.1.0.
     #[xml(child)]
     pub ip: Vec<InterfaceIp>,
-    /// Routes on the host.
+    /// Routes on the host. Since 2.1.0.
     #[xml(child)]
     pub route: Vec<Route>,
 }
@@ -255,7 +255,7 @@ pub struct InterfaceTarget {
     /// Its name on the host.
     #[xml(attr)]
     pub dev: Option<String>,
-    /// Whether it exists and is used as it is.
+    /// Whether it exists and is used as it is; absent: `yes`. Since 5.7.0.
     #[xml(attr, yesno)]
     pub managed: Option<bool>,
 }
@@ -298,43 +298,43 @@ words! {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct InterfaceDriver {
-    /// Who serves it.
+    /// Who serves it. Since 0.8.8.
     #[xml(attr)]
     pub name: Option<InterfaceDriverName>,
     /// The variant of a VFIO driver.
     #[xml(attr)]
     pub model: Option<String>,
-    /// Who sends packets.
+    /// Who sends packets. Since 0.8.8.
     #[xml(attr)]
     pub txmode: Option<TxMode>,
-    /// Whether kicks are asynchronous.
+    /// Whether kicks are asynchronous. Since 0.9.3.
     #[xml(attr, onoff)]
     pub ioeventfd: Option<bool>,
-    /// Whether interrupts are suppressed by index.
+    /// Whether interrupts are suppressed by index. Since 0.9.5.
     #[xml(attr, name = "event_idx", onoff)]
     pub event_idx: Option<bool>,
-    /// Queues.
+    /// Queues. Since 1.0.6.
     #[xml(attr)]
     pub queues: Option<u32>,
-    /// Entries of a receive queue.
+    /// Entries of a receive queue. Since 2.3.0.
     #[xml(attr, name = "rx_queue_size")]
     pub rx_queue_size: Option<u32>,
-    /// Entries of a send queue.
+    /// Entries of a send queue. Since 3.7.0.
     #[xml(attr, name = "tx_queue_size")]
     pub tx_queue_size: Option<u32>,
-    /// Receive-side scaling.
+    /// Receive-side scaling. Since 8.3.0.
     #[xml(attr, onoff)]
     pub rss: Option<bool>,
-    /// Whether the guest is told the hash.
+    /// Whether the guest is told the hash. Since 8.3.0.
     #[xml(attr, name = "rss_hash_report", onoff)]
     pub rss_hash_report: Option<bool>,
     /// Options of virtio.
     #[xml(group)]
     pub virtio: VirtioOptions,
-    /// Offloads on the host.
+    /// Offloads on the host. Since 1.2.9.
     #[xml(child)]
     pub host: Option<Offloads>,
-    /// Offloads in the guest.
+    /// Offloads in the guest. Since 1.2.9.
     #[xml(child)]
     pub guest: Option<Offloads>,
 }
@@ -361,7 +361,7 @@ pub struct Offloads {
     /// Fragmentation of UDP.
     #[xml(attr, onoff)]
     pub ufo: Option<bool>,
-    /// Merged receive buffers.
+    /// Merged receive buffers. Since 1.2.13.
     #[xml(attr, name = "mrg_rxbuf", onoff)]
     pub mrg_rxbuf: Option<bool>,
 }
@@ -370,16 +370,16 @@ pub struct Offloads {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct InterfaceBackend {
-    /// What carries packets; absent: the hypervisor itself.
+    /// What carries packets; absent: the hypervisor itself. Since 9.0.0.
     #[xml(attr, name = "type")]
     pub kind: Option<InterfaceBackendType>,
-    /// The tap device node.
+    /// The tap device node. Since 1.2.9.
     #[xml(attr)]
     pub tap: Option<String>,
-    /// The vhost device node.
+    /// The vhost device node. Since 1.2.9.
     #[xml(attr)]
     pub vhost: Option<String>,
-    /// passt: its log.
+    /// passt: its log. Since 9.0.0.
     #[xml(attr)]
     pub log_file: Option<String>,
     /// passt: its host name for the guest.

@@ -22,19 +22,19 @@ pub struct MemBalloon {
     /// The device.
     #[xml(attr)]
     pub model: Option<BalloonModel>,
-    /// Whether it gives memory back before the guest kills processes.
+    /// Whether it gives memory back before the guest kills processes. Since 1.3.1.
     #[xml(attr, onoff)]
     pub autodeflate: Option<bool>,
-    /// Whether the host is told of free pages.
+    /// Whether the host is told of free pages. Since 6.9.0.
     #[xml(attr, onoff)]
     pub free_page_reporting: Option<bool>,
-    /// How often it is asked.
+    /// How often it is asked. Since 1.1.1.
     #[xml(child)]
     pub stats: Option<BalloonStats>,
     /// Name and address.
     #[xml(group)]
     pub info: DeviceInfo,
-    /// Options of virtio.
+    /// Options of virtio. Since 3.5.0.
     #[xml(child)]
     pub driver: Option<VirtioDriver>,
 }
@@ -52,16 +52,16 @@ pub struct BalloonStats {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Rng {
-    /// The device.
+    /// The device; absent: `virtio`.
     #[xml(attr)]
     pub model: Option<VirtioModel>,
-    /// The limit.
+    /// The limit. Since 1.0.4.
     #[xml(child)]
     pub rate: Option<RngRate>,
     /// Where entropy comes from.
     #[xml(child)]
     pub backend: Option<RngBackend>,
-    /// Options of virtio.
+    /// Options of virtio. Since 3.5.0.
     #[xml(child)]
     pub driver: Option<VirtioDriver>,
     /// Name and address.
@@ -123,7 +123,7 @@ pub struct Watchdog {
     /// The device.
     #[xml(attr)]
     pub model: Option<WatchdogModel>,
-    /// What happens when it fires.
+    /// What happens when it fires; absent: `reset`.
     #[xml(attr)]
     pub action: Option<WatchdogAction>,
     /// Name and address.
@@ -192,7 +192,7 @@ pub struct TpmBackend {
     /// The version.
     #[xml(attr)]
     pub version: Option<TpmVersion>,
-    /// Whether its state stays when the guest is removed.
+    /// Whether its state stays when the guest is removed; absent: `no`. Since 7.0.0.
     #[xml(attr, name = "persistent_state", yesno)]
     pub persistent_state: Option<bool>,
     /// How much swtpm logs.
@@ -201,10 +201,10 @@ pub struct TpmBackend {
     /// Passthrough: the device.
     #[xml(child)]
     pub device: Option<crate::storage::PathRef>,
-    /// How the state is encrypted.
+    /// How the state is encrypted. Since 5.6.0.
     #[xml(child)]
     pub encryption: Option<TpmEncryption>,
-    /// Banks that are switched on.
+    /// Banks that are switched on. Since 7.10.0.
     #[xml(child, name = "active_pcr_banks")]
     pub active_pcr_banks: Option<PcrBanks>,
     /// Its state, or the external server.
@@ -297,7 +297,7 @@ pub struct Shmem {
     /// Its name.
     #[xml(attr)]
     pub name: String,
-    /// Whether its content moves with the guest.
+    /// Whether its content moves with the guest. Since 6.6.0.
     #[xml(attr)]
     pub role: Option<ShmemRole>,
     /// The device.
@@ -378,7 +378,7 @@ pub struct Iommu {
     /// The device.
     #[xml(attr)]
     pub model: Option<IommuModel>,
-    /// How it works.
+    /// How it works. Since 3.4.0.
     #[xml(child)]
     pub driver: Option<IommuDriver>,
     /// Name and address.
@@ -399,10 +399,10 @@ pub struct IommuDriver {
     /// Extended interrupts.
     #[xml(attr, onoff)]
     pub eim: Option<bool>,
-    /// Whether devices cache translations.
+    /// Whether devices cache translations. Since 3.5.0.
     #[xml(attr, onoff)]
     pub iotlb: Option<bool>,
-    /// Address bits.
+    /// Address bits. Since 6.5.0.
     #[xml(attr, name = "aw_bits")]
     pub aw_bits: Option<u32>,
     /// Whether DMA is translated.
@@ -420,13 +420,13 @@ pub struct IommuDriver {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Vsock {
-    /// The variant of virtio.
+    /// The variant of virtio; absent: `virtio`. Since 5.2.0.
     #[xml(attr)]
     pub model: Option<VirtioModel>,
     /// Its number.
     #[xml(child)]
     pub cid: Option<VsockCid>,
-    /// Options of virtio.
+    /// Options of virtio. Since 7.1.0.
     #[xml(child)]
     pub driver: Option<VirtioDriver>,
     /// Name and address.

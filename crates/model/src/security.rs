@@ -78,7 +78,7 @@ impl Default for LaunchSecurity {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Sev {
-    /// Whether hashes of a direct kernel are measured.
+    /// Whether hashes of a direct kernel are measured. Since 8.0.0.
     #[xml(attr, yesno)]
     pub kernel_hashes: Option<bool>,
     /// The position of the C-bit.

@@ -68,13 +68,13 @@ pub struct Source {
     /// The image on the server.
     #[xml(attr)]
     pub name: Option<String>,
-    /// The query part of a URL.
+    /// The query part of a URL. Since 6.2.0.
     #[xml(attr)]
     pub query: Option<String>,
-    /// Whether the connection is encrypted.
+    /// Whether the connection is encrypted. Since 4.5.0.
     #[xml(attr, yesno)]
     pub tls: Option<bool>,
-    /// The name that the server's certificate has.
+    /// The name that the server's certificate has. Since 8.2.0.
     #[xml(attr)]
     pub tls_hostname: Option<String>,
     /// A storage pool.
@@ -83,7 +83,7 @@ pub struct Source {
     /// A volume of the pool.
     #[xml(attr)]
     pub volume: Option<String>,
-    /// How an iSCSI volume is reached; absent: through the host.
+    /// How an iSCSI volume is reached; absent: through the host. Since 1.1.1.
     #[xml(attr)]
     pub mode: Option<VolumeMode>,
     /// NVMe: whether the device is taken from its host driver.
@@ -92,37 +92,37 @@ pub struct Source {
     /// NVMe: the namespace.
     #[xml(attr)]
     pub namespace: Option<u64>,
-    /// What happens if it is missing at start.
+    /// What happens if it is missing at start; absent: mandatory. Since 0.9.7.
     #[xml(attr)]
     pub startup_policy: Option<StartupPolicy>,
     /// Its number in the chain, while the guest runs.
     #[xml(attr, live)]
     pub index: Option<u32>,
-    /// A group of file descriptors that the client passes.
+    /// A group of file descriptors that the client passes. Since 9.0.0.
     #[xml(attr)]
     pub fdgroup: Option<String>,
     /// Servers.
     #[xml(child)]
     pub host: Vec<StorageHost>,
-    /// A snapshot on the server.
+    /// A snapshot on the server. Since 1.2.11.
     #[xml(child)]
     pub snapshot: Option<Named>,
-    /// The client's configuration file.
+    /// The client's configuration file. Since 1.2.11.
     #[xml(child)]
     pub config: Option<FileRef>,
-    /// iSCSI: the initiator.
+    /// iSCSI: the initiator. Since 4.7.0.
     #[xml(child)]
     pub initiator: Option<Initiator>,
-    /// TLS for https.
+    /// TLS for https. Since 6.2.0.
     #[xml(child)]
     pub ssl: Option<Ssl>,
-    /// Cookies for http.
+    /// Cookies for http. Since 6.2.0.
     #[xml(child)]
     pub cookies: Option<Cookies>,
-    /// The size of a read-ahead buffer.
+    /// The size of a read-ahead buffer. Since 6.2.0.
     #[xml(child)]
     pub readahead: Option<CacheAmount>,
-    /// Seconds until a request times out.
+    /// Seconds until a request times out. Since 6.2.0.
     #[xml(child)]
     pub timeout: Option<TimeoutSeconds>,
     /// How to connect again.
@@ -134,22 +134,22 @@ pub struct Source {
     /// NFS and SSH: who the client is.
     #[xml(child)]
     pub identity: Option<Identity>,
-    /// PCI address of an NVMe device.
+    /// PCI address of an NVMe device. Since 6.0.0.
     #[xml(child)]
     pub address: Option<PciAddress>,
-    /// Parts of the image.
+    /// Parts of the image. Since 6.1.0.
     #[xml(child)]
     pub slices: Option<Slices>,
-    /// Who logs in.
+    /// Who logs in. Since 3.9.0.
     #[xml(child)]
     pub auth: Option<Auth>,
-    /// How the content is encrypted.
+    /// How the content is encrypted. Since 3.9.0.
     #[xml(child)]
     pub encryption: Option<Encryption>,
-    /// SCSI persistent reservations.
+    /// SCSI persistent reservations. Since 4.4.0.
     #[xml(child)]
     pub reservations: Option<Reservations>,
-    /// Labels that differ from the guest's.
+    /// Labels that differ from the guest's. Since 0.9.9.
     #[xml(child)]
     pub seclabel: Vec<DeviceLabel>,
     /// A file beside a qcow2 image that holds the data.
@@ -193,7 +193,7 @@ words! {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct StorageHost {
-    /// How it is reached.
+    /// How it is reached; absent: tcp.
     #[xml(attr)]
     pub transport: Option<StorageTransport>,
     /// Its name or address.

@@ -78,7 +78,7 @@ pub struct FilterParameter {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct InterfaceTune {
-    /// Bytes of the send buffer.
+    /// Bytes of the send buffer. Since 0.8.8.
     #[xml(leaf)]
     pub sndbuf: Option<u64>,
 }
@@ -92,7 +92,7 @@ words! {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct LinkState {
-    /// Whether the cable is in.
+    /// Whether the cable is in; absent: `up`.
     #[xml(attr)]
     pub state: Option<Link>,
 }
@@ -187,7 +187,7 @@ pub struct VlanTag {
     /// The number, up to 4095.
     #[xml(attr)]
     pub id: u32,
-    /// Open vSwitch: this is the native VLAN, and whether its packets carry the tag.
+    /// Open vSwitch: this is the native VLAN, and whether its packets carry the tag. Since 1.1.0.
     #[xml(attr)]
     pub native_mode: Option<NativeMode>,
 }
@@ -196,7 +196,7 @@ pub struct VlanTag {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct PortOptions {
-    /// Whether it cannot reach other isolated ports.
+    /// Whether it cannot reach other isolated ports; absent: `no`.
     #[xml(attr, yesno)]
     pub isolated: Option<bool>,
 }
@@ -219,7 +219,7 @@ pub struct InterfaceIp {
     /// Bits of the network.
     #[xml(attr)]
     pub prefix: Option<u32>,
-    /// The other end.
+    /// The other end. Since 2.1.0.
     #[xml(attr, codec = IpAddresses)]
     pub peer: Option<IpAddr>,
 }
