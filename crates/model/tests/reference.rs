@@ -1,7 +1,5 @@
 //! The generated reference says what the model is. `cargo xtask generate` writes it.
 
-#![expect(clippy::unwrap_used, reason = "a test: every failure is a panic with its cause")]
-
 use std::path::Path;
 
 use polyvirt_model::DomainConfig;
