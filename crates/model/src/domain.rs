@@ -16,7 +16,7 @@ use crate::extensions::{
 use crate::features::Features;
 use crate::memory::{MaxMemory, MemTune, Memory, MemoryBacking};
 use crate::numatune::NumaTune;
-use crate::os::{Os, OsKind, OsType, Sysinfo};
+use crate::os::{Os, Sysinfo};
 use crate::security::{IdMap, KeyWrap, LaunchSecurity, SecLabel};
 use crate::tuning::{BlkioTune, Perf, Pm, Resource};
 use crate::vcpu::{CpuTune, DefaultIoThread, IoThreadIds, Vcpu, Vcpus};
@@ -250,14 +250,6 @@ impl DomainConfig {
     #[must_use]
     pub fn reference() -> String {
         polyvirt_xml::reference::<Self>(Self::ROOT)
-    }
-
-    /// Sets the machine that boots.
-    #[must_use]
-    pub fn with_machine(mut self, kind: OsKind, arch: impl Into<String>, machine: impl Into<String>) -> Self {
-        let os = self.os.get_or_insert_default();
-        os.r#type = Some(OsType::default().with_kind(kind).with_arch(arch).with_machine(machine));
-        self
     }
 
     /// Memory at boot with every memory device: what [`crate::complete`] stored or, before that, what follows from the

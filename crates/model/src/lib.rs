@@ -13,6 +13,18 @@
 //! # Ok::<(), polyvirt_model::Problems>(())
 //! ```
 //!
+//! A guest can be described without XML as well; [`builders`] has more.
+//!
+//! ```
+//! use polyvirt_model::{DomainConfig, DomainKind, Kib, disk::Disk, vcpu::Vcpu};
+//!
+//! let guest = DomainConfig::new(DomainKind::Kvm, "a")
+//!     .with_memory(Kib::from_gib(1))
+//!     .with_vcpu(Vcpu::of(2))
+//!     .with_device(Disk::file("/a.img", "vda"));
+//! assert_eq!(guest.devices.disks[0].target.as_ref().unwrap().dev, "vda");
+//! ```
+//!
 //! Fields are named as in XML, in snake case: `memory_backing` is `<memoryBacking>`; `type` is `kind`, and lists of devices are
 //! plural. Every type has `with_…` setters, `new(…)` if something is required, and a serde form.
 //!
@@ -65,6 +77,7 @@
 //! - Trees are raw in `metadata` and in foreign namespaces only.
 
 pub mod address;
+pub mod builders;
 mod cells;
 pub mod chardev;
 mod check;
@@ -98,6 +111,7 @@ pub use check::check;
 pub use complete::{Guest, complete, complete_and_check};
 pub use domain::{DomainConfig, DomainKind, GenId, LifecycleAction, LockFailureAction};
 pub use name::{MAX_NAME, NameError, check_name};
+pub use polyvirt_numa_placement::{CellSet, CpuSet, Kib, MemMode, NodeSet, VcpuSet};
 pub use polyvirt_xml::{
     FormatOptions, Limits, ParseOptions, Parsed, Position, Positions, Problem, Problems, Severity, Unknown, XmlTree,
     decode,
