@@ -8,6 +8,7 @@ mod checkout;
 mod command;
 mod debian;
 mod demo;
+mod generate;
 mod guest_image;
 mod progress;
 mod test;
@@ -36,6 +37,8 @@ enum Task {
     Demo(demo::Options),
     /// Makes the tiny guest that tests and the demo boot: a kernel and an initramfs
     GuestImage,
+    /// Writes the generated documents anew: `docs/generated`
+    Generate,
     /// Benchmarks, built with the release profile
     Bench(bench::Options),
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(&checkout),
         Task::Demo(options) => demo::run(&checkout, &options),
         Task::GuestImage => guest_image::run(&checkout),
+        Task::Generate => generate::run(&checkout),
         Task::Bench(options) => bench::run(&checkout, &options),
     });
     match done {

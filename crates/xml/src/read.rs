@@ -278,14 +278,25 @@ impl Binder<'_> {
             };
             return self.add(problem);
         }
-        let known =
-            if foreign { self.foreign(child, element, table) } else { self.known(child, name, element, table, seen) };
+        let known = if foreign {
+            self.foreign(child, element, table, seen)
+        } else {
+            self.known(child, name, element, table, seen)
+        };
         if !known {
             self.unknown_element(child, name, table);
         }
     }
 
-    fn foreign(&mut self, child: u32, element: &mut dyn Element, table: &'static Table) -> bool {
+    /// Fills the field of an element of another namespace: one that the type knows by the name with its usual prefix, all
+    /// others as they are.
+    fn foreign(&mut self, child: u32, element: &mut dyn Element, table: &'static Table, seen: &mut Seen) -> bool {
+        let (prefix, local) = self.document.name(child).split_once(':').unwrap_or(("", self.document.name(child)));
+        let namespace = self.document.namespace(child, prefix);
+        let ours = |field: &&Field| field.namespace.is_some() && field.namespace == namespace;
+        if let Some(usual) = table.fields.iter().find(ours).and_then(|field| field.xml.split(':').next()) {
+            return self.known(child, &format!("{usual}:{local}"), element, table, seen);
+        }
         let place = table.fields.iter().position(|field| matches!(field.place, Place::Foreign));
         let Some(index) = place else { return false };
         if let Some(trees) = element.slot_mut(index).downcast_mut::<Vec<XmlTree>>() {

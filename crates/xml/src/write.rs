@@ -45,7 +45,8 @@ pub fn format(
     choice: Option<&'static crate::Choice>,
     options: FormatOptions,
 ) -> String {
-    let mut writer = Writer { out: String::with_capacity(4096), scratch: String::new(), depth: 0, options };
+    let mut writer =
+        Writer { out: String::with_capacity(4096), scratch: String::new(), depth: 0, declared: Vec::new(), options };
     writer.element(name, element, choice, false);
     writer.out
 }
@@ -54,6 +55,8 @@ struct Writer {
     out: String,
     scratch: String,
     depth: usize,
+    /// Prefixes of typed elements that are declared here.
+    declared: Vec<&'static str>,
     options: FormatOptions,
 }
 
@@ -76,6 +79,7 @@ impl Writer {
             Some((choice, variant)) if choice.attribute.is_none() => variant.word,
             _ => name,
         };
+        let declared = self.declared.len();
         self.indent();
         self.out.push('<');
         self.out.push_str(name);
@@ -92,6 +96,7 @@ impl Writer {
         self.depth += 1;
         self.content(element);
         self.depth -= 1;
+        self.declared.truncate(declared);
         if self.out.len() == content {
             if droppable && tag == bare {
                 self.out.truncate(start);
@@ -133,8 +138,19 @@ impl Writer {
                     }
                 }
                 Place::Foreign => self.declarations(slot.downcast_ref::<Vec<XmlTree>>()),
+                Place::Child(access) if access.count(slot) > 0 => self.declaration(field),
+                Place::Leaf(access) if access.count(slot) > 0 => self.declaration(field),
                 _ => {}
             }
+        }
+    }
+
+    /// Declares the namespace of a child where it is not yet.
+    fn declaration(&mut self, field: &Field) {
+        let prefix = field.xml.split(':').next().unwrap_or_default();
+        if let Some(namespace) = field.namespace.filter(|_| !self.declared.contains(&prefix)) {
+            self.declared.push(prefix);
+            tree::declare(prefix, namespace, &mut self.out);
         }
     }
 
@@ -143,8 +159,8 @@ impl Writer {
         let mut done: Vec<&str> = Vec::new();
         for tree in trees.into_iter().flatten() {
             let prefix = tree.prefix();
-            if let Some(namespace) = tree.namespace.as_deref().filter(|_| !prefix.is_empty() && !done.contains(&prefix))
-            {
+            let known = prefix.is_empty() || done.contains(&prefix) || self.declared.contains(&prefix);
+            if let Some(namespace) = tree.namespace.as_deref().filter(|_| !known) {
                 done.push(prefix);
                 tree::declare(prefix, namespace, &mut self.out);
             }
@@ -243,7 +259,7 @@ impl Writer {
             self.first_child();
             let prefix = tree.prefix();
             // The first tree of a prefix decides what it means on the parent; another meaning is declared on the tree.
-            let hoisted = hoist && !prefix.is_empty() && {
+            let hoisted = hoist && !prefix.is_empty() && !self.declared.contains(&prefix) && {
                 let known = declared.iter().find(|(known, _)| *known == prefix).map(|(_, namespace)| namespace);
                 known.is_none_or(|namespace| *namespace == tree.namespace.as_deref())
             };
