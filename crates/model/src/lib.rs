@@ -53,6 +53,7 @@ pub mod os;
 mod placement;
 pub mod security;
 pub mod storage;
+mod stored;
 pub mod tuning;
 pub mod vcpu;
 

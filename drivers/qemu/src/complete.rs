@@ -3,8 +3,10 @@
 //! What libvirt's users meet every day: machine, emulator, buses, controllers that devices need, a console, the balloon.
 //! PCI addresses are left to QEMU, which gives the same ones for the same command line.
 
+use std::path::Path;
+
 use polyvirt_core::model::{
-    DomainConfig,
+    DomainConfig, Problem, Problems,
     chardev::{CharBackend, Console, ConsoleTarget, ConsoleTargetType, Serial, SerialTarget, SerialTargetType},
     controller::{Controller, ControllerKind},
     disk::{Disk, DiskBus, DiskDevice},
@@ -21,15 +23,32 @@ use crate::{
 /// Fills them in.
 pub(crate) fn complete(config: &mut DomainConfig, binary: &Binary) {
     machine(config, binary);
+    devices(config, &binary.path, &binary.arch);
+}
+
+/// Fills in what holds for every QEMU: the machine stays as it is written, and the emulator is where distributions install it.
+pub(crate) fn offline(config: &mut DomainConfig) -> Result<(), Problems> {
+    let types: Vec<Problem> = crate::check::types(config).collect();
+    if !types.is_empty() {
+        return Err(types.into_iter().collect());
+    }
+    let arch = config.os.as_ref().and_then(|os| os.r#type.as_ref()).and_then(|kind| kind.arch.clone());
+    let arch = arch.unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    let program = Path::new("/usr/bin").join(crate::driver::default_name(&arch));
+    devices(config, &program, &arch);
+    Ok(())
+}
+
+fn devices(config: &mut DomainConfig, program: &Path, arch: &str) {
     let q35 = crate::command::machine_name(config).is_some_and(is_q35);
     let devices = &mut config.devices;
-    devices.emulator.get_or_insert_with(|| binary.path.to_string_lossy().into_owned());
+    devices.emulator.get_or_insert_with(|| program.to_string_lossy().into_owned());
     for disk in &mut devices.disks {
         complete_disk(disk, q35);
     }
     for card in &mut devices.interfaces {
         // libvirt's choice for x86, kept because guests' configurations follow the device.
-        card.model.get_or_insert_with(|| InterfaceModel::new(if is_x86(binary) { "rtl8139" } else { "virtio" }));
+        card.model.get_or_insert_with(|| InterfaceModel::new(if is_x86(arch) { "rtl8139" } else { "virtio" }));
     }
     consoles(config);
     let devices = &mut config.devices;
@@ -37,8 +56,8 @@ pub(crate) fn complete(config: &mut DomainConfig, binary: &Binary) {
     controllers(config, q35);
 }
 
-fn is_x86(binary: &Binary) -> bool {
-    matches!(binary.arch.as_str(), "x86_64" | "i386")
+fn is_x86(arch: &str) -> bool {
+    matches!(arch, "x86_64" | "i386" | "i686")
 }
 
 fn machine(config: &mut DomainConfig, binary: &Binary) {
@@ -147,4 +166,34 @@ fn controllers(config: &mut DomainConfig, q35: bool) {
         }
     }
     config.devices.controllers.extend(made);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use polyvirt_core::model::ParseOptions;
+
+    fn guest(kind: &str, os: &str) -> DomainConfig {
+        let text = format!(
+            "<domain type='{kind}'><name>a</name><os>{os}</os><devices><disk><target dev='vda'/></disk><interface type='user'/></devices></domain>"
+        );
+        DomainConfig::parse(&text, &ParseOptions::default()).unwrap().config
+    }
+
+    #[test]
+    fn without_a_host_machine_names_stay_and_foreign_types_are_refused() {
+        let mut config = guest("qemu", "<type arch='s390x' machine='s390-ccw-virtio'>hvm</type>");
+        offline(&mut config).unwrap();
+        let once = config.to_xml();
+        for expected in
+            ["machine='s390-ccw-virtio'", "/usr/bin/qemu-system-s390x", "bus='virtio'", "model type='virtio'"]
+        {
+            assert!(once.contains(expected), "{expected} not in\n{once}");
+        }
+        offline(&mut config).unwrap();
+        assert_eq!(config.to_xml(), once);
+        let refused = offline(&mut guest("lxc", "<type>exe</type>")).unwrap_err();
+        assert!(refused.to_string().contains("/domain/@type"), "{refused}");
+        assert!(refused.to_string().contains("'exe' guests are not QEMU's"), "{refused}");
+    }
 }
