@@ -4,6 +4,7 @@ mod domxml;
 mod guest;
 mod host;
 mod values;
+mod xml;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ pub(crate) use self::{
     guest::{AffectArgs, List, ShutdownMode, Start, Which},
     host::{ConfigCommand, HostCommand},
     values::{CpusetCommand, UriCommand},
+    xml::{XmlCommand, XmlOptions},
 };
 
 /// One model of a guest, many hypervisors.
@@ -269,6 +271,11 @@ pub(crate) enum Command {
     Domxml {
         #[command(subcommand)]
         command: DomxmlCommand,
+    },
+    /// Work on other XML than guests' without a host
+    Xml {
+        #[command(subcommand)]
+        command: XmlCommand,
     },
     /// Algebra on CPU and node sets
     #[command(after_help = "Examples:

@@ -28,6 +28,7 @@
 //! - Trees are raw in `metadata` and in foreign namespaces only.
 
 pub mod address;
+pub mod backup;
 mod cells;
 pub mod chardev;
 mod check;
