@@ -7,7 +7,8 @@ use std::path::Path;
 
 use polyvirt_core::model::{
     DomainConfig, Problem, Problems,
-    chardev::{CharBackend, Console, ConsoleTarget, ConsoleTargetType, Serial, SerialTarget, SerialTargetType},
+    address::Address,
+    chardev::{Console, ConsoleTargetType, SerialTarget, SerialTargetType},
     controller::{Controller, ControllerKind},
     disk::{Disk, DiskBus, DiskDevice},
     interface::InterfaceModel,
@@ -50,7 +51,7 @@ fn devices(config: &mut DomainConfig, program: &Path, arch: &str) {
         // libvirt's choice for x86, kept because guests' configurations follow the device.
         card.model.get_or_insert_with(|| InterfaceModel::new(if is_x86(arch) { "rtl8139" } else { "virtio" }));
     }
-    consoles(config);
+    serials(config);
     let devices = &mut config.devices;
     devices.memballoon.get_or_insert_with(|| MemBalloon::default().with_model(BalloonModel::Virtio));
     controllers(config, q35);
@@ -94,45 +95,20 @@ fn complete_disk(disk: &mut Disk, q35: bool) {
             Some("sd") => DiskBus::Scsi,
             _ => DiskBus::Virtio,
         });
+        if disk.info.address.is_none() {
+            disk.info.address = target.drive_address(0).map(Address::Drive);
+        }
     }
     if device == DiskDevice::Cdrom {
         disk.readonly = true;
     }
 }
 
-/// The first console and the first serial port are one and the same device, written twice.
-fn consoles(config: &mut DomainConfig) {
-    let devices = &mut config.devices;
-    let serial_console = |console: &Console| {
-        matches!(console.target.as_ref().and_then(|it| it.kind), None | Some(ConsoleTargetType::Serial))
-    };
-    if devices.serials.is_empty()
-        && let Some(console) = devices.consoles.first().filter(|it| serial_console(it))
-    {
-        let mut serial = Serial::default().with_kind(console.kind.unwrap_or(CharBackend::Pty));
-        serial.backend = console.backend.clone();
-        devices.serials.push(serial);
-    }
-    for (port, serial) in (0u32..).zip(&mut devices.serials) {
-        serial.kind.get_or_insert(CharBackend::Pty);
-        let target = serial.target.get_or_insert_with(SerialTarget::default);
-        target.kind.get_or_insert(SerialTargetType::IsaSerial);
-        target.port.get_or_insert(port);
-    }
-    if let Some(serial) = devices.serials.first()
-        && devices.consoles.first().is_none_or(serial_console)
-    {
-        let mut console = Console::default().with_kind(serial.kind.unwrap_or(CharBackend::Pty));
-        console.backend = serial.backend.clone();
-        console.target = Some(ConsoleTarget::default().with_kind(ConsoleTargetType::Serial).with_port(0u32));
-        match devices.consoles.first_mut() {
-            Some(first) => *first = console,
-            None => devices.consoles.push(console),
-        }
-    }
-    for (port, console) in (0u32..).zip(&mut devices.consoles) {
-        let target = console.target.get_or_insert_with(ConsoleTarget::default);
-        target.port.get_or_insert(port);
+/// Serial ports are ISA's where nobody says otherwise. That the first console is the first of them is not QEMU's alone: the model
+/// says so.
+fn serials(config: &mut DomainConfig) {
+    for serial in &mut config.devices.serials {
+        serial.target.get_or_insert_with(SerialTarget::default).kind.get_or_insert(SerialTargetType::IsaSerial);
     }
 }
 
