@@ -14,7 +14,7 @@ use clap_complete::Shell;
 pub(crate) use self::{
     domxml::{DefinitionForm, DefinitionOptions, DomxmlCommand, DriverName},
     guest::{AffectArgs, List, ShutdownMode, Start, Which},
-    host::{ConfigCommand, HostCommand},
+    host::{Allocpages, ConfigCommand, Freepages, HostCommand, HostTree},
     values::{CpusetCommand, UriCommand},
     xml::{XmlCommand, XmlOptions},
 };
@@ -217,9 +217,26 @@ pub(crate) enum Command {
     /// What a guest's vCPUs do, and where
     Vcpuinfo(Which),
     /// What the host and its hypervisor can do, as XML
-    Capabilities,
+    #[command(after_help = "Example: polyvirt capabilities --sysroot /mnt/other-host --arch aarch64")]
+    Capabilities(HostTree),
     /// The host's processors and memory
-    Nodeinfo,
+    #[command(alias = "node-info")]
+    Nodeinfo(HostTree),
+    /// How the host's CPUs spent their time since the boot, in clock ticks
+    #[command(alias = "node-cpu-stats")]
+    Nodecpustats {
+        /// Of this CPU
+        #[arg(long, value_name = "CPU")]
+        cpu: Option<u32>,
+        #[command(flatten)]
+        tree: HostTree,
+    },
+    /// Free huge pages, of all nodes or of one
+    #[command(after_help = "Example: polyvirt freepages --cellno 0 --pagesize 2048")]
+    Freepages(Freepages),
+    /// Change the number of huge pages of the host
+    #[command(after_help = "Examples:\n  polyvirt allocpages 2048 64 --cellno 1\n  polyvirt allocpages 2048 16 --add")]
+    Allocpages(Allocpages),
     /// Free memory, of all nodes or of one
     Freecell {
         /// Of this node

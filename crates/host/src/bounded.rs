@@ -9,6 +9,9 @@ use crate::HostError;
 /// `/proc/cpuinfo` of a machine with thousands of CPUs is the largest; what is longer is cut off and not an error.
 const LIMIT: u64 = 32 << 20;
 
+/// Entries of a directory; the kernel has at most 8,192 CPUs and fewer nodes.
+pub(crate) const ENTRIES: usize = 64 << 10;
+
 /// The content, or `None` if there is no such file.
 pub(crate) fn optional(path: &Path) -> Result<Option<String>, HostError> {
     let mut bytes = Vec::new();

@@ -3,12 +3,14 @@
 //! [`Host`] stands for a root directory. Everything is read below it, so a text tree in a temporary directory is as
 //! good a host as `/`, and one program can describe another machine from a copy of its `/sys` and `/proc`.
 //!
-//! What it does not do: it changes nothing, starts nothing and keeps nothing; each call reads anew. Whether KVM really
+//! What it does not do: it changes nothing but the pools of huge pages, on request, starts nothing and keeps nothing; each
+//! call reads anew. Whether KVM really
 //! runs a guest is not decided here: a device that opens proves nothing, so drivers probe with a guest.
 //!
 //! Invariants: every read is bounded; a file that is missing is "not known" and only an error where the answer is
 //! impossible without it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,15 +18,23 @@ use polyvirt_numa_placement::{HostNode, HostTopology, KernelSupport, Kib, PagePo
 use serde::{Deserialize, Serialize};
 
 mod bounded;
+mod cache;
 mod cgroup;
 mod checks;
+mod cpu;
 mod device;
+mod huge_pages;
 mod node_info;
+mod performance;
 
+pub use cache::{BandwidthControl, CacheBank, CacheControl, CacheKind, Caches, MemorySideCache, Monitor};
 pub use cgroup::{CgroupLayout, CgroupV1, CgroupV2, Cpuset};
 pub use checks::{Check, Outcome};
+pub use cpu::{CpuPlace, CpuTicks};
 pub use device::DeviceNode;
+pub use huge_pages::PoolSize;
 pub use node_info::NodeInfo;
+pub use performance::Interconnect;
 
 /// Why something about the host is not known.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +43,15 @@ pub enum HostError {
     /// A file cannot be read.
     #[error("cannot read '{}'", path.display())]
     Read {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        #[source]
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot write '{}'", path.display())]
+    Write {
         /// The file.
         path: PathBuf,
         /// What went wrong.
@@ -98,6 +117,70 @@ impl Host {
     /// [`HostError`] if CPUs or memory cannot be read.
     pub fn node_info(&self) -> Result<NodeInfo, HostError> {
         node_info::read(self)
+    }
+
+    /// Where an online CPU sits; `None` for one that is offline.
+    ///
+    /// # Errors
+    /// [`HostError`] if a file cannot be read.
+    pub fn cpu(&self, id: u32) -> Result<Option<CpuPlace>, HostError> {
+        cpu::place(self, id)
+    }
+
+    /// How CPUs spent their time since the boot, by `cpu` (all), `cpu0` …; the figures of `virsh nodecpustats`.
+    ///
+    /// # Errors
+    /// [`HostError`] if `/proc/stat` cannot be read.
+    pub fn cpu_ticks(&self) -> Result<BTreeMap<String, CpuTicks>, HostError> {
+        cpu::ticks(self)
+    }
+
+    /// Caches, and what of them and of memory bandwidth can be allotted and watched.
+    ///
+    /// # Errors
+    /// [`HostError`] if a file cannot be read.
+    pub fn caches(&self) -> Result<Caches, HostError> {
+        cache::read(self)
+    }
+
+    /// The caches in front of a node's memory, from the memory outwards.
+    ///
+    /// # Errors
+    /// [`HostError`] if a file cannot be read.
+    pub fn memory_side_caches(&self, node: HostNode) -> Result<Vec<MemorySideCache>, HostError> {
+        cache::memory_side(self, node.into())
+    }
+
+    /// A node's distances to all online nodes, ascending by node, as the kernel tells them; none where it tells none.
+    ///
+    /// # Errors
+    /// [`HostError`] if the file cannot be read.
+    pub fn distances(&self, node: HostNode) -> Result<Vec<u32>, HostError> {
+        let row = self.text(&format!("sys/devices/system/node/node{node}/distance"))?.unwrap_or_default();
+        Ok(row.split_ascii_whitespace().map_while(|word| word.parse().ok()).collect())
+    }
+
+    /// Resizes a pool of huge pages, of one node or of the whole host, and gives the number of pages it then has: the kernel
+    /// may find memory for fewer.
+    ///
+    /// # Errors
+    /// [`HostError::Missing`] for a node or a size that the host does not have, [`HostError::Write`] without the right to.
+    pub fn resize_pool(&self, node: Option<HostNode>, size: Kib, pages: PoolSize) -> Result<u64, HostError> {
+        huge_pages::resize(self, node, size, pages)
+    }
+
+    /// Latency and bandwidth between nodes, where the firmware tells them.
+    ///
+    /// # Errors
+    /// [`HostError`] if a file cannot be read.
+    pub fn interconnects(&self) -> Result<Vec<Interconnect>, HostError> {
+        performance::read(self)
+    }
+
+    /// Whether the kernel drives an IOMMU: devices can be handed to guests.
+    #[must_use]
+    pub fn has_iommu(&self) -> bool {
+        self.numbered("sys/kernel/iommu_groups", "").is_ok_and(|groups| !groups.is_empty())
     }
 
     /// Free memory and huge pages per node, ascending; the figures of `virsh freecell --all` and `freepages --all`.
@@ -212,6 +295,31 @@ impl Host {
 
     fn word(&self, file: &str) -> Result<String, HostError> {
         Ok(bounded::required(&self.root.join(file))?.trim().to_owned())
+    }
+
+    /// The number in a file; `None` if there is no such file or no number in it.
+    fn number(&self, file: &str) -> Result<Option<i64>, HostError> {
+        Ok(self.text(file)?.and_then(|text| text.trim().parse().ok()))
+    }
+
+    /// As [`number`](Self::number), for what cannot be negative.
+    fn natural(&self, file: &str) -> Result<Option<u64>, HostError> {
+        Ok(self.text(file)?.and_then(|text| text.trim().parse().ok()))
+    }
+
+    /// The numbers behind a prefix among the entries of a directory: of `cpu0`, `cpu1` … with `cpu`. None if there is no
+    /// such directory.
+    fn numbered(&self, dir: &str, prefix: &str) -> Result<BTreeSet<u32>, HostError> {
+        let path = self.root.join(dir);
+        let entries = match std::fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(BTreeSet::new());
+            }
+            Err(source) => return Err(HostError::Read { path, source }),
+        };
+        let names = entries.take(bounded::ENTRIES).flatten();
+        Ok(names.filter_map(|entry| entry.file_name().to_str()?.strip_prefix(prefix)?.parse().ok()).collect())
     }
 
     fn text(&self, file: &str) -> Result<Option<String>, HostError> {

@@ -1,15 +1,19 @@
 //! The figures of `virsh nodeinfo`.
 //!
 //! Sockets, cores and threads are those of the largest node, socket and core, so that their product with the number of
-//! nodes is the number of CPUs on a regular machine. Where it is not (offline CPUs, mixed cores, sockets that span
-//! nodes), one socket with all CPUs as cores is shown, as libvirt does: a program that multiplies must get the truth.
+//! nodes is the number of CPUs on a regular machine, offline ones counted. Where it is not (mixed cores, sockets that span
+//! nodes, cores that are numbered anew in each die), one socket with all CPUs as cores is shown, as libvirt does: a program
+//! that multiplies must get the truth.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use polyvirt_numa_placement::{HostTopology, Kib};
+use polyvirt_numa_placement::{CpuSet, Kib};
 use serde::{Deserialize, Serialize};
 
-use crate::{Host, HostError};
+use crate::{Host, HostError, cpu};
+
+/// The directory of nodes.
+const NODES: &str = "sys/devices/system/node";
 
 /// The figures of `virsh nodeinfo`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,10 +21,13 @@ use crate::{Host, HostError};
 pub struct NodeInfo {
     /// Architecture, such as `x86_64`.
     pub model: String,
-    /// Installed memory.
-    pub memory: Kib,
+    /// Installed memory; `None` where `/proc/meminfo` does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Kib>,
     /// Online CPUs.
     pub cpus: u32,
+    /// Nodes times sockets times cores times threads: online and offline CPUs.
+    pub max_cpus: u32,
     /// Clock of the first CPU; 0 if not known.
     pub mhz: u32,
     /// NUMA nodes with CPUs; 1 without NUMA.
@@ -34,43 +41,72 @@ pub struct NodeInfo {
 }
 
 pub(crate) fn read(host: &Host) -> Result<NodeInfo, HostError> {
-    let topology = host.topology()?;
-    let cpus = count(topology.online_cpus().len());
-    let mut info = NodeInfo {
-        model: host.architecture(),
-        memory: host.memory()?,
-        cpus,
-        mhz: mhz(host)?,
-        nodes: 1,
-        sockets: 1,
-        cores: cpus,
-        threads: 1,
-    };
-    let (nodes, sockets, cores, threads) = shape(host, &topology)?;
-    let product = [nodes, sockets, cores, threads].into_iter().try_fold(1u32, u32::checked_mul);
-    if product == Some(cpus) {
-        (info.nodes, info.sockets, info.cores, info.threads) = (nodes, sockets, cores, threads);
+    let present = cpu::present(host)?;
+    if present.is_empty() {
+        return Err(HostError::Missing(host.root().join(cpu::CPUS)));
     }
-    Ok(info)
+    let shape = shape(host, &present)?;
+    let all = count(present.len());
+    let Shape { online, nodes, sockets, cores, threads } = shape;
+    let product = [nodes, sockets, cores, threads].into_iter().try_fold(1u32, u32::checked_mul);
+    let (nodes, sockets, cores, threads) =
+        if product == Some(all) { (nodes, sockets, cores, threads) } else { (1, 1, all, 1) };
+    Ok(NodeInfo {
+        model: host.architecture(),
+        memory: host.memory().ok(),
+        cpus: online,
+        max_cpus: all,
+        mhz: mhz(host)?,
+        nodes,
+        sockets,
+        cores,
+        threads,
+    })
 }
 
-/// Nodes with CPUs, and the most sockets of a node, cores of a socket and threads of a core.
-fn shape(host: &Host, topology: &HostTopology) -> Result<(u32, u32, u32, u32), HostError> {
-    let (mut nodes, mut sockets, mut cores, mut threads) = (0, 1, 1, 1);
-    for node in topology.nodes().iter().filter(|node| !node.cpus.is_empty()) {
-        nodes += 1;
-        let mut by_socket: BTreeMap<i64, u32> = BTreeMap::new();
-        for core in &node.cores {
-            let Some(first) = core.first() else { continue };
-            let file = format!("sys/devices/system/cpu/cpu{first}/topology/physical_package_id");
-            let socket = host.text(&file)?.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-            *by_socket.entry(socket).or_default() += 1;
-            threads = threads.max(count(core.len()));
+/// Online CPUs, nodes with CPUs, and the most sockets of a node, cores of a socket and threads of a core.
+struct Shape {
+    online: u32,
+    nodes: u32,
+    sockets: u32,
+    cores: u32,
+    threads: u32,
+}
+
+fn shape(host: &Host, present: &BTreeSet<u32>) -> Result<Shape, HostError> {
+    let mut shape = Shape { online: 0, nodes: 0, sockets: 1, cores: 1, threads: 1 };
+    for cpus in nodes(host, present)? {
+        let mut cores_by_socket: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+        for id in cpus.intersection(present) {
+            let Some(place) = cpu::place(host, *id)? else { continue };
+            shape.online += 1;
+            shape.threads = shape.threads.max(count(place.siblings.len()));
+            cores_by_socket.entry(place.socket).or_default().insert(place.core);
         }
-        sockets = sockets.max(count(by_socket.keys().collect::<BTreeSet<_>>().len()));
-        cores = cores.max(by_socket.values().copied().max().unwrap_or(1));
+        if !cores_by_socket.is_empty() {
+            shape.nodes += 1;
+        }
+        shape.sockets = shape.sockets.max(count(cores_by_socket.len()));
+        shape.cores = shape.cores.max(cores_by_socket.values().map(|cores| count(cores.len())).max().unwrap_or(1));
     }
-    Ok((nodes, sockets, cores, threads))
+    Ok(shape)
+}
+
+/// The CPUs of each node; of one node with all where the kernel knows no nodes.
+fn nodes(host: &Host, present: &BTreeSet<u32>) -> Result<Vec<BTreeSet<u32>>, HostError> {
+    let mut nodes = Vec::new();
+    for node in host.numbered(NODES, "node")? {
+        // Links to offline CPUs stay, while the list has the online ones alone.
+        let mut cpus = host.numbered(&format!("{NODES}/node{node}"), "cpu")?;
+        let listed = host.text(&format!("{NODES}/node{node}/cpulist"))?;
+        let listed = listed.and_then(|text| CpuSet::from_kernel_list(text.trim()).ok()).unwrap_or_default();
+        cpus.extend(listed.iter().map(u32::from));
+        nodes.push(cpus);
+    }
+    if nodes.iter().all(BTreeSet::is_empty) {
+        nodes = vec![present.clone()];
+    }
+    Ok(nodes)
 }
 
 /// `cpu MHz` of `/proc/cpuinfo` (x86) or `clock` (ppc), without the fraction.

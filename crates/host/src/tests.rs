@@ -48,6 +48,7 @@ fn server() -> Vec<(String, String)> {
         let first = cpu / 2 * 2;
         files.push((format!("{dir}/thread_siblings_list"), format!("{first}-{}", first + 1)));
         files.push((format!("{dir}/physical_package_id"), (cpu / 4).to_string()));
+        files.push((format!("{dir}/core_id"), (cpu / 2).to_string()));
     }
     files
 }
@@ -66,16 +67,101 @@ fn node_info_of_a_regular_server() {
     let (_root, host) = of(&server());
     let info = host.node_info().unwrap();
     assert_eq!((info.nodes, info.sockets, info.cores, info.threads, info.cpus), (2, 1, 2, 2, 8));
-    assert_eq!((info.model.as_str(), info.mhz, info.memory), ("x86_64", 2594, Kib(8_000_000)));
+    assert_eq!((info.model.as_str(), info.mhz, info.memory), ("x86_64", 2594, Some(Kib(8_000_000))));
+}
+
+#[test]
+fn node_info_counts_an_offline_cpu_in_the_shape_and_not_among_the_cpus() {
+    let mut files = server();
+    files[0].1 = "0-6".to_owned();
+    let (_root, host) = of(&files);
+    let info = host.node_info().unwrap();
+    assert_eq!((info.nodes, info.sockets, info.cores, info.threads), (2, 1, 2, 2));
+    assert_eq!((info.cpus, info.max_cpus), (7, 8));
+    assert_eq!(host.cpu(7).unwrap(), None);
 }
 
 #[test]
 fn node_info_of_an_irregular_server_multiplies_to_its_cpus() {
     let mut files = server();
-    files[0].1 = "0-6".to_owned();
+    // One core without a second thread.
+    files.retain(|(path, _)| !path.contains("/cpu7/"));
     let (_root, host) = of(&files);
     let info = host.node_info().unwrap();
     assert_eq!((info.nodes, info.sockets, info.cores, info.threads, info.cpus), (1, 1, 7, 1, 7));
+}
+
+#[test]
+fn a_cpu_has_its_place_and_its_ticks() {
+    let mut files = server();
+    files.push(("sys/devices/system/cpu/cpu5/topology/die_id".into(), "1".into()));
+    files.push(("sys/devices/system/cpu/cpu5/topology/cluster_id".into(), "-1".into()));
+    files.push(("proc/stat".into(), "cpu  10 1 5 100 7 2 1 0 0 0\ncpu0 10 1 5 100 7 2 1\nintr 5".into()));
+    let (_root, host) = of(&files);
+    let place = host.cpu(5).unwrap().unwrap();
+    assert_eq!((place.socket, place.die, place.cluster, place.core), (1, 1, 0, 2));
+    assert_eq!(place.siblings.to_string(), "4-5");
+    let ticks = host.cpu_ticks().unwrap();
+    assert_eq!(ticks.keys().collect::<Vec<_>>(), ["cpu", "cpu0"]);
+    assert_eq!((ticks["cpu"].user, ticks["cpu"].kernel, ticks["cpu"].idle, ticks["cpu"].iowait), (11, 8, 100, 7));
+}
+
+#[test]
+fn caches_are_counted_once_and_can_be_allotted_in_steps() {
+    let index = |cpu: u32, index: u32, level: &str, id: &str, kib: &str, cpus: &str| {
+        let dir = format!("sys/devices/system/cpu/cpu{cpu}/cache/index{index}");
+        [("level", level), ("id", id), ("size", kib), ("type", "Unified"), ("shared_cpu_list", cpus)]
+            .map(|(file, text)| (format!("{dir}/{file}"), text.to_owned()))
+    };
+    let mut files = server();
+    for cpu in 0..8 {
+        let half = if cpu < 4 { ("0", "0-3") } else { ("1", "4-7") };
+        files.extend(index(cpu, 0, "1", "9", "32K", "0"));
+        files.extend(index(cpu, 3, "3", half.0, "10240K", half.1));
+    }
+    let resctrl = [
+        ("L3/cbm_mask", "3ff"),
+        ("L3/min_cbm_bits", "2"),
+        ("L3/num_closids", "4"),
+        ("L3_MON/num_rmids", "9"),
+        ("L3_MON/max_threshold_occupancy", "77"),
+        ("L3_MON/mon_features", "llc_occupancy\nmbm_total_bytes\nsomething_else"),
+    ];
+    files.extend(resctrl.map(|(file, text)| (format!("sys/fs/resctrl/info/{file}"), text.to_owned())));
+    let (_root, host) = of(&files);
+    let caches = host.caches().unwrap();
+    let banks: Vec<_> = caches.banks.iter().map(|b| (b.level, b.id, b.kib, b.cpus.as_str())).collect();
+    assert_eq!(banks, [(3, 0, 10240, "0-3"), (3, 1, 10240, "4-7")]);
+    let control = caches.banks[1].controls[0];
+    assert_eq!((control.granularity_kib, control.min_kib, control.max_allocations), (1024, Some(2048), 4));
+    let monitor = caches.cache_monitor.unwrap();
+    assert_eq!((monitor.features, monitor.reuse_threshold), (vec!["llc_occupancy".to_owned()], Some(77)));
+    let monitor = caches.bandwidth_monitor.unwrap();
+    assert_eq!((monitor.features, monitor.reuse_threshold), (vec!["mbm_total_bytes".to_owned()], None));
+    assert_eq!(caches.bandwidth, None);
+}
+
+#[test]
+fn what_the_firmware_tells_of_memory() {
+    let mut files = server();
+    let figures = [("read_latency", "80"), ("write_latency", "90"), ("read_bandwidth", "1000"), ("node0/uevent", "")];
+    for class in [0, 1] {
+        let dir = format!("sys/devices/system/node/node1/access{class}/initiators");
+        files.extend(figures.map(|(file, text)| (format!("{dir}/{file}"), text.to_owned())));
+    }
+    let cache = [("size", "4096"), ("line_size", "64"), ("indexing", "1"), ("write_policy", "0")];
+    let dir = "sys/devices/system/node/node1/memory_side_cache/index1";
+    files.extend(cache.map(|(file, text)| (format!("{dir}/{file}"), text.to_owned())));
+    let (_root, host) = of(&files);
+    let found = host.interconnects().unwrap();
+    assert_eq!(found.len(), 1, "one class is told: {found:?}");
+    assert_eq!(
+        (found[0].initiator, found[0].target, found[0].read_latency, found[0].write_bandwidth),
+        (0, 1, Some(80), None)
+    );
+    let caches = host.memory_side_caches(HostNode(1)).unwrap();
+    assert_eq!((caches[0].associativity, caches[0].policy, caches[0].bytes), ("full", "writeback", 4096));
+    assert!(host.memory_side_caches(HostNode(0)).unwrap().is_empty() && host.has_iommu());
 }
 
 #[test]
@@ -162,7 +248,7 @@ fn checks_tell_what_is_wrong_and_what_to_do() {
 #[test]
 fn an_empty_root_fails_with_reasons_and_does_not_panic() {
     let (_root, host) = tree(&[]);
-    assert!(matches!(host.node_info(), Err(HostError::Topology(_))));
+    assert!(matches!(host.node_info(), Err(HostError::Missing(_))));
     assert!(matches!(host.cgroups(), Err(HostError::Missing(_))));
     assert!(matches!(host.kernel_release(), Err(HostError::Missing(_))));
     assert_eq!(host.demotion_enabled(), None);
@@ -186,7 +272,7 @@ fn what_stands_where_a_device_should_is_not_opened_if_that_could_block() {
 fn this_host_can_be_described() {
     let host = Host::this();
     let info = host.node_info().unwrap();
-    assert!(info.cpus > 0 && info.memory > Kib::ZERO);
+    assert!(info.cpus > 0 && info.memory > Some(Kib::ZERO));
     assert_eq!(info.nodes * info.sockets * info.cores * info.threads, info.cpus);
     assert!(!host.boot_id().unwrap().is_empty() && !host.architecture().is_empty());
     host.cgroups().unwrap();

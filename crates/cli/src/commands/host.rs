@@ -3,9 +3,15 @@
 use polyvirt::{Error, ErrorKind, Outcome, placement::Promised};
 
 use super::Done;
-use crate::{args::HostCommand, failure::Failure, output::Output, render, session::Session};
+use crate::{
+    args::{HostCommand, HostTree},
+    failure::Failure,
+    output::Output,
+    render,
+    session::Session,
+};
 
-fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+pub(super) fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
     Failure::Error(
         Error::new(ErrorKind::Storage, format!("cannot look at the host: {error}"))
             .hint("are /proc and /sys mounted?")
@@ -13,24 +19,46 @@ fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> Failure 
     )
 }
 
-pub(super) async fn capabilities(session: &mut Session, out: &mut Output) -> Done {
-    let connection = session.connection().await?;
-    let guests = connection.guest_support().await?;
+/// The host of `--sysroot`, or else that of the connection; and its architecture.
+async fn host_of(tree: &HostTree, session: &mut Session) -> Result<(polyvirt::Host, String), Failure> {
+    let host = match &tree.sysroot {
+        Some(root) if root.is_dir() => polyvirt::Host::at(root),
+        Some(root) => return Err(Failure::argument(format!("--sysroot: {} is not a directory", root.display()))),
+        None => session.connection().await?.host().clone(),
+    };
+    let architecture = tree.arch.clone().unwrap_or_else(|| host.architecture());
+    Ok((host, architecture))
+}
+
+pub(super) async fn capabilities(tree: &HostTree, session: &mut Session, out: &mut Output) -> Done {
+    let (host, architecture) = host_of(tree, session).await?;
+    let guests = match &tree.sysroot {
+        Some(_) => Vec::new(),
+        None => session.connection().await?.guest_support().await?,
+    };
     if out.json {
-        out.json(&serde_json::json!({ "guests": guests }));
+        let caches = host.caches().map_err(unreadable)?;
+        let interconnects = host.interconnects().map_err(unreadable)?;
+        let topology = host.topology().map_err(unreadable)?;
+        let facts = serde_json::json!({
+            "architecture": architecture, "topology": topology, "caches": caches, "interconnects": interconnects,
+        });
+        out.json(&serde_json::json!({ "host": facts, "guests": guests }));
         return Ok(());
     }
-    let topology = connection.host().topology().map_err(unreadable)?;
-    out.print(&polyvirt::capabilities_xml(connection.host(), &topology, &guests));
+    out.print(&polyvirt::capabilities_xml(&host, &architecture, &guests).map_err(unreadable)?);
     Ok(())
 }
 
-pub(super) async fn nodeinfo(session: &mut Session, out: &mut Output) -> Done {
-    let info = session.connection().await?.host().node_info().map_err(unreadable)?;
+pub(super) async fn nodeinfo(tree: &HostTree, session: &mut Session, out: &mut Output) -> Done {
+    let (host, architecture) = host_of(tree, session).await?;
+    let mut info = host.node_info().map_err(unreadable)?;
+    info.model = architecture;
     if out.json {
         out.json(&info);
         return Ok(());
     }
+    let memory = info.memory.map_or_else(|| "unknown".to_owned(), |memory| format!("{} KiB", memory.0));
     let rows = [
         ("CPU model", info.model.clone()),
         ("CPU(s)", info.cpus.to_string()),
@@ -39,10 +67,38 @@ pub(super) async fn nodeinfo(session: &mut Session, out: &mut Output) -> Done {
         ("Core(s) per socket", info.cores.to_string()),
         ("Thread(s) per core", info.threads.to_string()),
         ("NUMA cell(s)", info.nodes.to_string()),
-        ("Memory size", format!("{} KiB", info.memory.0)),
+        ("Memory size", memory),
     ];
     for (key, value) in rows {
         out.line(&format!("{:<21}{value}", format!("{key}:")));
+    }
+    Ok(())
+}
+
+pub(super) async fn nodecpustats(cpu: Option<u32>, tree: &HostTree, session: &mut Session, out: &mut Output) -> Done {
+    let (host, _) = host_of(tree, session).await?;
+    let mut ticks = host.cpu_ticks().map_err(unreadable)?;
+    if let Some(cpu) = cpu {
+        let name = format!("cpu{cpu}");
+        let found = ticks.remove(&name);
+        let found = found.ok_or_else(|| {
+            Failure::argument(format!(
+                "the host has no statistics of CPU {cpu}; it has {} CPUs online",
+                ticks.len() - 1
+            ))
+        })?;
+        ticks = [(name, found)].into();
+    }
+    if out.json {
+        out.json(&ticks);
+        return Ok(());
+    }
+    let wanted = if cpu.is_some() { ticks } else { ticks.into_iter().filter(|(name, _)| name == "cpu").collect() };
+    for ticks in wanted.values() {
+        let rows = [("user", ticks.user), ("system", ticks.kernel), ("idle", ticks.idle), ("iowait", ticks.iowait)];
+        for (name, value) in rows {
+            out.line(&format!("{:<16}{value:>20}", format!("{name}:")));
+        }
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ mod host;
 mod info;
 mod life;
 mod list;
+mod pages;
 mod tune;
 mod uri;
 mod xml;
@@ -71,8 +72,11 @@ pub(crate) fn run<'a>(
             Command::Emulatorpin { which, cpulist, affect } => {
                 tune::emulatorpin(&which, cpulist, affect, session, out).await
             }
-            Command::Capabilities => host::capabilities(session, out).await,
-            Command::Nodeinfo => host::nodeinfo(session, out).await,
+            Command::Capabilities(tree) => host::capabilities(&tree, session, out).await,
+            Command::Nodeinfo(tree) => host::nodeinfo(&tree, session, out).await,
+            Command::Nodecpustats { cpu, tree } => host::nodecpustats(cpu, &tree, session, out).await,
+            Command::Freepages(wanted) => pages::freepages(&wanted, session, out).await,
+            Command::Allocpages(wanted) => pages::allocpages(&wanted, session, out).await,
             Command::Freecell { cellno, all } => host::freecell(cellno, all, session, out).await,
             Command::Numa => host::numa(session, out).await,
             Command::Host { command } => host::host(&command, session, out),
