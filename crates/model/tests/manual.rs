@@ -1,7 +1,5 @@
 //! Rules of the manual that need no driver: each broken one is reported where it is broken, and alone.
 
-#![expect(clippy::unwrap_used, reason = "a test: every failure is a panic with its cause")]
-
 use polyvirt_model::{DomainConfig, Guest, ParseOptions, complete_and_check};
 
 fn problems(elements: &str, devices: &str) -> String {
