@@ -6,8 +6,10 @@
 mod bench;
 mod checkout;
 mod command;
+mod corpus;
 mod debian;
 mod demo;
+mod fuzz;
 mod generate;
 mod guest_image;
 mod progress;
@@ -39,6 +41,8 @@ enum Task {
     GuestImage,
     /// Writes the generated documents anew: `docs/generated`
     Generate,
+    /// Hostile input from libFuzzer, until the time is over or something breaks; needs a nightly compiler
+    Fuzz(fuzz::Options),
     /// Benchmarks, built with the release profile
     Bench(bench::Options),
 }
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&checkout, &options),
         Task::GuestImage => guest_image::run(&checkout),
         Task::Generate => generate::run(&checkout),
+        Task::Fuzz(options) => fuzz::run(&checkout, &options),
         Task::Bench(options) => bench::run(&checkout, &options),
     });
     match done {

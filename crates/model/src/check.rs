@@ -12,6 +12,7 @@ mod hostdevs;
 mod interfaces;
 mod machine;
 mod parts;
+mod places;
 mod resources;
 mod tuning;
 
@@ -41,6 +42,7 @@ pub fn check(config: &DomainConfig, positions: &Positions) -> Problems {
     rules.devices();
     rules.problems.append(chardev::check(&config.devices, positions));
     rules.problems.append(devices::check(config, positions));
+    rules.problems.append(places::check(&config.devices, positions));
     rules.problems.append(tuning::check(config, positions));
     let mut report = Report { positions, problems: Problems::new() };
     addresses::check(config, &mut report);
@@ -53,6 +55,11 @@ pub fn check(config: &DomainConfig, positions: &Positions) -> Problems {
     rules.problems.append(report.problems);
     rules.problems.append(cells::check(config, positions));
     rules.problems
+}
+
+/// The rules of places alone: completion gives disks places.
+pub(crate) fn places(devices: &crate::devices::Devices, positions: &Positions) -> Problems {
+    places::check(devices, positions)
 }
 
 /// Where rules that need no state of their own put what they find.

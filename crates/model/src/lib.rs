@@ -73,10 +73,12 @@
 //! # Invariants
 //!
 //! - What is printed reads back to an equal value.
-//! - Completion is idempotent, and the result passes through XML unchanged.
+//! - Completion is idempotent, and the result passes through XML unchanged. One rule of libvirt's is not (P5): `<numatune>`
+//!   with an empty `<memory>` is dropped, and stops the automatic policy of automatic vCPUs (P3) that one time only.
 //! - Trees are raw in `metadata` and in foreign namespaces only.
 
 pub mod address;
+pub mod backup;
 pub mod builders;
 mod cells;
 pub mod chardev;
@@ -104,6 +106,7 @@ pub mod os;
 mod placement;
 pub mod security;
 pub mod storage;
+mod stored;
 pub mod tuning;
 pub mod vcpu;
 

@@ -42,8 +42,11 @@ fn addresses() {
     broken("", &twice, "devices/rng/address", "/domain/devices/disk/address is the same");
     fine("", &(at("bus='1' slot='2'") + "<rng><address type='pci' bus='1' slot='2' function='1'/></rng>"));
     let unit = |dev: &str, unit: u32| disk("", &format!("<target dev='{dev}'/><address type='drive' unit='{unit}'/>"));
-    broken("", &(unit("sda", 0) + &unit("sdb", 0)), "devices/disk[2]/address", "at this address of bus 'scsi' already");
+    broken("", &(unit("sda", 0) + &unit("sdb", 0)), "devices/disk[2]/address", "'sda' sits already");
     fine("", &(unit("sda", 0) + &unit("hda", 0)));
+    let implied = disk("", "<target dev='sda' bus='sata'/>")
+        + &disk("", "<target dev='sdb' bus='sata'/><address type='drive' unit='0'/>");
+    broken("", &implied, "devices/disk[2]/address", "'sda' sits already");
     let usb = disk("", "<target dev='sda' bus='usb'/><address type='pci'/>");
     broken("", &usb, "devices/disk/address/@type", "use type='usb'");
     let ccw = disk("", "<target dev='vda'/><address type='ccw' cssid='0xff' ssid='0' devno='1'/>");
@@ -110,7 +113,7 @@ fn devices_of_the_host_are_given_once() {
         ("scsi", "<adapter name='scsi_host0'/><address bus='0' target='0' unit='1'/>"),
         ("mdev", "<address uuid='53764d0e-85a0-42b4-af5c-2046b460b1dc'/>"),
     ] {
-        broken("", &device(kind, source).repeat(2), "devices/hostdev[2]/source", "is the same device");
+        broken("", &device(kind, source).repeat(2), "devices/hostdev[2]/source", "a device is given once");
     }
     fine("", &device("usb", "<vendor id='1'/><product id='2'/>").repeat(2));
     let shown = "<hostdev mode='subsystem' type='mdev' model='vfio-pci' display='on'/>";

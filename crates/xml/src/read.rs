@@ -256,8 +256,9 @@ impl Binder<'_> {
             }
             return;
         };
-        // Without text the field is absent, not empty: libvirt prints such elements and reads them the same way.
-        if text.trim().is_empty() && (text.is_empty() || document.children(node).next().is_some()) {
+        // Without text the field is absent, not empty: libvirt prints such elements and reads them the same way. White space
+        // is no text, for it cannot be told from what stands around children.
+        if text.trim().is_empty() {
             return;
         }
         *seen |= 1 << index;
@@ -272,11 +273,8 @@ impl Binder<'_> {
         let foreign = (prefixed || self.document.has_default_namespace())
             && self.document.namespace(child, name.split_once(':').map_or("", |(prefix, _)| prefix)).is_some();
         if prefixed && !foreign {
-            let problem = |b: &Self| {
-                let prefix = name.split(':').next().unwrap_or_default();
-                b.at(child, format!("the prefix '{prefix}' is not declared, add xmlns:{prefix}='…'"))
-            };
-            return self.add(problem);
+            let prefix = name.split(':').next().unwrap_or_default();
+            return self.undeclared(child, prefix);
         }
         let known = if foreign {
             self.foreign(child, element, table, seen)
@@ -299,10 +297,23 @@ impl Binder<'_> {
         }
         let place = table.fields.iter().position(|field| matches!(field.place, Place::Foreign));
         let Some(index) = place else { return false };
+        let tree = self.tree(child);
         if let Some(trees) = element.slot_mut(index).downcast_mut::<Vec<XmlTree>>() {
-            trees.push(XmlTree::capture(self.document, child));
+            trees.push(tree);
         }
         true
+    }
+
+    fn tree(&mut self, child: u32) -> XmlTree {
+        let tree = XmlTree::capture(self.document, child);
+        if let Some(prefix) = tree.undeclared() {
+            self.undeclared(child, &prefix);
+        }
+        tree
+    }
+
+    fn undeclared(&mut self, node: u32, prefix: &str) {
+        self.add(|b| b.at(node, format!("the prefix '{prefix}' is not declared, add xmlns:{prefix}='…'")));
     }
 
     /// Fills the field of a child element; `false` if no field has that name.
@@ -348,10 +359,11 @@ impl Binder<'_> {
                     self.nothing_inside(child);
                 }
                 Place::Tree if field.xml == name => {
+                    let tree = self.tree(child);
                     if let Some(slot) = element.slot_mut(index).downcast_mut::<Option<XmlTree>>()
                         && !repeated
                     {
-                        *slot = Some(XmlTree::capture(self.document, child));
+                        *slot = Some(tree);
                     }
                 }
                 _ => continue,

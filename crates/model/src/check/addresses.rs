@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Report;
-use crate::address::{Address, CcwAddress, DriveAddress, PciAddress};
+use crate::address::{Address, CcwAddress, PciAddress};
 use crate::disk::DiskBus;
 use crate::domain::DomainConfig;
 
@@ -39,7 +39,6 @@ pub(super) fn check(config: &DomainConfig, report: &mut Report<'_>) {
             _ => {}
         }
     }
-    drives(config, report);
     memory_ranges(config, report);
 }
 
@@ -95,34 +94,6 @@ pub(super) fn bus_of(disk: &crate::disk::Disk) -> Option<DiskBus> {
         name if name.starts_with("xvd") => Some(DiskBus::Xen),
         _ => None,
     })
-}
-
-/// One disk, or one unit of the host, at a place of a controller.
-fn drives(config: &DomainConfig, report: &mut Report<'_>) {
-    type Drive = (DiskBus, u32, u32, u32, u64);
-    let mut seen: HashMap<Drive, String> = HashMap::new();
-    let mut once = |bus: DiskBus, address: &DriveAddress, path: String, report: &mut Report<'_>| {
-        let part = |number: Option<u32>| number.unwrap_or(0);
-        let (controller, on, target) = (part(address.controller), part(address.bus), part(address.target));
-        let key = (bus, controller, on, target, address.unit.unwrap_or(0));
-        if let Some(other) = seen.insert(key, path.clone()) {
-            report.error(format!("{path}/address"), format!("{other} is at this address of bus '{bus}' already"));
-        }
-    };
-    let devices = &config.devices;
-    for (index, disk) in devices.disks.iter().enumerate() {
-        if let (Some(Address::Drive(address)), Some(bus)) = (&disk.info.address, bus_of(disk)) {
-            once(bus, address, format!("/domain/devices/{}", super::nth("disk", devices.disks.len(), index)), report);
-        }
-    }
-    for (index, hostdev) in devices.hostdevs.iter().enumerate() {
-        if let crate::hostdev::Hostdev::Scsi(device) = hostdev
-            && let Some(Address::Drive(address)) = &device.info.address
-        {
-            let path = format!("/domain/devices/{}", super::nth("hostdev", devices.hostdevs.len(), index));
-            once(DiskBus::Scsi, address, path, report);
-        }
-    }
 }
 
 /// virtio memory devices that say where they are mapped do not overlap. What a DIMM takes of its range depends on its label.
