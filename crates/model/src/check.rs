@@ -4,9 +4,16 @@ use std::collections::{HashMap, HashSet};
 
 use polyvirt_xml::{Positions, Problems};
 
+mod addresses;
 mod chardev;
 mod devices;
+mod disks;
+mod hostdevs;
+mod interfaces;
+mod machine;
+mod parts;
 mod places;
+mod resources;
 mod tuning;
 
 use crate::cells;
@@ -37,8 +44,36 @@ pub fn check(config: &DomainConfig, positions: &Positions) -> Problems {
     rules.problems.append(devices::check(config, positions));
     rules.problems.append(places::check(&config.devices, positions));
     rules.problems.append(tuning::check(config, positions));
+    let mut report = Report { positions, problems: Problems::new() };
+    addresses::check(config, &mut report);
+    disks::check(config, &mut report);
+    hostdevs::check(&config.devices, &mut report);
+    interfaces::check(&config.devices, &mut report);
+    machine::check(config, &mut report);
+    parts::check(&config.devices, &mut report);
+    resources::check(config, &mut report);
+    rules.problems.append(report.problems);
     rules.problems.append(cells::check(config, positions));
     rules.problems
+}
+
+/// The rules of places alone: completion gives disks places.
+pub(crate) fn places(devices: &crate::devices::Devices, positions: &Positions) -> Problems {
+    places::check(devices, positions)
+}
+
+/// Where rules that need no state of their own put what they find.
+struct Report<'a> {
+    positions: &'a Positions,
+    problems: Problems,
+}
+
+impl Report<'_> {
+    fn error(&mut self, path: impl AsRef<str>, message: impl Into<String>) {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(self.positions.error(path.as_ref(), message));
+        }
+    }
 }
 
 struct Rules<'a> {
@@ -193,21 +228,26 @@ impl Rules<'_> {
         self.unique_aliases();
     }
 
-    /// Aliases that the user chose are unique in the guest.
+    /// Aliases that the user chose are unique in the guest, and of letters that every hypervisor takes.
     fn unique_aliases(&mut self) {
-        let devices = &self.config.devices;
-        let disks = devices.disks.iter().map(|disk| &disk.info);
-        let interfaces = devices.interfaces.iter().map(|interface| &interface.info);
-        let controllers = devices.controllers.iter().map(|controller| &controller.info);
-        let mut seen = HashSet::new();
-        let names = disks.chain(interfaces).chain(controllers).filter_map(|info| info.alias.as_ref());
-        let twice: Vec<String> = names
-            .map(|alias| alias.name.as_str())
-            .filter(|name| name.starts_with("ua-") && !seen.insert(*name))
-            .map(str::to_owned)
-            .collect();
-        for name in twice {
-            self.error("/domain/devices", format!("two devices have the alias '{name}', each is given once"));
+        let mut seen: HashMap<&str, String> = HashMap::new();
+        for (place, info) in self.config.devices.infos() {
+            let Some(alias) = info.alias.as_ref().filter(|alias| alias.name.starts_with("ua-")) else { continue };
+            if place.is_first_console() {
+                continue;
+            }
+            let path = format!("{}/alias/@name", place.path());
+            let name = alias.name.as_str();
+            if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
+                self.error(&path, format!("'{}' is no alias, letters, digits, '-' and '_' are possible", shown(name)));
+            } else if let Some(other) = seen.insert(name, place.path()) {
+                self.error(&path, format!("{other} has the alias '{name}' already, each is given once"));
+            }
         }
     }
+}
+
+/// A value of the document as it is shown in a message.
+fn shown(text: &str) -> String {
+    text.chars().take(60).flat_map(char::escape_debug).collect()
 }

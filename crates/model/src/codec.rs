@@ -123,6 +123,27 @@ impl Codec<u64> for Bytes {
     }
 }
 
+/// Sizes in bytes whose unit is printed as `B`.
+#[derive(Clone, Copy, Debug)]
+pub struct Octets;
+
+impl Codec<u64> for Octets {
+    const KIND: ValueKind = ValueKind::Size("bytes");
+    const UNIT: Option<&'static str> = Some("B");
+
+    fn parse(text: &str, context: &ValueContext<'_>) -> Result<u64, ValueError> {
+        parse_bytes(text, context)
+    }
+
+    fn write(value: &u64, _: Style, out: &mut String) {
+        out.push_str(&value.to_string());
+    }
+
+    fn scalar(value: &u64) -> Scalar<'_> {
+        Scalar::Unsigned(*value)
+    }
+}
+
 /// Sets of numbers in libvirt's syntax, `0-2,^1,5`; printed canonically.
 #[derive(Clone, Copy, Debug)]
 pub struct Sets;

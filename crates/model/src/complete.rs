@@ -96,7 +96,9 @@ pub fn complete_and_check(
     let before = check::check(config, positions);
     let completed = complete(config, guest, positions);
     let mut problems = completed.err().unwrap_or_default();
-    for problem in before {
+    // Disks without a place get one, which may be another's.
+    let after = check::places(&config.devices, positions);
+    for problem in before.into_iter().chain(after) {
         if !problems.iter().any(|known| known.path == problem.path && known.message == problem.message) {
             problems.push(problem);
         }

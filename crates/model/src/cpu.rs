@@ -3,7 +3,7 @@
 use polyvirt_numa_placement::{Kib, VcpuSet};
 use polyvirt_xml::{Element, words};
 
-use crate::codec::{Bytes, Sets, Size};
+use crate::codec::{Octets, Sets, Size};
 use crate::memory::MemoryAccess;
 
 words! {
@@ -264,7 +264,7 @@ pub struct CacheSize {
 #[non_exhaustive]
 pub struct CacheLine {
     /// The length.
-    #[xml(attr, codec = Bytes, unit = "bytes")]
+    #[xml(attr, codec = Octets, unit = "bytes")]
     pub value: u64,
 }
 

@@ -2,6 +2,7 @@
 
 use polyvirt_xml::Element;
 
+use crate::address::DeviceInfo;
 use crate::chardev::{Channel, Console, Parallel, RedirDev, RedirFilter, Serial, Smartcard};
 use crate::controller::Controller;
 use crate::disk::Disk;
@@ -112,4 +113,52 @@ pub struct Devices {
     /// Crash records.
     #[xml(child)]
     pub pstore: Option<Pstore>,
+}
+
+/// Where a device stands in the document: the name of its element, how many of the name there are, and which it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    name: &'static str,
+    count: usize,
+    index: usize,
+}
+
+impl Place {
+    /// `/domain/devices/disk[2]`.
+    pub(crate) fn path(self) -> String {
+        let Self { name, count, index } = self;
+        if count == 1 { format!("/domain/devices/{name}") } else { format!("/domain/devices/{name}[{}]", index + 1) }
+    }
+
+    /// The first console can be the first serial port once more, with its name and address.
+    pub(crate) fn is_first_console(self) -> bool {
+        self.name == "console" && self.index == 0
+    }
+}
+
+impl Devices {
+    /// Every device that can have a name, an address and a place in the boot order, and where it stands.
+    pub(crate) fn infos(&self) -> Vec<(Place, &DeviceInfo)> {
+        let mut out = Vec::new();
+        macro_rules! lists {
+            ($($name:literal: $list:ident),* $(,)?) => {$(
+                let list = self.$list.as_slice();
+                let count = list.len();
+                let places = (0..count).map(|index| Place { name: $name, count, index });
+                out.extend(places.zip(list.iter().map(|device| &device.info)));
+            )*};
+        }
+        lists!(
+            "disk": disks, "controller": controllers, "filesystem": filesystems, "interface": interfaces,
+            "smartcard": smartcards, "serial": serials, "parallel": parallels, "console": consoles,
+            "channel": channels, "input": inputs, "tpm": tpms, "sound": sounds, "video": videos,
+            "redirdev": redirdevs, "hub": hubs, "watchdog": watchdogs, "memballoon": memballoon, "rng": rngs,
+            "nvram": nvram, "panic": panics, "shmem": shmems, "memory": memories, "iommu": iommu, "vsock": vsock,
+            "crypto": cryptos, "pstore": pstore,
+        );
+        let count = self.hostdevs.len();
+        let places = (0..count).map(|index| Place { name: "hostdev", count, index });
+        out.extend(places.zip(self.hostdevs.iter().map(crate::hostdev::Hostdev::info)));
+        out
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use polyvirt_xml::{Positions, Problems};
 
+use super::addresses::bus_of;
 use super::{MAX_PROBLEMS, nth};
 use crate::address::Address;
 use crate::devices::Devices;
@@ -20,7 +21,7 @@ pub(super) fn check(devices: &Devices, positions: &Positions) -> Problems {
     let mut places: HashMap<(DiskBus, [u64; 4]), String> = HashMap::new();
     for (at, disk) in devices.disks.iter().enumerate() {
         let Some(target) = &disk.target else { continue };
-        let (Some(bus), Some(Address::Drive(drive))) = (target.bus, &disk.info.address) else { continue };
+        let (Some(bus), Some(Address::Drive(drive))) = (bus_of(disk), &disk.info.address) else { continue };
         let path = format!("/domain/devices/{}/address", nth("disk", devices.disks.len(), at));
         if let Some(other) = places.insert((bus, numbers(drive)), target.dev.clone()) {
             error(
