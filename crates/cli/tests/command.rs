@@ -174,8 +174,13 @@ fn an_edit_that_is_wrong_keeps_the_definition_and_the_draft() {
     assert_eq!(status, 1, "{err}");
     assert!(err.contains("your version is kept in"), "{err}");
     assert_eq!(root.ok(&["dumpxml", "g"]), before);
-    let (status, _, err) = edit("sed -i s/65536/131072/g \"$1\"");
+    let (status, out, err) = edit("sed -i s/65536/131072/g \"$1\"");
     assert_eq!(status, 0, "{err}");
+    assert!(out.contains("  memory: 64 MiB → 128 MiB\n"), "{out}");
+    assert!(err.contains("warning: the guest will see other hardware: memory"), "{err}");
+    let (status, out, err) = edit("sed -i 's|<on_reboot>restart|<on_reboot>destroy|' \"$1\"");
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert!(out.contains("  on_reboot: restart → destroy\n"), "{out}");
     assert!(root.ok(&["dominfo", "g"]).contains("131072 KiB"));
 }
 

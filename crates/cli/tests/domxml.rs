@@ -122,3 +122,37 @@ fn the_reason_comes_before_the_warnings() {
     let error: serde_json::Value = serde_json::from_str(&err).unwrap();
     assert!(error["error"]["warnings"][0].as_str().unwrap().contains("on_reboott"), "{err}");
 }
+
+#[test]
+fn a_difference_is_told_in_words_and_by_status() {
+    let root = Root::new();
+    let a = root.guest("a");
+    let b = root.file(
+        "b.xml",
+        &guest("a").replace(">64<", ">128<").replace("<devices>", "<on_crash>restart</on_crash><devices>"),
+    );
+    assert_eq!(root.ok(&["domxml", "diff", &a, &a]), "");
+    let (status, out, err) = root.run(&["domxml", "diff", &a, &b]);
+    assert_eq!((status, err.as_str()), (1, ""));
+    let lines = "memory: 64 MiB → 128 MiB\ncurrentMemory: 64 MiB → 128 MiB\non_crash: destroy → restart\n";
+    assert_eq!(out, lines);
+    let (status, out, _) = root.run(&["domxml", "diff", "--abi", &a, &b]);
+    assert_eq!((status, out.as_str()), (1, "memory: 64 MiB → 128 MiB\n"));
+    let host = root.file("host.xml", &guest("a").replace("placement='auto'", "cpuset='0'"));
+    assert_eq!(root.ok(&["domxml", "diff", "--abi", &a, &host]), "");
+    let (status, out, _) = root.run(&["domxml", "diff", "--json", &a, &b]);
+    let document: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((status, &document["equal"], &document["abi_stable"]), (1, &false.into(), &false.into()));
+    let first = &document["changes"][0];
+    let expected = serde_json::json!({
+        "change": "changed", "path": "/domain/memory", "subject": "memory", "what": "", "before": "64 MiB", "after": "128 MiB",
+        "guest": true,
+    });
+    assert_eq!(first, &expected);
+    let broken = root.file("broken.xml", "<domain>");
+    for pair in [[&a, &broken], [&broken, &a]] {
+        let (status, _, err) = root.run(&["domxml", "diff", pair[0], pair[1]]);
+        assert_eq!(status, 2, "{err}");
+        assert!(err.starts_with("error: ") && err.lines().next().unwrap().contains("broken.xml"), "{err}");
+    }
+}

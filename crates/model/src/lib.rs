@@ -38,6 +38,7 @@ mod complete;
 pub mod controller;
 pub mod cpu;
 pub mod devices;
+mod diff;
 pub mod disk;
 pub mod display;
 mod domain;
@@ -60,6 +61,7 @@ pub mod vcpu;
 
 pub use check::check;
 pub use complete::{Guest, complete, complete_and_check};
+pub use diff::{Change, ChangeKind, abi_changes, diff};
 pub use domain::{DomainConfig, DomainKind, GenId, LifecycleAction, LockFailureAction};
 pub use name::{MAX_NAME, NameError, check_name};
 pub use polyvirt_xml::{
