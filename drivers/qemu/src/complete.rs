@@ -9,11 +9,11 @@ use polyvirt_core::model::{
     DomainConfig, Problem, Problems,
     address::Address,
     chardev::{Console, ConsoleTargetType, SerialTarget, SerialTargetType},
-    controller::{Controller, ControllerKind},
+    controller::{Controller, ControllerKind, ControllerModel},
     disk::{Disk, DiskBus, DiskDevice},
     interface::InterfaceModel,
     misc::{BalloonModel, MemBalloon},
-    storage::SourceKind,
+    storage::{ImageFormat, SourceKind},
 };
 
 use crate::{
@@ -79,7 +79,7 @@ fn complete_disk(disk: &mut Disk, q35: bool) {
     disk.kind.get_or_insert(SourceKind::File);
     let driver = disk.driver.get_or_insert_default();
     driver.name.get_or_insert_with(|| "qemu".into());
-    driver.kind.get_or_insert_with(|| "raw".into());
+    driver.kind.get_or_insert(ImageFormat::Raw);
     if let Some(target) = &mut disk.target {
         target.bus.get_or_insert(match target.dev.get(..2) {
             Some("vd") => DiskBus::Virtio,
@@ -115,15 +115,15 @@ fn serials(config: &mut DomainConfig) {
 /// Controllers that devices need and nobody wrote.
 fn controllers(config: &mut DomainConfig, q35: bool) {
     let devices = &config.devices;
-    let mut needed: Vec<(ControllerKind, u32, Option<&str>)> = Vec::new();
+    let mut needed: Vec<(ControllerKind, u32, Option<ControllerModel>)> = Vec::new();
     for disk in &devices.disks {
         let (controller, ..) = block::place(disk);
         needed.extend(match block::disk_bus(disk) {
-            DiskBus::Scsi => Some((ControllerKind::Scsi, controller, Some("virtio-scsi"))),
+            DiskBus::Scsi => Some((ControllerKind::Scsi, controller, Some(ControllerModel::VirtioScsi))),
             DiskBus::Sata => Some((ControllerKind::Sata, controller, None)),
             DiskBus::Ide => Some((ControllerKind::Ide, controller, None)),
             DiskBus::Fdc => Some((ControllerKind::Fdc, controller, None)),
-            DiskBus::Usb => Some((ControllerKind::Usb, 0, Some("qemu-xhci"))),
+            DiskBus::Usb => Some((ControllerKind::Usb, 0, Some(ControllerModel::QemuXhci))),
             _ => None,
         });
     }
@@ -131,13 +131,13 @@ fn controllers(config: &mut DomainConfig, q35: bool) {
     if !devices.channels.is_empty() || devices.consoles.iter().any(virtio_console) {
         needed.push((ControllerKind::VirtioSerial, 0, None));
     }
-    needed.push((ControllerKind::Pci, 0, Some(if q35 { "pcie-root" } else { "pci-root" })));
+    needed.push((ControllerKind::Pci, 0, Some(if q35 { ControllerModel::PcieRoot } else { ControllerModel::PciRoot })));
     let mut made: Vec<Controller> = Vec::new();
     for (kind, index, model) in needed {
         let same = |it: &Controller| it.kind == Some(kind) && it.index.unwrap_or(0) == index;
         if !devices.controllers.iter().chain(&made).any(same) {
             let mut controller = Controller::default().with_kind(kind).with_index(index);
-            controller.model = model.map(str::to_owned);
+            controller.model = model;
             made.push(controller);
         }
     }

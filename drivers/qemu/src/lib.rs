@@ -192,5 +192,5 @@ const HONOURS: &[&str] = &[
     "/domain/devices/rng/alias/**",
     "/domain/devices/rng/address/**",
     "/domain/devices/panic/@model",
-    "/domain/commandline/**",
+    "/domain/qemu:commandline/**",
 ];
