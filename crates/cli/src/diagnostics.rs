@@ -92,7 +92,8 @@ fn end(text: &str, line: u32, column: u32) -> Option<u32> {
     let rest = line.get(start..)?;
     let is_name = |c: &char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
     let length = if *rest.first()? == '<' {
-        1 + rest[1..].iter().take_while(|c| is_name(c) || **c == '/').count()
+        let name = 1 + usize::from(rest.get(1) == Some(&'/'));
+        name + rest.iter().skip(name).take_while(|c| is_name(c)).count()
     } else {
         let name = rest.iter().take_while(|c| is_name(c)).count();
         let quote = open_quote(&line[..start]);
