@@ -32,6 +32,17 @@ fn define_look_change_undefine() {
     root.ok(&["vcpupin", "g", "1", "0", "--config"]);
     assert!(root.ok(&["dumpxml", "g", "--inactive"]).contains("<vcpupin vcpu='1' cpuset='0'/>"));
     root.ok(&["emulatorpin", "g", "0", "--config"]);
+    let stored = root.ok(&["vcpupin", "g", "--config", "--json"]);
+    let stored: serde_json::Value = serde_json::from_str(&stored).unwrap();
+    assert_eq!(
+        (&stored[0]["cpus"], &stored[1]["cpus"]),
+        (&"-".into(), &"0".into()),
+        "of the stored side, not the plan"
+    );
+    assert!(root.ok(&["emulatorpin", "g", "--config"]).contains("*: 0"));
+    for command in ["vcpupin", "emulatorpin", "numatune"] {
+        assert!(root.refused(&[command, "g", "--live"]).contains("does not run"), "{command}");
+    }
     root.ok(&["numatune", "g", "--mode", "interleave", "--nodeset", "0", "--config"]);
     assert!(root.ok(&["numatune", "g"]).contains("numa_mode      : interleave"));
     root.ok(&["undefine", "g"]);
