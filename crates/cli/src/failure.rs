@@ -39,6 +39,15 @@ impl Failure {
         Self::Error(Error::new(ErrorKind::InvalidArgument, message))
     }
 
+    /// The reason in one line.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Error(error) => error.to_string().replace('\n', " "),
+            Self::Usage(message) => message.clone(),
+            Self::Told(_) => String::new(),
+        }
+    }
+
     /// Tells it and gives the exit status. The first line of stderr is the reason.
     pub(crate) fn report(self, out: &mut Output) -> u8 {
         let status = match self {

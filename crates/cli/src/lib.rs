@@ -7,6 +7,7 @@
 
 mod args;
 mod commands;
+mod diagnostics;
 mod failure;
 mod output;
 mod progress;
@@ -45,7 +46,7 @@ pub(crate) async fn run(argv: Vec<std::ffi::OsString>, out: &mut Output) -> u8 {
         Err(error) => {
             let text = if out.colors() { error.render().ansi().to_string() } else { error.render().to_string() };
             if error.use_stderr() {
-                out.message(&text)
+                out.message(&reason_in_one_line(&text))
             } else {
                 out.print(&text)
             }
@@ -62,6 +63,18 @@ pub(crate) async fn run(argv: Vec<std::ffi::OsString>, out: &mut Output) -> u8 {
         Ok(()) => 0,
         Err(failure) => failure.report(out),
     }
+}
+
+/// What is missing stands on lines of its own behind a colon: the first line is to say it all.
+fn reason_in_one_line(text: &str) -> String {
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    if !first.ends_with(':') {
+        return text.to_owned();
+    }
+    let listed: Vec<&str> = text.lines().skip(1).take_while(|line| line.starts_with("  ")).map(str::trim).collect();
+    let rest: String = lines.skip(listed.len()).map(|line| format!("{line}\n")).collect();
+    format!("{first} {}\n{rest}", listed.join(" "))
 }
 
 /// Messages of the library go to stderr: warnings, or more with `-v` or `RUST_LOG`. The first call in a process decides.

@@ -141,9 +141,9 @@ impl Output {
         self.keep(done);
     }
 
-    /// Writes `error: …` to stderr.
+    /// Writes `error: …` to stderr, in one line.
     pub(crate) fn error_line(&mut self, text: &str) {
-        self.message(&format!("error: {text}\n"));
+        self.message(&format!("error: {}\n", text.replace('\n', " ")));
     }
 
     /// Warns, unless `--quiet`: `warning: …` on stderr, behind the reason if the command fails.

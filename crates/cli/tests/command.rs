@@ -32,6 +32,17 @@ fn define_look_change_undefine() {
     root.ok(&["vcpupin", "g", "1", "0", "--config"]);
     assert!(root.ok(&["dumpxml", "g", "--inactive"]).contains("<vcpupin vcpu='1' cpuset='0'/>"));
     root.ok(&["emulatorpin", "g", "0", "--config"]);
+    let stored = root.ok(&["vcpupin", "g", "--config", "--json"]);
+    let stored: serde_json::Value = serde_json::from_str(&stored).unwrap();
+    assert_eq!(
+        (&stored[0]["cpus"], &stored[1]["cpus"]),
+        (&"-".into(), &"0".into()),
+        "of the stored side, not the plan"
+    );
+    assert!(root.ok(&["emulatorpin", "g", "--config"]).contains("*: 0"));
+    for command in ["vcpupin", "emulatorpin", "numatune"] {
+        assert!(root.refused(&[command, "g", "--live"]).contains("does not run"), "{command}");
+    }
     root.ok(&["numatune", "g", "--mode", "interleave", "--nodeset", "0", "--config"]);
     assert!(root.ok(&["numatune", "g"]).contains("numa_mode      : interleave"));
     root.ok(&["undefine", "g"]);
@@ -174,8 +185,13 @@ fn an_edit_that_is_wrong_keeps_the_definition_and_the_draft() {
     assert_eq!(status, 1, "{err}");
     assert!(err.contains("your version is kept in"), "{err}");
     assert_eq!(root.ok(&["dumpxml", "g"]), before);
-    let (status, _, err) = edit("sed -i s/65536/131072/g \"$1\"");
+    let (status, out, err) = edit("sed -i s/65536/131072/g \"$1\"");
     assert_eq!(status, 0, "{err}");
+    assert!(out.contains("  memory: 64 MiB → 128 MiB\n"), "{out}");
+    assert!(err.contains("warning: the guest will see other hardware: memory"), "{err}");
+    let (status, out, err) = edit("sed -i 's|<on_reboot>restart|<on_reboot>destroy|' \"$1\"");
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert!(out.contains("  on_reboot: restart → destroy\n"), "{out}");
     assert!(root.ok(&["dominfo", "g"]).contains("131072 KiB"));
 }
 

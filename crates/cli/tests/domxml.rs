@@ -122,3 +122,87 @@ fn the_reason_comes_before_the_warnings() {
     let error: serde_json::Value = serde_json::from_str(&err).unwrap();
     assert!(error["error"]["warnings"][0].as_str().unwrap().contains("on_reboott"), "{err}");
 }
+
+#[test]
+fn a_difference_is_told_in_words_and_by_status() {
+    let root = Root::new();
+    let a = root.guest("a");
+    let b = root.file(
+        "b.xml",
+        &guest("a").replace(">64<", ">128<").replace("<devices>", "<on_crash>restart</on_crash><devices>"),
+    );
+    assert_eq!(root.ok(&["domxml", "diff", &a, &a]), "");
+    let (status, out, err) = root.run(&["domxml", "diff", &a, &b]);
+    assert_eq!((status, err.as_str()), (1, ""));
+    let lines = "memory: 64 MiB → 128 MiB\ncurrentMemory: 64 MiB → 128 MiB\non_crash: destroy → restart\n";
+    assert_eq!(out, lines);
+    let (status, out, _) = root.run(&["domxml", "diff", "--abi", &a, &b]);
+    assert_eq!((status, out.as_str()), (1, "memory: 64 MiB → 128 MiB\n"));
+    let host = root.file("host.xml", &guest("a").replace("placement='auto'", "cpuset='0'"));
+    assert_eq!(root.ok(&["domxml", "diff", "--abi", &a, &host]), "");
+    let (status, out, _) = root.run(&["domxml", "diff", "--json", &a, &b]);
+    let document: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((status, &document["equal"], &document["abi_stable"]), (1, &false.into(), &false.into()));
+    let first = &document["changes"][0];
+    let expected = serde_json::json!({
+        "change": "changed", "path": "/domain/memory", "subject": "memory", "what": "", "before": "64 MiB", "after": "128 MiB",
+        "guest": true,
+    });
+    assert_eq!(first, &expected);
+    let broken = root.file("broken.xml", "<domain>");
+    for pair in [[&a, &broken], [&broken, &a]] {
+        let (status, _, err) = root.run(&["domxml", "diff", pair[0], pair[1]]);
+        assert_eq!(status, 2, "{err}");
+        assert!(err.starts_with("error: ") && err.lines().next().unwrap().contains("broken.xml"), "{err}");
+    }
+}
+
+#[test]
+fn problems_are_records_with_ranges_for_editors() {
+    let root = Root::new();
+    let wrong =
+        guest("g").replace("placement='auto'", "placement='atuo'").replace("<devices>", "<on_crsh/>\n  <devices>");
+    let (wrong, good) = (root.file("wrong.xml", &wrong), root.guest("good"));
+    let missing = format!("{}/missing.xml", root.path().display());
+    let (status, out, err) = root.run(&["domxml", "validate", "--json", &wrong, &good, &missing]);
+    assert_eq!(status, 1);
+    let document: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let error: serde_json::Value = serde_json::from_str(&err).unwrap();
+    assert_eq!(error["error"]["message"], "3 problems in 3 files");
+    assert_eq!(document["valid"], false);
+    let expected = serde_json::json!({
+        "file": wrong, "severity": "error", "path": "/domain/vcpu/@placement", "line": 4, "column": 20, "end_line": 4,
+        "end_column": 24, "message": "'atuo' is not one of 'static', 'auto'", "suggestion": "auto", "rule": null,
+    });
+    assert_eq!(document["problems"][0], expected);
+    let second = &document["problems"][1];
+    assert_eq!((&second["path"], &second["end_column"]), (&"/domain/on_crsh".into(), &11.into()));
+    assert_eq!(
+        (&document["problems"][2]["file"], &document["problems"][2]["line"]),
+        (&missing.into(), &serde_json::Value::Null)
+    );
+
+    let (status, out, err) = root.run(&["domxml", "validate", &wrong]);
+    assert_eq!(status, 1);
+    assert!(out.starts_with(&format!("{wrong}:4:20: /domain/vcpu/@placement: 'atuo'")), "{out}");
+    assert_eq!(err, format!("error: {wrong}: 2 problems\n"));
+    let rule = root.file("rule.xml", &guest("r").replace("<os>", "<numatune/><numatune/><os>"));
+    let (_, out, _) = root.run(&["domxml", "validate", "--json", &rule]);
+    let document: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(document["problems"][0]["rule"], "P13");
+    let (status, out, err) = root.run(&["domxml", "validate", "--json", &good]);
+    let document: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((status, err.as_str(), &document), (0, "", &serde_json::json!({ "valid": true, "problems": [] })));
+}
+
+#[test]
+fn the_reason_is_one_line_of_usage_too() {
+    let root = Root::new();
+    for (args, part) in
+        [(&["domxml", "validate"][..], "<FILES>"), (&["domxml", "diff", "a"], "<B>"), (&["numma"], "numma")]
+    {
+        let (status, _, err) = root.run(args);
+        assert_eq!(status, 2, "{err}");
+        assert!(err.lines().next().unwrap().contains(part), "{err}");
+    }
+}

@@ -209,7 +209,7 @@ impl Connection {
         let read = definition::read_definition(xml, NewOrExisting::Existing, &ParseOptions::default())
             .map_err(Error::invalid_config)?;
         let ReadDefinition { mut config, mut warnings, positions, uuid_given } = read;
-        config.id = None;
+        config.make_stored();
         crate::store::file_of(Path::new("/"), &config.name, "xml")?;
         let facts = self.shared.driver.facts(&config).await?;
         self.shared.driver.complete(&mut config, &facts)?;

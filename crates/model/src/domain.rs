@@ -1,7 +1,7 @@
 //! `<domain>`: a guest.
 
 use polyvirt_numa_placement::Kib;
-use polyvirt_xml::{Element, FormatOptions, ParseOptions, Parsed, Problems, XmlTree, words};
+use polyvirt_xml::{Element, FormatOptions, ParseOptions, Parsed, Problem, Problems, XmlTree, words};
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -225,7 +225,10 @@ impl DomainConfig {
     /// # Errors
     /// All problems of the document, if one of them is an error.
     pub fn parse(text: &str, options: &ParseOptions) -> Result<Parsed<Self>, Problems> {
-        Self::from_xml(text, options)
+        // The only thing that can be wrong with another one as a whole is that it is there.
+        let is_another = |path: &str| path.strip_prefix("/domain/numatune[").is_some_and(|rest| !rest.contains('/'));
+        let numbered = |problem: Problem| if is_another(&problem.path) { problem.with_rule("P13") } else { problem };
+        Self::from_xml(text, options).map_err(|problems| problems.into_iter().map(numbered).collect())
     }
 
     /// Prints the definition as it is, secrets left out, ending with a newline.

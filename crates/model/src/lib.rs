@@ -89,6 +89,7 @@ mod complete;
 pub mod controller;
 pub mod cpu;
 pub mod devices;
+mod diff;
 pub mod disk;
 pub mod display;
 mod domain;
@@ -112,6 +113,7 @@ pub mod vcpu;
 
 pub use check::check;
 pub use complete::{Guest, complete, complete_and_check};
+pub use diff::{Change, ChangeKind, abi_changes, diff};
 pub use domain::{DomainConfig, DomainKind, GenId, LifecycleAction, LockFailureAction};
 pub use name::{MAX_NAME, NameError, check_name};
 pub use polyvirt_numa_placement::{CellSet, CpuSet, Kib, MemMode, NodeSet, VcpuSet};

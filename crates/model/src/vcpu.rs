@@ -14,8 +14,8 @@ pub struct Vcpu {
     /// Whether pins and `cpuset` or the advice of the placement engine decide. Since 0.9.11.
     #[xml(attr, codec = Words)]
     pub placement: Option<VcpuPlacement>,
-    /// Host CPUs of every thread that has no pin of its own. Since 0.4.4.
-    #[xml(attr, codec = Sets)]
+    /// Host CPUs of every thread that has no pin of its own. Not read beside `placement='auto'` (rule P2). Since 0.4.4.
+    #[xml(attr, codec = Sets, moot = "placement=auto")]
     pub cpuset: Option<CpuSet>,
     /// How many are online at boot; absent: all. Since 0.8.5.
     #[xml(attr)]

@@ -181,7 +181,9 @@ fn placement_rules_are_stored_and_refused() {
         let shown = refused(&numatune(vcpu, &format!("<numatune>{tune}</numatune>")));
         assert!(shown.contains(expected), "{tune}\n{shown}");
     }
-    assert!(refused(&numatune("", "<numatune/><numatune/>")).contains("a second <numatune>, there may be one"));
+    assert!(refused(&numatune("", "<numatune/><numatune/>")).contains("a second <numatune>, there may be one [P13]"));
+    let both = refused(&numatune("", "<numatune><memory mode='x'/></numatune><numatune/>"));
+    assert_eq!(both.matches("P13").count(), 1, "{both}");
     assert!(refused(&domain("<numatune><memnode cellid='0' nodeset='0'/></numatune>")).contains("[M2]"));
 }
 
@@ -291,4 +293,15 @@ fn metadata_and_extensions_keep_their_namespaces() {
     let config = DomainConfig::parse(text, &ParseOptions::default()).unwrap().config;
     assert_eq!(config.qemu_commandline.as_ref().unwrap().arg[0].value, "-x");
     assert_eq!(config.to_xml(), text);
+}
+
+/// Rule P2.
+#[test]
+fn a_cpuset_beside_automatic_placement_is_not_read() {
+    let vcpu =
+        |placement: &str, cpuset: &str| domain("").replace("<vcpu>", &format!("<vcpu{placement} cpuset='{cpuset}'>"));
+    let stored = accepted(&vcpu(" placement='auto'", "3-1,x")).to_xml();
+    assert!(stored.contains("<vcpu placement='auto'>8</vcpu>"), "{stored}");
+    assert!(refused(&vcpu("", "3-1,x")).contains("/domain/vcpu/@cpuset"));
+    assert!(refused(&vcpu(" placement='static'", "3-1,x")).contains("/domain/vcpu/@cpuset"));
 }

@@ -34,6 +34,7 @@ pub(crate) struct FieldOptions {
     pub(crate) once: bool,
     pub(crate) secret: bool,
     pub(crate) live: bool,
+    pub(crate) moot: Option<String>,
 }
 
 impl FieldOptions {
@@ -70,6 +71,7 @@ impl FieldOptions {
             "once" => self.once = true,
             "secret" => self.secret = true,
             "live" => self.live = true,
+            "moot" => self.moot = Some(meta.value()?.parse::<LitStr>()?.value()),
             _ => return Err(meta.error("not known to #[derive(Element)]")),
         }
         Ok(())

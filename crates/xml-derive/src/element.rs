@@ -251,6 +251,10 @@ impl Slot<'_> {
         };
         let (always, once) = (options.always, options.once);
         let (secret, live) = (options.secret, options.live);
+        let moot = match options.moot.as_deref().and_then(|moot| moot.split_once('=')) {
+            Some((attribute, word)) => quote! { ::core::option::Option::Some((#attribute, #word)) },
+            None => quote! { ::core::option::Option::None },
+        };
         quote! {
             ::polyvirt_xml::Field {
                 name: #name,
@@ -264,6 +268,7 @@ impl Slot<'_> {
                 once: #once,
                 secret: #secret,
                 live: #live,
+                moot: #moot,
             }
         }
     }

@@ -48,7 +48,8 @@
 //! | `foreign` | children of other namespaces, kept as they are | `Vec<XmlTree>` |
 //!
 //! with `name = "…"` (else the field's name in camelCase), `hex = N`, `yesno`, `onoff`, `unit = "KiB"` (a size; the unit that is
-//! meant when none is written), `codec = Type`, `default`, `once`, `secret`, `live`, and `ns = "…"` for a child of
+//! meant when none is written), `codec = Type`, `default`, `once`, `secret`, `live`, `moot = "attribute=word"` (beside
+//! that attribute a wrong value is no error), and `ns = "…"` for a child of
 //! another namespace, whose name then has its usual prefix (any prefix is read). A value or child that is neither optional nor a
 //! list is required, unless it says `default`; plain `child` elements are optional and printed if they hold
 //! anything, unless they say `always`.

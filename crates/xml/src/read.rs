@@ -207,7 +207,9 @@ impl Binder<'_> {
                     let Some(attribute) = document.attribute(node, name) else { return true };
                     let text = document.attribute_value(attribute);
                     let offset = attribute.offset as usize;
-                    if let Err(error) = self.value(node, access, element.slot_mut(index), field, text) {
+                    if let Err(error) = self.value(node, access, element.slot_mut(index), field, text)
+                        && !self.is_moot(node, field)
+                    {
                         self.refused(node, Some(name), offset, error);
                     }
                     return true;
@@ -224,6 +226,14 @@ impl Binder<'_> {
             }
         }
         false
+    }
+
+    /// Whether another attribute says that this one does not count.
+    fn is_moot(&self, node: u32, field: &Field) -> bool {
+        let document = self.document;
+        field.moot.is_some_and(|(name, word)| {
+            document.attribute(node, name).is_some_and(|attribute| document.attribute_value(attribute) == word)
+        })
     }
 
     fn value(

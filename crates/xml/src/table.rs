@@ -98,6 +98,8 @@ pub struct Field {
     pub secret: bool,
     /// State of a running guest: not part of the stored definition.
     pub live: bool,
+    /// For attributes: another attribute and its word beside which this one does not count, so that a wrong value is no error.
+    pub moot: Option<(&'static str, &'static str)>,
 }
 
 /// Where a field stands, and how its slot is reached.

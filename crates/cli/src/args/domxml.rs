@@ -31,6 +31,21 @@ pub(crate) enum DomxmlCommand {
     },
     /// The JSON Schema of a definition in JSON or TOML
     Schema,
+    /// How two definitions differ, in words: status 0 if they do not, 1 if they do, 2 if one cannot be read
+    #[command(after_help = "Examples:
+  polyvirt domxml diff before.xml after.xml
+  polyvirt domxml diff --abi before.xml after.xml     only what the guest would see")]
+    Diff {
+        /// Only what would be another machine for the guest
+        #[arg(long)]
+        abi: bool,
+        /// Domain XML
+        #[arg(value_name = "A")]
+        before: PathBuf,
+        /// Domain XML
+        #[arg(value_name = "B")]
+        after: PathBuf,
+    },
     /// Check files; unknown elements and attributes are errors
     #[command(after_help = "Prints one problem a line, FILE:LINE:COLUMN: PATH: message")]
     Validate {

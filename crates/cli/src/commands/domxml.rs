@@ -1,5 +1,6 @@
 //! `domxml`: work on definitions without touching a host.
 
+mod diff;
 mod normalize;
 mod validate;
 
@@ -30,6 +31,7 @@ pub(super) async fn domxml(command: DomxmlCommand, session: &mut Session, out: &
             out.line(&schema);
             Ok(())
         }
+        DomxmlCommand::Diff { abi, before, after } => diff::diff(&before, &after, abi, out),
         DomxmlCommand::Validate { files } => validate::validate(&files, out),
     }
 }

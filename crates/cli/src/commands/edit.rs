@@ -2,8 +2,13 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
+use polyvirt::model::Change;
+
 use super::{Done, tell_warnings};
 use crate::{args::Which, failure::Failure, output::Output, session::Session};
+
+/// So many changes are named in a warning.
+const SHOWN: usize = 8;
 
 pub(super) async fn edit(which: &Which, session: &mut Session, out: &mut Output) -> Done {
     let connection = session.connection().await?;
@@ -18,7 +23,7 @@ pub(super) async fn edit(which: &Which, session: &mut Session, out: &mut Output)
             out.done(&format!("Domain '{}' XML configuration not changed.", guest.name()));
             return Ok(());
         }
-        match store(&connection, &guest, &before, &after).await {
+        match store(&connection, &guest, &before, &after, out).await {
             Ok(defined) => {
                 remove(&file);
                 tell_warnings(&defined.warnings, out);
@@ -44,6 +49,7 @@ async fn store(
     guest: &polyvirt::Guest,
     before: &str,
     after: &str,
+    out: &mut Output,
 ) -> Result<polyvirt::Defined, Failure> {
     let prepared = connection.prepare(after).await?;
     if prepared.config.name != guest.name() || prepared.config.uuid != Some(guest.uuid()) {
@@ -58,7 +64,25 @@ async fn store(
             guest.name()
         )));
     }
+    // What is stored now may be older than today's completion: both are compared as they would be stored now.
+    match connection.prepare(before).await {
+        Ok(old) => tell_changes(&polyvirt::model::diff(&old.config, &prepared.config), out),
+        Err(_) => out.warning("the stored definition is broken, so what changes is not shown"),
+    }
     Ok(connection.define(after).await?)
+}
+
+/// What will change, and whether the guest will see it.
+fn tell_changes(changes: &[Change], out: &mut Output) {
+    for change in changes {
+        out.done(&format!("  {change}"));
+    }
+    let seen: Vec<&str> =
+        changes.iter().filter(|change| change.guest).map(|change| change.subject.as_str()).take(SHOWN).collect();
+    if !seen.is_empty() {
+        let more = if changes.iter().filter(|change| change.guest).count() > SHOWN { " …" } else { "" };
+        out.warning(&format!("the guest will see other hardware: {}{more}", seen.join(", ")));
+    }
 }
 
 fn write_draft(name: &str, text: &str) -> Result<std::path::PathBuf, Failure> {

@@ -30,8 +30,12 @@ pub(super) async fn explain(what: &str, advice: Option<&str>, session: &mut Sess
         as_text(&explanation, out)
     }
     // What a start would be refused for is the answer here; the exit status says that it would be.
-    let refused = explanation.plan.as_ref().is_some_and(Result::is_err) || explanation.manifest.is_err();
-    if refused { Err(Failure::Told(1)) } else { Ok(()) }
+    let plan = explanation.plan.as_ref().and_then(|plan| plan.as_ref().err());
+    let Some(refusal) = plan.or(explanation.manifest.as_ref().err()) else { return Ok(()) };
+    if !out.json {
+        out.error_line(&format!("a start would be refused: {refusal}"));
+    }
+    Err(Failure::Told(1))
 }
 
 fn as_json(explanation: &Explanation, out: &mut Output) {

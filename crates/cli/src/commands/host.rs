@@ -178,7 +178,15 @@ pub(super) fn host(command: &HostCommand, session: &Session, out: &mut Output) -
             out.line(&format!("{:<9} {:<34} {detail}", if usable { "PASS" } else { "FAIL" }, format!("driver {name}")));
         }
     }
-    if checks.iter().any(|check| check.outcome == Outcome::Fail) { Err(Failure::Told(1)) } else { Ok(()) }
+    let failed: Vec<&str> =
+        checks.iter().filter(|check| check.outcome == Outcome::Fail).map(|check| check.subject.as_ref()).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    if !out.json {
+        out.error_line(&format!("these checks failed: {}", failed.join(", ")));
+    }
+    Err(Failure::Told(1))
 }
 
 fn outcome(outcome: Outcome) -> &'static str {

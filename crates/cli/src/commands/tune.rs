@@ -1,8 +1,11 @@
 //! `numatune`, `vcpupin`, `emulatorpin`.
 
+use std::sync::Arc;
+
 use polyvirt::{
-    Affect, Guest, GuestView, PinTarget,
-    placement::{CpuSet, MemMode, NodeSet, VcpuId},
+    Affect, Guest, PinTarget,
+    model::DomainConfig,
+    placement::{CpuSet, MemMode, NodeSet, Plan, VcpuId},
 };
 
 use super::Done;
@@ -23,20 +26,51 @@ fn affect(args: AffectArgs) -> Affect {
     }
 }
 
-/// The definition to show: the running guest's unless the stored one was asked for.
-async fn shown(guest: &Guest, args: AffectArgs) -> Result<(GuestView, bool), Failure> {
-    let view = guest.view().await?;
-    let live = match affect(args) {
-        Affect::Config => false,
-        Affect::Live | Affect::Both if view.live.is_none() => {
-            return Err(Failure::Error(polyvirt::Error::new(
+/// One side of a guest: what runs, with its plan, or what is stored.
+struct Side {
+    config: Option<Arc<DomainConfig>>,
+    /// Only of what runs and was placed.
+    plan: Option<Plan>,
+}
+
+impl Side {
+    /// The side to show: the running guest's unless the stored one was asked for.
+    async fn of(guest: &Guest, args: AffectArgs) -> Result<Self, Failure> {
+        let view = guest.view().await?;
+        match (affect(args), view.live) {
+            (Affect::Live | Affect::Both, None) => Err(Failure::Error(polyvirt::Error::new(
                 polyvirt::ErrorKind::InvalidState,
                 format!("the guest '{}' does not run", guest.name()),
-            )));
+            ))),
+            (Affect::Config, _) | (_, None) => Ok(Self { config: view.stored, plan: None }),
+            (_, Some(live)) => Ok(Self { config: Some(Arc::new(live)), plan: view.plan }),
         }
-        _ => view.live.is_some(),
-    };
-    Ok((view, live))
+    }
+
+    /// Where each vCPU may run: as the plan has it, else as the definition has it.
+    fn vcpu_pins(&self) -> Vec<(u32, String)> {
+        if let Some(plan) = &self.plan {
+            let mut pins: Vec<_> =
+                plan.cells.iter().flat_map(|cell| &cell.vcpus).map(|it| (it.vcpu.0, it.hard.to_string())).collect();
+            pins.sort_unstable();
+            return pins;
+        }
+        let Some(config) = &self.config else { return Vec::new() };
+        (0..config.vcpus_max()).map(|id| (id, shown(render::definition::vcpu_pin(config, id)))).collect()
+    }
+
+    /// Where the emulator's threads may run, likewise.
+    fn emulator_pin(&self) -> String {
+        match &self.plan {
+            Some(plan) => plan.process.cpus.to_string(),
+            None => shown(self.config.as_deref().and_then(render::definition::emulator_pin)),
+        }
+    }
+}
+
+/// A set, or that there is none.
+fn shown(set: Option<&CpuSet>) -> String {
+    set.map_or_else(|| "-".to_owned(), ToString::to_string)
 }
 
 fn set<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Failure> {
@@ -53,10 +87,9 @@ pub(super) async fn numatune(
 ) -> Done {
     let guest = session.guest(&which.domain).await?;
     if mode.is_none() && nodeset.is_none() {
-        let (view, live) = shown(&guest, args).await?;
-        let config = if live { view.live.as_ref() } else { view.stored.as_deref() };
-        let tune = config.map(render::definition::numatune).unwrap_or_default();
-        let advice = view.plan.filter(|_| live).and_then(|p| p.advice);
+        let side = Side::of(&guest, args).await?;
+        let tune = side.config.as_deref().map(render::definition::numatune).unwrap_or_default();
+        let advice = side.plan.and_then(|plan| plan.advice);
         let nodes = tune.nodeset.or_else(|| advice.map(|a| a.nodeset));
         let mode = tune.mode.map_or_else(|| "-".to_owned(), |m| m.to_string());
         if out.json {
@@ -94,17 +127,7 @@ pub(super) async fn vcpupin(
         out.done("");
         return Ok(());
     }
-    let (view, live) = shown(&guest, args).await?;
-    let mut rows: Vec<(u32, String)> = Vec::new();
-    if let (true, Some(plan)) = (live, &view.plan) {
-        rows.extend(plan.cells.iter().flat_map(|c| &c.vcpus).map(|v| (v.vcpu.0, v.hard.to_string())));
-        rows.sort_unstable();
-    } else if let Some(config) = view.live.as_ref().filter(|_| live).or(view.stored.as_deref()) {
-        for id in 0..config.vcpus_max() {
-            let pin = render::definition::vcpu_pin(config, id).map_or_else(|| "-".to_owned(), ToString::to_string);
-            rows.push((id, pin));
-        }
-    }
+    let mut rows = Side::of(&guest, args).await?.vcpu_pins();
     rows.retain(|(id, _)| vcpu.is_none_or(|wanted| wanted == *id));
     if rows.is_empty() {
         return Err(Failure::argument(format!("the guest '{}' has no such vCPU", guest.name())));
@@ -134,12 +157,7 @@ pub(super) async fn emulatorpin(
         out.done("");
         return Ok(());
     }
-    let (view, live) = shown(&guest, args).await?;
-    let config = if live { view.live.as_ref() } else { view.stored.as_deref() };
-    let pin = match (&view.plan, live) {
-        (Some(plan), true) => plan.process.cpus.to_string(),
-        _ => config.and_then(render::definition::emulator_pin).map_or_else(|| "-".to_owned(), ToString::to_string),
-    };
+    let pin = Side::of(&guest, args).await?.emulator_pin();
     if out.json {
         out.json(&serde_json::json!({ "emulator": pin }));
         return Ok(());
