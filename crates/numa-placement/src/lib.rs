@@ -42,7 +42,7 @@ mod trace;
 mod units;
 
 pub use change::ChangeError;
-pub use engine::plan;
+pub use engine::{Board, Decision, Need, Weights, plan};
 pub use ledger::{Ledger, LedgerError};
 pub use plan::{
     Advice, CellPlan, CpuLoad, Headroom, LeaseId, MemoryDevicePlan, NodeShare, Origin, PLAN_SCHEMA, PlacementReport,
@@ -53,7 +53,7 @@ pub use polyvirt_lease::Owner;
 pub use profile::{CellSupport, LiveSupport, ModeSet, NodesPerCell, PinSupport, PlacementProfile};
 pub use promised::{NodePromise, Promised};
 pub use refusal::{Constraint, Refusal};
-pub use request::{AdviceSource, KernelSupport, MemoryDeviceRequest, Overcommit, Request, Span};
+pub use request::{AdviceSource, KernelSupport, MemoryDeviceRequest, Overcommit, Request, Span, Threads};
 pub use set::{CellSet, CpuSet, IdSet, NodeSet, SetError, SetErrorKind, VcpuSet};
 pub use shape::{CellShape, GuestShape};
 pub use topology::{HostTopology, Node, NodeKind, PagePool, TopologyBuilder, TopologyError};

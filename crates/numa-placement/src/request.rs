@@ -32,6 +32,22 @@ pub enum Span {
     /// One node if the guest fits there without overloading its CPUs, else what costs least; every further node costs.
     #[default]
     IfNeeded,
+    /// What costs least, also where one node would do.
+    Allowed,
+}
+
+/// How a guest with CPUs of its own is put on the threads of cores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Threads {
+    /// Siblings of the same core as far as there are some, else any threads.
+    #[default]
+    Prefer,
+    /// Only threads that have a sibling in the guest too.
+    Require,
+    /// One thread of each core, and nobody on the others.
+    Isolate,
 }
 
 /// Whether more ordinary memory may be promised than there is. Huge pages never are.
@@ -139,6 +155,13 @@ pub struct Request {
     pub span: Span,
     /// Whether more memory may be promised than there is.
     pub overcommit: Overcommit,
+    /// Whether the plan tells how it was found. The decision is the same without, and faster.
+    #[serde(default = "yes")]
+    pub traced: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 impl Request {
@@ -161,6 +184,7 @@ impl Request {
             kernel: KernelSupport::default(),
             span: Span::IfNeeded,
             overcommit: Overcommit::Named,
+            traced: true,
         }
     }
 
@@ -247,6 +271,13 @@ impl Request {
     #[must_use]
     pub fn span(mut self, span: Span) -> Request {
         self.span = span;
+        self
+    }
+
+    /// Whether the plan tells how it was found.
+    #[must_use]
+    pub fn traced(mut self, traced: bool) -> Request {
+        self.traced = traced;
         self
     }
 

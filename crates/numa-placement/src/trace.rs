@@ -83,4 +83,10 @@ pub enum TermName {
     Fill,
     /// Every further node.
     Nodes,
+    /// What stays free beside a guest with CPUs of its own.
+    Slack,
+    /// CPUs that an ordinary guest can no longer use afterwards.
+    Stranded,
+    /// Mean distance to the guest's devices, above local.
+    Devices,
 }
