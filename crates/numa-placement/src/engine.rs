@@ -124,4 +124,6 @@ fn short_of(page: PageSize, nodes: crate::NodeSet, need: u64, have: u64) -> Cons
 }
 
 #[cfg(test)]
+mod brute;
+#[cfg(test)]
 mod tests;

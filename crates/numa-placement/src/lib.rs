@@ -37,6 +37,8 @@ mod request;
 pub mod rules;
 pub mod set;
 mod shape;
+#[cfg(any(feature = "simulate", test))]
+pub mod simulate;
 pub mod topology;
 mod trace;
 mod units;
