@@ -75,7 +75,7 @@ pub struct Term {
 pub enum TermName {
     /// Mean distance of a memory access, above local.
     Distance,
-    /// vCPUs beyond what the cores carry.
+    /// What the cores cannot carry if all vCPUs of the guest are busy at once.
     Overload,
     /// How busy the cores become.
     Load,

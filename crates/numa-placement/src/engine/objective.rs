@@ -1,8 +1,9 @@
 //! What a candidate costs. Lower is better; every term is at least 0, so that parts of the sum bound the whole.
 //!
 //! - **distance**: mean distance of a memory access above local, in tenths of 10;
-//! - **overload**: predicted vCPU demand above what the cores carry (shared CPUs);
-//! - **load**: the square of how busy the cores become, so that guests spread over idle cores (shared CPUs);
+//! - **overload**: how far the cores are overloaded if all vCPUs of the guest are busy at once (shared CPUs);
+//! - **load**: the fourth power of how busy the cores usually become, so that guests keep off busy nodes and an idle
+//!   host is not spread over (shared CPUs);
 //! - **fill**: the square of how full the memory becomes;
 //! - **nodes**: every node after the first;
 //! - **slack**: how much stays free beside the guest, so that guests go where they fit closely (dedicated CPUs);
@@ -15,6 +16,8 @@ use crate::trace::{Term, TermName};
 
 /// A vCPU is expected to keep half a core busy as long as nothing better is known.
 pub(crate) const BUSY_PER_VCPU: f64 = 0.5;
+/// The vCPUs of one guest are busy together, so that for overload they are expected to be as busy as they can be.
+const PEAK_PER_VCPU: f64 = 1.0;
 /// What one thread of a core carries when the other is idle too little to speak of: the least capacity of a site.
 const LEAST_CORES: f64 = 0.25;
 const TERMS: usize = 8;
@@ -57,7 +60,7 @@ impl Weights {
     pub const SHARED: Weights = Weights {
         distance: 1.0,
         overload: 4.0,
-        load: 0.3,
+        load: 1.5,
         fill: 0.1,
         nodes: 0.05,
         slack: 0.0,
@@ -71,8 +74,8 @@ impl Weights {
         load: 0.0,
         fill: 0.0,
         nodes: 0.05,
-        slack: 0.1,
-        stranded: 0.1,
+        slack: 0.5,
+        stranded: 0.5,
         devices: 0.5,
     };
 }
@@ -239,11 +242,18 @@ impl Board<'_> {
         counts
     }
 
-    /// How busy the cores of a node are, and how much busier one vCPU makes them.
+    /// How busy the cores of a node are, and how much busier one vCPU can make them.
     pub(super) fn business(&self, at: usize) -> (f64, f64) {
         let site = &self.sites[at];
         let per_core = 1.0 / site.count.cores().max(LEAST_CORES);
-        (site.busy * per_core, BUSY_PER_VCPU * per_core)
+        (site.busy * per_core, per_core)
+    }
+
+    /// How busy the cores of a node are usually and at worst, with this share of the guest's vCPUs.
+    pub(super) fn business_with(business: (f64, f64), share: f64, vcpus: u32) -> (f64, f64) {
+        let (busy, per_vcpu) = business;
+        let more = share * f64::from(vcpus) * per_vcpu;
+        (busy + BUSY_PER_VCPU * more, busy + PEAK_PER_VCPU * more)
     }
 
     /// Cost of the CPU side alone: overload and load.
@@ -253,9 +263,8 @@ impl Board<'_> {
             return (0.0, 0.0);
         }
         shares.iter().fold((0.0, 0.0), |(overload, load), (at, share)| {
-            let (busy, more) = self.business(*at);
-            let busy = busy + share * f64::from(need.vcpus) * more;
-            (overload + share * (busy - 1.0).max(0.0) * weights.overload, load + share * busy * busy * weights.load)
+            let (usual, peak) = Self::business_with(self.business(*at), *share, need.vcpus);
+            (overload + share * (peak - 1.0).max(0.0) * weights.overload, load + share * usual.powi(4) * weights.load)
         })
     }
 

@@ -18,16 +18,12 @@ struct Side {
 #[derive(Clone, Copy)]
 struct SideSite {
     cpus: f64,
-    /// How busy its cores are.
-    busy: f64,
-    /// How much busier one vCPU makes them.
-    more: f64,
+    business: (f64, f64),
 }
 
 impl SideSite {
     fn of(board: &Board<'_>, need: &Need, at: usize) -> SideSite {
-        let (busy, more) = board.business(at);
-        SideSite { cpus: f64::from(board.cpus(need, at)), busy, more }
+        SideSite { cpus: f64::from(board.cpus(need, at)), business: board.business(at) }
     }
 
     /// Overload and load of these nodes, as [`Board::cpu_cost`] has it.
@@ -44,9 +40,9 @@ impl SideSite {
         let (mut overload, mut load) = (0.0, 0.0);
         each(mask, &mut |site| {
             let share = site.cpus * per_cpu;
-            let busy = site.busy + share * f64::from(need.vcpus) * site.more;
-            overload += share * (busy - 1.0).max(0.0);
-            load += share * busy * busy;
+            let (usual, peak) = Board::business_with(site.business, share, need.vcpus);
+            overload += share * (peak - 1.0).max(0.0);
+            load += share * usual.powi(4);
         });
         overload * need.objective.overload + load * need.objective.load
     }
