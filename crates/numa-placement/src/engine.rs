@@ -126,4 +126,6 @@ fn short_of(page: PageSize, nodes: crate::NodeSet, need: u64, have: u64) -> Cons
 #[cfg(test)]
 mod brute;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;

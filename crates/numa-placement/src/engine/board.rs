@@ -17,7 +17,7 @@ use crate::topology::{Capacity, Count, HostTopology, Node, NodeKind};
 use crate::trace::Trace;
 
 /// More page sizes than any architecture has.
-const MAX_SIZES: usize = 8;
+pub(super) const MAX_SIZES: usize = 8;
 
 /// One node.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,8 @@ pub struct Board<'a> {
 #[derive(Clone, Debug)]
 pub struct Need {
     pub(super) vcpus: u32,
-    resources: [(usize, u64); MAX_SIZES],
+    resources: [usize; MAX_SIZES],
+    units: [u64; MAX_SIZES],
     resource_count: usize,
     /// KiB in all.
     pub(super) whole: f64,
@@ -275,7 +276,7 @@ impl<'a> Board<'a> {
                 let what = format!("memory in pages of {:?}, among {} sizes", size, units.len());
                 return Err(Constraint::Unsupported { rule: "C11".to_owned(), what });
             };
-            need.resources[need.resource_count] = (resource, *count);
+            (need.resources[need.resource_count], need.units[need.resource_count]) = (resource, *count);
             need.resource_count += 1;
         }
         let kib = |(size, count): &(PageSize, u64)| real(*count) * real(unit_size(*size).0);
@@ -360,7 +361,8 @@ impl Need {
     fn empty(vcpus: u32) -> Need {
         Need {
             vcpus,
-            resources: [(0, 0); MAX_SIZES],
+            resources: [0; MAX_SIZES],
+            units: [0; MAX_SIZES],
             resource_count: 0,
             whole: 1.0,
             weights: [0.0; MAX_SIZES],
@@ -399,7 +401,13 @@ impl Need {
 
     /// The resources it needs, and how many units of each.
     pub(super) fn resources(&self) -> impl Iterator<Item = (usize, u64)> + Clone + '_ {
-        self.resources[..self.resource_count].iter().copied()
+        let (resources, units) = self.columns();
+        resources.iter().copied().zip(units.iter().copied())
+    }
+
+    /// The resources it needs, and how many units of each, side by side.
+    pub(super) fn columns(&self) -> (&[usize], &[u64]) {
+        (&self.resources[..self.resource_count], &self.units[..self.resource_count])
     }
 
     /// The same with the weight of each.

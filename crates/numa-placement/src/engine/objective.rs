@@ -268,22 +268,31 @@ impl Board<'_> {
         })
     }
 
-    /// What memory on each of these nodes costs at least, if all of it lay there, cheapest first: its mean distance from
-    /// the vCPUs, and how full the node is already.
+    /// What memory on each of these nodes costs at least by how full it is already, if all of it lay there.
+    pub(super) fn fill_prices(&self, need: &Need, memory: &[usize]) -> Vec<(usize, f64)> {
+        let price = |at: &usize| {
+            let full = need.resources().map(|(resource, _)| self.full(resource, *at, 0.0)).fold(1.0, f64::min);
+            (*at, need.objective.fill * full * full)
+        };
+        memory.iter().map(price).collect()
+    }
+
+    /// The same with its mean distance from the vCPUs, cheapest first.
     pub(super) fn prices_into(
         &self,
         need: &Need,
         shares: &[(usize, f64)],
-        memory: &[usize],
+        fill: &[(usize, f64)],
         prices: &mut Vec<(usize, f64)>,
     ) {
         prices.clear();
-        prices.extend(memory.iter().map(|to| {
-            let mean: f64 =
-                shares.iter().map(|(from, share)| share * f64::from(self.host.distance_at(*from, *to))).sum();
-            let full = need.resources().map(|(resource, _)| self.full(resource, *to, 0.0)).fold(1.0, f64::min);
-            (*to, need.objective.distance * mean / 10.0 + need.objective.fill * full * full)
-        }));
+        prices.extend_from_slice(fill);
+        for (from, share) in shares {
+            let (row, weight) = (self.host.row(*from), need.objective.distance * share / 10.0);
+            for (to, price) in prices.iter_mut() {
+                *price += weight * f64::from(row[*to]);
+            }
+        }
         prices.sort_unstable_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
     }
 

@@ -11,6 +11,8 @@ pub(super) const NODES: usize = 10;
 struct Side {
     /// Overload and load.
     cost: f64,
+    /// The same and its further nodes.
+    bound: f64,
     mask: u32,
 }
 
@@ -68,16 +70,17 @@ impl Search<'_, '_> {
             }
         };
         let further = |mask: u32| f64::from(mask.count_ones().saturating_sub(1)) * need.objective.nodes;
+        let fill = board.fill_prices(need, &memory_positions);
         let (mut cpus, mut memory, mut prices) = (Vec::new(), Vec::new(), Vec::new());
         for side in sides {
             let Some(mut best) = self.best.as_ref().map(|best| best.score.total) else { break };
-            if side.cost + further(side.mask) >= best {
+            if side.bound >= best {
                 break;
             }
             members(side.mask, &mut cpus);
             let mut shares = std::mem::take(&mut self.scratch.shares);
             board.shares_into(need, &cpus, &mut shares);
-            board.prices_into(need, &shares, &memory_positions, &mut prices);
+            board.prices_into(need, &shares, &fill, &mut prices);
             self.scratch.shares = shares;
             // Nodes of which no CPU is taken do not count.
             let used = self.scratch.shares.iter().fold(0, |mask, (at, _)| mask | 1 << at);
@@ -121,7 +124,7 @@ impl Search<'_, '_> {
         let floats = need.dedicated.is_none() && matches!(need.cpus, CpuChoice::Free);
         // CPUs, and the cost of a CPU side that is there alone, in parts: shares times what their nodes cost.
         let sites: Vec<SideSite> = (0..board.len()).map(|at| SideSite::of(board, need, at)).collect();
-        let mut sides: Vec<(f64, Side)> = Vec::new();
+        let mut sides = Vec::with_capacity(masks.len());
         for mask in masks {
             let beside = further(mask);
             if beside >= best {
@@ -129,11 +132,11 @@ impl Search<'_, '_> {
             }
             let cost = if floats { SideSite::cost(&sites, mask, need) } else { 0.0 };
             if cost + beside < best {
-                sides.push((cost + beside, Side { cost, mask }));
+                sides.push(Side { cost, bound: cost + beside, mask });
             }
         }
-        sides.sort_by(|a, b| a.0.total_cmp(&b.0));
-        sides.into_iter().map(|(_, side)| side).collect()
+        sides.sort_unstable_by(|a, b| a.bound.total_cmp(&b.bound).then(a.mask.cmp(&b.mask)));
+        sides
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sets grown around anchors, then improved by single nodes.
 
 use super::Search;
-use crate::engine::board::{CpuChoice, MemoryChoice};
+use crate::engine::board::{CpuChoice, MAX_SIZES, MemoryChoice};
 use crate::engine::watch::Watch;
 
 /// Anchors tried.
@@ -14,6 +14,8 @@ const SWAPS: usize = 24;
 const ROUNDS: usize = 8;
 /// A set of many nodes gains little from one swap, and scoring it is dear.
 const LARGEST_IMPROVED: usize = 16;
+/// Pairs of nodes that are looked at for scoring, about: enough for all anchors but of the widest guests.
+const EFFORT: usize = 1 << 20;
 /// Up to so many positions are sorted by comparing them.
 const FEW: usize = 20;
 /// Costs that differ by less are the same.
@@ -66,9 +68,15 @@ impl Search<'_, '_> {
         rings.useful.sort_by(|a, b| useful[*b].total_cmp(&useful[*a]).then(a.cmp(b)));
         let anchors: Vec<usize> = rings.useful.iter().copied().take(ANCHORS).collect();
         let mut kept: Vec<(f64, Pick)> = Vec::new();
+        let mut effort = 0;
         for anchor in anchors {
+            // Where sets are so large, one is as good as another.
+            if effort > EFFORT {
+                break;
+            }
             rings.around(self.board.host.row(anchor));
             let pick = self.grow(&rings.order);
+            effort += pick.cpus.len() * pick.memory.len();
             if kept.iter().any(|(_, known)| known.cpus == pick.cpus && known.memory == pick.memory) {
                 continue;
             }
@@ -94,7 +102,7 @@ impl Search<'_, '_> {
             CpuChoice::Fixed(_) => self.cpu_positions(),
             CpuChoice::Free => {
                 let order = order.iter().copied().filter(|at| board.cpus(need, *at) > 0);
-                grow_until(order, |set| board.enough_cpus(need, set))
+                grow_until(order, &[need.cpus_needed.into()], |_, at| board.cpus(need, at).into())
             }
         };
         let memory = match &need.memory {
@@ -102,7 +110,8 @@ impl Search<'_, '_> {
             MemoryChoice::Free => {
                 let order = order.iter().copied().filter(|at| board.sites[*at].memory);
                 let some = |at: &usize| need.resources().any(|(resource, _)| board.room(resource, *at) > 0);
-                grow_until(order.filter(some), |set| board.enough_memory(need, set))
+                let (resources, units) = need.columns();
+                grow_until(order.filter(some), units, |column, at| board.room(resources[column], at))
             }
         };
         Pick { cpus, memory }
@@ -189,22 +198,38 @@ fn changes(pick: &Pick, near: &[usize]) -> Vec<Change> {
         .collect()
 }
 
-/// Takes nodes in this order until it is enough, then gives back those that were not needed.
-fn grow_until(order: impl Iterator<Item = usize>, enough: impl Fn(&[usize]) -> bool) -> Vec<usize> {
+/// Takes nodes in this order until there is enough of everything, then gives back those that were not needed. What a
+/// node has of the goal with a number, `of` tells.
+fn grow_until(order: impl Iterator<Item = usize>, goals: &[u64], of: impl Fn(usize, usize) -> u64) -> Vec<usize> {
+    let mut sums = [0u128; MAX_SIZES];
     let mut set = Vec::new();
     for at in order {
         set.push(at);
-        if enough(&set) {
+        let mut enough = true;
+        for (column, goal) in goals.iter().enumerate() {
+            sums[column] += u128::from(of(column, at));
+            enough &= sums[column] >= u128::from(*goal);
+        }
+        if enough {
             break;
         }
     }
-    // The farthest first.
+    // The farthest first; one always stays.
+    let mut left = set.len();
     for index in (0..set.len()).rev() {
-        let taken = set.remove(index);
-        if set.is_empty() || !enough(&set) {
-            set.insert(index, taken);
+        let at = set[index];
+        let mut columns = goals.iter().enumerate();
+        let needed = columns.any(|(column, goal)| sums[column] < u128::from(of(column, at)) + u128::from(*goal));
+        if needed || left == 1 {
+            continue;
         }
+        for (column, _) in goals.iter().enumerate() {
+            sums[column] -= u128::from(of(column, at));
+        }
+        set[index] = usize::MAX;
+        left -= 1;
     }
+    set.retain(|at| *at != usize::MAX);
     set.sort_unstable();
     set
 }
