@@ -25,6 +25,7 @@ mod demand;
 mod objective;
 mod promise;
 mod search;
+mod seats;
 mod shares;
 mod watch;
 

@@ -32,6 +32,7 @@ mod plan;
 mod policy;
 mod profile;
 mod promised;
+pub mod rebalance;
 mod refusal;
 mod request;
 pub mod rules;

@@ -227,6 +227,10 @@ impl<'a> Board<'a> {
         self.installed[resource * self.sites.len() + at]
     }
 
+    pub(super) fn room_mut(&mut self) -> &mut [u64] {
+        &mut self.room
+    }
+
     /// Units left on these nodes together.
     pub(super) fn room_of(&self, resource: usize, positions: &[usize]) -> u64 {
         positions.iter().fold(0u64, |sum, at| sum.saturating_add(self.room(resource, *at)))

@@ -96,6 +96,11 @@ impl Score {
         self.terms[1]
     }
 
+    /// Distance, overload, load and nodes: what stays as long as the guest does.
+    pub(super) fn lasting(&self) -> f64 {
+        self.terms[0] + self.terms[1] + self.terms[2] + self.terms[4]
+    }
+
     pub(super) fn terms(&self) -> Vec<Term> {
         NAMES.into_iter().zip(self.terms).map(|(name, value)| Term { name, value }).collect()
     }
