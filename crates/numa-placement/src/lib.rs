@@ -24,6 +24,7 @@
 //! - Memory is promised once: see [`ledger`].
 //! - Numbers from files and definitions are bounded before anything is allocated for them.
 
+pub mod applied;
 pub mod binding;
 pub mod change;
 pub mod engine;
