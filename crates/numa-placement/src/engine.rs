@@ -4,8 +4,8 @@
 //! promise memory to every cell and device → bind threads. The same input gives the same plan: there is no clock, no
 //! random number and no hash order in here.
 //!
-//! What it does not do: per-cell automatic placement, dedicated CPUs, devices, observed load. By default a definition
-//! means what libvirt says it means, so one advice holds for the whole guest.
+//! What it does not do: per-cell automatic placement and devices. By default a definition means what libvirt says it
+//! means, so one advice holds for the whole guest.
 
 use crate::plan::Plan;
 use crate::policy::PageSize;
@@ -23,6 +23,7 @@ mod checks;
 mod choose;
 mod demand;
 mod objective;
+mod own;
 mod promise;
 mod search;
 mod seats;

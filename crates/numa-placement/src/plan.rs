@@ -51,6 +51,9 @@ pub struct Plan {
     pub headroom: Headroom,
     /// vCPUs that are online at the start, per node, as the ledger books them.
     pub cpu_load: Vec<CpuLoad>,
+    /// CPUs that are this guest's own, by node; empty if it shares CPUs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dedicated: Vec<(HostNode, CpuSet)>,
     /// Only if CPU or memory placement is automatic: libvirt's `<numad nodeset= cpuset=/>`.
     pub advice: Option<Advice>,
     /// What was asked and is met only in part.
@@ -253,6 +256,8 @@ impl fmt::Display for Weakening {
 pub enum Origin {
     /// `vcpupin`, `emulatorpin` or `iothreadpin`.
     Pin,
+    /// A CPU of its own.
+    Dedicated,
     /// Automatic placement.
     Advice,
     /// `<vcpu cpuset>`.

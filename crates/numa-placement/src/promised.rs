@@ -47,7 +47,10 @@ impl NodePromise {
     /// Cores that are expected to be busy: what was seen and a little more, else half a core for every vCPU.
     pub(crate) fn expected_busy(&self) -> f64 {
         let milli = |milli: u64| crate::engine::real(milli) / 1000.0;
-        self.busy_milli.map_or(milli(self.milli_vcpus) * BUSY_PER_VCPU, |seen| milli(seen) * BUSY_GROWS)
+        // What runs on CPUs of its own is no load for the others.
+        let own = self.dedicated.len() as u64 * 1000;
+        let vcpus = self.milli_vcpus.saturating_sub(own);
+        self.busy_milli.map_or(milli(vcpus) * BUSY_PER_VCPU, |seen| milli(seen.saturating_sub(own)) * BUSY_GROWS)
     }
 }
 

@@ -155,6 +155,9 @@ pub struct Request {
     pub span: Span,
     /// Whether more memory may be promised than there is.
     pub overcommit: Overcommit,
+    /// CPUs of its own for every vCPU, on threads in this way; `None`: guests share CPUs.
+    #[serde(default)]
+    pub dedicated: Option<Threads>,
     /// Whether the plan tells how it was found. The decision is the same without, and faster.
     #[serde(default = "yes")]
     pub traced: bool,
@@ -184,6 +187,7 @@ impl Request {
             kernel: KernelSupport::default(),
             span: Span::IfNeeded,
             overcommit: Overcommit::Named,
+            dedicated: None,
             traced: true,
         }
     }
@@ -271,6 +275,13 @@ impl Request {
     #[must_use]
     pub fn span(mut self, span: Span) -> Request {
         self.span = span;
+        self
+    }
+
+    /// CPUs of its own for every vCPU.
+    #[must_use]
+    pub fn dedicated(mut self, threads: Threads) -> Request {
+        self.dedicated = Some(threads);
         self
     }
 

@@ -46,6 +46,7 @@ pub(super) fn assemble(cx: Context<'_>, demand: &Demand, choice: Choice, promise
         devices,
         headroom: Headroom { memory: Vec::new(), vcpus: cx.request.shape.vcpus_max - demand.vcpus },
         cpu_load: load.into_iter().map(|(at, milli)| CpuLoad { node: node(at), milli_vcpus: milli }).collect(),
+        dedicated: choice.own.map(|own| own.booked).unwrap_or_default(),
         advice: choice.advice,
         weakened,
         trace: choice.trace,
@@ -109,7 +110,11 @@ fn cell(
         .iter()
         .map(|vcpu| {
             let pin = cx.request.vcpu_pins.get(&vcpu).filter(|_| cx.profile.pins.vcpu_hard);
-            let (hard, origin) = binding::thread_cpus(pin, stored, advice, cx.host);
+            let (hard, origin) = match choice.own.as_ref().map(|own| (own, own.of(vcpu))) {
+                Some((_, Some((cpu, _)))) => (CpuSet::of(cpu), Origin::Dedicated),
+                Some((own, None)) => (own.cpus(), Origin::Dedicated),
+                None => binding::thread_cpus(pin, stored, advice, cx.host),
+            };
             VcpuPlan { vcpu, hard, soft: None, mems: mems.clone(), origin }
         })
         .collect();

@@ -43,6 +43,8 @@ pub struct Board<'a> {
     installed: Vec<u64>,
     /// Isolated CPUs are used, because there are no others.
     isolated_too: bool,
+    /// CPUs that are some guest's own.
+    own: CpuSet,
     pub(super) mix: Mix,
 }
 
@@ -165,6 +167,10 @@ impl<'a> Board<'a> {
             installed: Vec::with_capacity(count * sizes.len()),
             sizes,
             isolated_too,
+            own: promised.nodes.values().fold(CpuSet::new(), |own, promise| match promise.dedicated.is_empty() {
+                true => own,
+                false => own.union(&promise.dedicated),
+            }),
             mix: Mix::default(),
         };
         let mut promises = promised.nodes.iter().peekable();
@@ -187,7 +193,8 @@ impl<'a> Board<'a> {
     fn site(&self, node: &Node, capacity: &Capacity, promise: Option<&NodePromise>) -> Site {
         let mut count = if self.isolated_too { capacity.all } else { capacity.usable };
         if let Some(dedicated) = promise.map(|promise| &promise.dedicated).filter(|set| !set.is_empty()) {
-            count = Count::of(&self.usable(node).difference(dedicated), &node.cores);
+            debug_assert!(dedicated.is_subset(&self.own));
+            count = Count::of(&self.usable(node), &node.cores);
         }
         Site {
             count,
@@ -196,12 +203,13 @@ impl<'a> Board<'a> {
         }
     }
 
-    /// CPUs of the node that guests are put on.
-    fn usable(&self, node: &Node) -> CpuSet {
-        match self.isolated_too || self.host.isolated_cpus().is_empty() {
+    /// CPUs of the node that guests are put on, less those that are somebody's own.
+    pub(super) fn usable(&self, node: &Node) -> CpuSet {
+        let cpus = match self.isolated_too || self.host.isolated_cpus().is_empty() {
             true => node.cpus.clone(),
             false => node.cpus.difference(self.host.isolated_cpus()),
-        }
+        };
+        if self.own.is_empty() { cpus } else { cpus.difference(&self.own) }
     }
 
     /// All CPUs of these nodes that guests are put on.

@@ -2,12 +2,13 @@
 
 use super::board::{Board, CpuChoice, MemoryChoice};
 use super::demand::{Demand, Item, Part};
+use super::own::Own;
 use super::{Context, short_of};
 use crate::binding;
 use crate::plan::{Advice, Weakening};
 use crate::profile::NodesPerCell;
 use crate::refusal::Constraint;
-use crate::request::AdviceSource;
+use crate::request::{AdviceSource, Threads};
 use crate::rules::{GeneralPolicy, VcpuPlacement};
 use crate::set::{CpuSet, NodeSet};
 use crate::trace::Trace;
@@ -18,6 +19,8 @@ pub(super) struct Choice {
     pub(super) advice: Option<Advice>,
     /// For drivers with one node per cell: its position, in the order of the demand's items.
     pub(super) one: Option<Vec<usize>>,
+    /// CPUs of its own.
+    pub(super) own: Option<Own>,
     pub(super) weakened: Vec<Weakening>,
     pub(super) trace: Trace,
 }
@@ -26,7 +29,7 @@ pub(super) type Failure = (Vec<Constraint>, Trace);
 
 /// Chooses the nodes of whatever is automatic.
 pub(super) fn choose(cx: Context<'_>, demand: &Demand, board: &Board<'_>) -> Result<Choice, Failure> {
-    let mut choice = Choice { advice: None, one: None, weakened: Vec::new(), trace: Trace::default() };
+    let mut choice = Choice { advice: None, one: None, own: None, weakened: Vec::new(), trace: Trace::default() };
     let wanted = cx.request.stored.wants_advice();
     if let (true, AdviceSource::Given(nodes)) = (wanted, &cx.request.advice) {
         choice.advice = Some(given(cx, nodes)?);
@@ -45,8 +48,40 @@ pub(super) fn choose(cx: Context<'_>, demand: &Demand, board: &Board<'_>) -> Res
     } else if !wanted {
         choice.trace.summary = "placement is static: nothing was searched".to_owned();
     }
+    if let Some(threads) = cx.request.dedicated {
+        dedicate(cx, demand, board, threads, &mut choice)?;
+    }
     note_limits(cx, board, demand, &mut choice);
     Ok(choice)
+}
+
+/// Gives every vCPU a CPU of its own, and leaves the others of the same nodes to the rest of the guest's threads.
+fn dedicate(
+    cx: Context<'_>,
+    demand: &Demand,
+    board: &Board<'_>,
+    threads: Threads,
+    choice: &mut Choice,
+) -> Result<(), Failure> {
+    let Some(advice) = choice.advice.as_mut() else { return Ok(()) };
+    let nodes = cx.host.nodes_of(&advice.cpuset);
+    let positions: Vec<usize> = nodes.iter().filter_map(|node| cx.host.position(node)).collect();
+    let need = board.need_of(demand.vcpus, &demand.totals()).map_err(|wrong| (vec![wrong], Trace::default()))?;
+    let own = super::own::own(board, demand, &need.dedicated(threads), threads, &positions)
+        .map_err(|wrong| (wrong, std::mem::take(&mut choice.trace)))?;
+    let beside = board.floating(&positions).difference(&own.all());
+    advice.cpuset = if beside.is_empty() { own.cpus() } else { beside };
+    if demand.vcpus < cx.request.shape.vcpus_max {
+        let (first, last) = (demand.vcpus, cx.request.shape.vcpus_max - 1);
+        let what = format!("vCPUs {} get no CPU of their own", crate::VcpuSet::of_range(first, last));
+        choice.weakened.push(Weakening::new(
+            "host",
+            what,
+            "they are not online at the start and then share the guest's",
+        ));
+    }
+    choice.own = Some(own);
+    Ok(())
 }
 
 /// As with numad: all CPUs of the nodes, and those of them that have memory.
@@ -69,6 +104,9 @@ fn decided(cx: Context<'_>, demand: &Demand, board: &Board<'_>, choice: &mut Cho
     let free_cpus = matches!(cpus, CpuChoice::Free);
     let mut need = board.need_of(demand.vcpus, &demand.totals()).map_err(|wrong| (vec![wrong], Trace::default()))?;
     (need.cpus, need.memory, need.span) = (cpus, memory, cx.request.span);
+    if let Some(threads) = cx.request.dedicated {
+        need = need.dedicated(threads);
+    }
     let decision = if cx.request.traced {
         let (decision, trace) = board.explain(&need);
         choice.trace = trace;
@@ -109,7 +147,7 @@ fn cpu_choice(cx: Context<'_>, demand: &Demand) -> CpuChoice {
     if auto && !pinned {
         return CpuChoice::Free;
     }
-    CpuChoice::Fixed(spread(cx, None, (0..demand.vcpus).map(VcpuId)))
+    CpuChoice::Fixed(spread(cx, None, None, (0..demand.vcpus).map(VcpuId)))
 }
 
 /// Shares of vCPUs by position.
@@ -119,12 +157,19 @@ type CpuShares = Vec<(usize, f64)>;
 pub(super) fn spread(
     cx: Context<'_>,
     advice: Option<&Advice>,
+    own: Option<&Own>,
     vcpus: impl Iterator<Item = VcpuId>,
 ) -> Vec<(usize, f64)> {
     let mut shares = vec![0.0; cx.host.nodes().len()];
+    let mut alone = 0.0;
     // Most vCPUs have the same set: the second is not worth counting again.
     let mut known: Vec<(CpuSet, CpuShares, f64)> = Vec::new();
     for vcpu in vcpus {
+        if let Some((_, at)) = own.and_then(|own| own.of(vcpu)) {
+            shares[at] += 1.0;
+            alone += 1.0;
+            continue;
+        }
         let (set, _) = binding::thread_cpus(cx.request.vcpu_pins.get(&vcpu), &cx.request.stored, advice, cx.host);
         match known.iter_mut().find(|(other, _, _)| *other == set) {
             Some((_, _, count)) => *count += 1.0,
@@ -134,7 +179,8 @@ pub(super) fn spread(
             }
         }
     }
-    let all: f64 = known.iter().map(|(_, _, count)| count).sum();
+    let all: f64 = alone + known.iter().map(|(_, _, count)| count).sum::<f64>();
+    shares.iter_mut().for_each(|share| *share /= f64::max(all, 1.0));
     for (_, spread, count) in known {
         for (at, share) in spread {
             shares[at] += share * count / all;

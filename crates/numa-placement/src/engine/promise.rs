@@ -123,10 +123,10 @@ fn near(cx: Context<'_>, demand: &Demand, choice: &Choice, item: &Item) -> Likin
         Part::Cell(at) => Some(&demand.cells[at]),
         Part::Device(at) => demand.cells.iter().find(|cell| Some(cell.cell) == cx.request.devices[at].cell),
     };
-    let advice = choice.advice.as_ref();
+    let (advice, own) = (choice.advice.as_ref(), choice.own.as_ref());
     Liking::Near(match cell.filter(|cell| !cell.vcpus.is_empty()) {
-        Some(cell) => spread(cx, advice, cell.vcpus.iter()),
-        None => spread(cx, advice, (0..demand.vcpus).map(VcpuId)),
+        Some(cell) => spread(cx, advice, own, cell.vcpus.iter()),
+        None => spread(cx, advice, own, (0..demand.vcpus).map(VcpuId)),
     })
 }
 
@@ -185,7 +185,7 @@ fn ratio(units: u64) -> f64 {
 
 /// vCPUs per node in thousandths, for the ledger.
 pub(super) fn milli_vcpus(cx: Context<'_>, demand: &Demand, choice: &Choice) -> Vec<(usize, u64)> {
-    let shares = spread(cx, choice.advice.as_ref(), (0..demand.vcpus).map(VcpuId));
+    let shares = spread(cx, choice.advice.as_ref(), choice.own.as_ref(), (0..demand.vcpus).map(VcpuId));
     let weights: Vec<f64> = shares.iter().map(|(_, share)| *share).collect();
     let milli = parts(u64::from(demand.vcpus) * 1000, &weights);
     shares.into_iter().map(|(at, _)| at).zip(milli).collect()
