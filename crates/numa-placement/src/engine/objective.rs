@@ -282,7 +282,7 @@ impl Board<'_> {
         memory.iter().map(price).collect()
     }
 
-    /// The same with its mean distance from the vCPUs, cheapest first.
+    /// The same with its mean distance from the vCPUs.
     pub(super) fn prices_into(
         &self,
         need: &Need,
@@ -298,7 +298,6 @@ impl Board<'_> {
                 *price += weight * f64::from(row[*to]);
             }
         }
-        prices.sort_unstable_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
     }
 
     /// How full a node is with so many more units.
@@ -308,7 +307,7 @@ impl Board<'_> {
     }
 
     /// A bound on the terms of distance and fill from below: the nodes that are cheapest on the whole are filled first,
-    /// which no other way of filling beats.
+    /// which no other way of filling beats. Prices come cheapest first.
     pub(super) fn least_price(&self, need: &Need, prices: &(impl Iterator<Item = (usize, f64)> + Clone)) -> f64 {
         let mut sum = 0.0;
         for (resource, units, weight) in need.weighted() {

@@ -84,6 +84,12 @@ impl Search<'_, '_> {
             self.scratch.shares = shares;
             // Nodes of which no CPU is taken do not count.
             let used = self.scratch.shares.iter().fold(0, |mask, (at, _)| mask | 1 << at);
+            // All of it on the cheapest node is cheaper still, and known without sorting.
+            let cheapest = prices.iter().map(|(_, price)| *price).fold(f64::INFINITY, f64::min);
+            if side.cost + (cheapest - need.objective.distance).max(0.0) + further(used) >= best {
+                continue;
+            }
+            prices.sort_unstable_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
             let least = side.cost + board.least_price(need, &prices.iter().copied());
             if least + further(used) >= best {
                 continue;
