@@ -63,13 +63,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What the ledger books: memory per node and page size, cells and devices together, ascending.
+    /// What the ledger books: memory per node and page size, cells, devices and headroom together, ascending.
     #[must_use]
     pub fn promised_memory(&self) -> Vec<(HostNode, PageSize, Kib)> {
         let cells = self.cells.iter().map(|cell| (&cell.memory, cell.page));
         let devices = self.devices.iter().map(|device| (&device.memory, device.page));
         let mut sums = std::collections::BTreeMap::<(HostNode, PageSize), Kib>::new();
-        for (shares, page) in cells.chain(devices) {
+        let headroom = std::iter::once((&self.headroom.memory, self.headroom.page));
+        for (shares, page) in cells.chain(devices).chain(headroom) {
             for share in shares {
                 let sum = sums.entry((share.node, page)).or_default();
                 *sum = sum.saturating_add(share.size);
@@ -201,6 +202,9 @@ pub struct CpuLoad {
 pub struct Headroom {
     /// Memory per node.
     pub memory: Vec<NodeShare>,
+    /// Its page size.
+    #[serde(default)]
+    pub page: PageSize,
     /// vCPUs between those of the start and the maximum.
     pub vcpus: u32,
 }

@@ -8,7 +8,7 @@ use crate::policy::PageRequest;
 use crate::rules::Stored;
 use crate::set::{CpuSet, NodeSet};
 use crate::shape::GuestShape;
-use crate::units::{GuestCell, IoThreadId, Kib, VcpuId};
+use crate::units::{GuestCell, HostNode, IoThreadId, Kib, VcpuId};
 
 /// Who decides for `placement='auto'`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,6 +155,12 @@ pub struct Request {
     pub span: Span,
     /// Whether more memory may be promised than there is.
     pub overcommit: Overcommit,
+    /// Memory to keep for hot-plug, in the page size of the guest, where the guest's other memory is.
+    #[serde(default)]
+    pub headroom: Kib,
+    /// Nodes of devices that the guest gets; the closer its vCPUs are to them the better. One node for each device.
+    #[serde(default)]
+    pub near: Vec<HostNode>,
     /// CPUs of its own for every vCPU, on threads in this way; `None`: guests share CPUs.
     #[serde(default)]
     pub dedicated: Option<Threads>,
@@ -187,6 +193,8 @@ impl Request {
             kernel: KernelSupport::default(),
             span: Span::IfNeeded,
             overcommit: Overcommit::Named,
+            headroom: Kib::ZERO,
+            near: Vec::new(),
             dedicated: None,
             traced: true,
         }
@@ -275,6 +283,20 @@ impl Request {
     #[must_use]
     pub fn span(mut self, span: Span) -> Request {
         self.span = span;
+        self
+    }
+
+    /// So much memory is kept for hot-plug.
+    #[must_use]
+    pub fn headroom(mut self, memory: Kib) -> Request {
+        self.headroom = memory;
+        self
+    }
+
+    /// A device of the guest is on this node.
+    #[must_use]
+    pub fn near(mut self, node: HostNode) -> Request {
+        self.near.push(node);
         self
     }
 

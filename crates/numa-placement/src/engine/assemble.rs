@@ -22,6 +22,8 @@ pub(super) fn assemble(cx: Context<'_>, demand: &Demand, choice: Choice, promise
     weaken_policies(cx, &mut weakened);
     let process = process(cx, demand, &choice);
     let (mut cells, mut devices) = (Vec::new(), Vec::new());
+    let vcpus = cx.request.shape.vcpus_max - demand.vcpus;
+    let mut headroom = Headroom { memory: Vec::new(), page: PageSize::Base, vcpus };
     for (item, part) in demand.items.iter().zip(promise.parts) {
         match item.part {
             Part::Cell(at) => cells.push(cell(cx, &demand.cells[at], &choice, &process, part, item.page)),
@@ -32,6 +34,7 @@ pub(super) fn assemble(cx: Context<'_>, demand: &Demand, choice: Choice, promise
                 policy: part.policy,
                 page: item.page,
             }),
+            Part::Headroom => (headroom.memory, headroom.page) = (part.memory, item.page),
         }
     }
     let node = |at: usize| cx.host.nodes()[at].id;
@@ -44,7 +47,7 @@ pub(super) fn assemble(cx: Context<'_>, demand: &Demand, choice: Choice, promise
         io_threads: io_threads(cx, &choice, &process),
         process,
         devices,
-        headroom: Headroom { memory: Vec::new(), vcpus: cx.request.shape.vcpus_max - demand.vcpus },
+        headroom,
         cpu_load: load.into_iter().map(|(at, milli)| CpuLoad { node: node(at), milli_vcpus: milli }).collect(),
         dedicated: choice.own.map(|own| own.booked).unwrap_or_default(),
         advice: choice.advice,

@@ -107,6 +107,7 @@ fn decided(cx: Context<'_>, demand: &Demand, board: &Board<'_>, choice: &mut Cho
     if let Some(threads) = cx.request.dedicated {
         need = need.dedicated(threads);
     }
+    need.devices = devices(cx);
     let decision = if cx.request.traced {
         let (decision, trace) = board.explain(&need);
         choice.trace = trace;
@@ -134,6 +135,13 @@ fn decided(cx: Context<'_>, demand: &Demand, board: &Board<'_>, choice: &mut Cho
     };
     choice.advice = Some(Advice::new(nodeset, cpuset));
     Ok(())
+}
+
+/// Positions of the nodes of its devices, and the weight of each. A device whose node is not there pulls nowhere.
+fn devices(cx: Context<'_>) -> Vec<(usize, f64)> {
+    let positions: Vec<usize> = cx.request.near.iter().filter_map(|node| cx.host.position(*node)).collect();
+    let weight = 1.0 / f64::from(u32::try_from(positions.len().max(1)).unwrap_or(u32::MAX));
+    positions.into_iter().map(|at| (at, weight)).collect()
 }
 
 fn words(nodes: &NodeSet) -> String {
@@ -270,6 +278,7 @@ fn allowed_for_one(
             let device = &cx.request.devices[at];
             (device.cell.unwrap_or(GuestCell(0)), device.nodes.clone())
         }
+        Part::Headroom => (demand.cells[0].cell, None),
     };
     let policy = binding::cell_policy(&cx.request.stored, choice.advice.as_ref(), cell);
     let nodes = own.unwrap_or(policy.nodes);

@@ -84,6 +84,7 @@ fn policy_of(cx: Context<'_>, demand: &Demand, choice: &Choice, at: usize, item:
             let device = &cx.request.devices[at];
             (device.cell.unwrap_or(GuestCell(0)), device.nodes.clone())
         }
+        Part::Headroom => (demand.cells[0].cell, None),
     };
     let stored = &cx.request.stored;
     let mut policy = match cx.profile.nodes_per_cell {
@@ -122,6 +123,7 @@ fn near(cx: Context<'_>, demand: &Demand, choice: &Choice, item: &Item) -> Likin
     let cell = match item.part {
         Part::Cell(at) => Some(&demand.cells[at]),
         Part::Device(at) => demand.cells.iter().find(|cell| Some(cell.cell) == cx.request.devices[at].cell),
+        Part::Headroom => None,
     };
     let (advice, own) = (choice.advice.as_ref(), choice.own.as_ref());
     Liking::Near(match cell.filter(|cell| !cell.vcpus.is_empty()) {

@@ -427,6 +427,32 @@ fn a_plan_survives_json_and_is_the_same_every_time() {
 }
 
 #[test]
+fn a_device_draws_its_guest_to_its_node_unless_that_is_full() {
+    let near = |request: Request| request.near(HostNode(1));
+    let plan = qemu(&two(), &near(auto(2, 4))).unwrap();
+    assert_eq!(plan.advice.unwrap().nodeset, nodes("1"));
+    assert!(plan.trace.candidates.iter().flat_map(|c| &c.terms).any(|t| t.name == TermName::Devices && t.value > 0.0));
+    let full = qemu(&free(&two(), &[8, 1]), &near(auto(2, 4))).unwrap();
+    assert_eq!(full.advice.unwrap(), Advice::new(nodes("0"), cpus("0-3")), "memory is worth more than a device");
+    // Two devices outweigh one, and a node that is not there pulls nowhere.
+    let split = near(near(auto(2, 4).near(HostNode(0))));
+    assert_eq!(qemu(&two(), &split).unwrap().advice.unwrap().nodeset, nodes("1"));
+    assert_eq!(qemu(&two(), &auto(2, 4).near(HostNode(77))).unwrap().advice.unwrap().nodeset, nodes("0"));
+}
+
+#[test]
+fn headroom_for_hot_plug_is_promised_with_the_guest() {
+    let plan = qemu(&free(&two(), &[6, 8]), &auto(2, 4).headroom(gib(4))).unwrap();
+    assert_eq!(plan.advice.as_ref().unwrap().nodeset, nodes("1"), "node 0 has no room to grow");
+    assert_eq!(plan.headroom.memory, [NodeShare::new(HostNode(1), gib(4))]);
+    assert_eq!(shares(&plan, 0), [(1, 4)]);
+    assert_eq!(plan.promised_memory(), [(HostNode(1), PageSize::Base, gib(8))]);
+    let refusal = qemu(&two(), &auto(2, 4).headroom(gib(13))).unwrap_err();
+    assert_eq!(refusal.constraints, [Constraint::Memory { nodes: nodes("0-1"), need: gib(17), have: gib(16) }]);
+    assert!(qemu(&two(), &auto(2, 4)).unwrap().headroom.memory.is_empty());
+}
+
+#[test]
 fn a_plan_is_the_same_whether_anybody_looks_on_or_not() {
     for host in [two(), four(), HostTopology::uniform(24, 4, gib(8)).build().unwrap()] {
         for (vcpus, memory) in [(1, 1), (3, 7), (7, 12), (8, 9), (6, 100)] {
