@@ -4,8 +4,8 @@
 //! promise memory to every cell and device → bind threads. The same input gives the same plan: there is no clock, no
 //! random number and no hash order in here.
 //!
-//! What it does not do: per-cell automatic placement and devices. By default a definition means what libvirt says it
-//! means, so one advice holds for the whole guest.
+//! By default a definition means what libvirt says it means, so one advice holds for the whole guest. A request may ask
+//! for more: a node for each guest cell, CPUs of its own, headroom, devices nearby.
 
 use crate::plan::Plan;
 use crate::policy::PageSize;
@@ -19,6 +19,7 @@ use crate::units::Kib;
 
 mod assemble;
 mod board;
+mod cells;
 mod checks;
 mod choose;
 mod demand;

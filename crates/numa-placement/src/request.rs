@@ -155,6 +155,9 @@ pub struct Request {
     pub span: Span,
     /// Whether more memory may be promised than there is.
     pub overcommit: Overcommit,
+    /// A node for each guest cell instead of one advice for all, where CPUs and memory are automatic.
+    #[serde(default)]
+    pub per_cell: bool,
     /// Memory to keep for hot-plug, in the page size of the guest, where the guest's other memory is.
     #[serde(default)]
     pub headroom: Kib,
@@ -193,6 +196,7 @@ impl Request {
             kernel: KernelSupport::default(),
             span: Span::IfNeeded,
             overcommit: Overcommit::Named,
+            per_cell: false,
             headroom: Kib::ZERO,
             near: Vec::new(),
             dedicated: None,
@@ -283,6 +287,13 @@ impl Request {
     #[must_use]
     pub fn span(mut self, span: Span) -> Request {
         self.span = span;
+        self
+    }
+
+    /// A node for each guest cell.
+    #[must_use]
+    pub fn per_cell(mut self, wanted: bool) -> Request {
+        self.per_cell = wanted;
         self
     }
 

@@ -6,7 +6,7 @@ use super::demand::{Demand, Part};
 use super::promise::{PartPromise, Promise, milli_vcpus};
 use crate::binding;
 use crate::plan::{
-    CellPlan, CpuLoad, Headroom, MemoryDevicePlan, Origin, PLAN_SCHEMA, Plan, ThreadPlan, VcpuPlan, Weakening,
+    Advice, CellPlan, CpuLoad, Headroom, MemoryDevicePlan, Origin, PLAN_SCHEMA, Plan, ThreadPlan, VcpuPlan, Weakening,
 };
 use crate::policy::{MemMode, MemPolicy, PageSize};
 use crate::profile::{CellSupport, NodesPerCell};
@@ -108,6 +108,12 @@ fn cell(
         }
         _ => process.mems.clone(),
     };
+    // A cell without CPUs near its memory runs wherever the guest does.
+    let near = choice.by_cell.then(|| Advice {
+        cpuset: cx.host.cpus_of(&part.policy.nodes).intersection(&advice.map(|a| a.cpuset.clone()).unwrap_or_default()),
+        nodeset: part.policy.nodes.clone(),
+    });
+    let near = near.filter(|near| !near.cpuset.is_empty());
     let vcpus = shape
         .vcpus
         .iter()
@@ -116,7 +122,7 @@ fn cell(
             let (hard, origin) = match choice.own.as_ref().map(|own| (own, own.of(vcpu))) {
                 Some((_, Some((cpu, _)))) => (CpuSet::of(cpu), Origin::Dedicated),
                 Some((own, None)) => (own.cpus(), Origin::Dedicated),
-                None => binding::thread_cpus(pin, stored, advice, cx.host),
+                None => binding::thread_cpus(pin, stored, near.as_ref().or(advice), cx.host),
             };
             VcpuPlan { vcpu, hard, soft: None, mems: mems.clone(), origin }
         })

@@ -254,11 +254,16 @@ impl<'a> Board<'a> {
 
     /// CPUs this guest could have on a node.
     pub(super) fn cpus(&self, need: &Need, at: usize) -> u32 {
+        self.cpus_for(need.dedicated.unwrap_or_default(), at)
+    }
+
+    /// CPUs there are for guests with threads in this way.
+    pub(super) fn cpus_for(&self, threads: Threads, at: usize) -> u32 {
         let count = &self.sites[at].count;
-        match need.dedicated {
-            None | Some(Threads::Prefer) => count.cpus,
-            Some(Threads::Require) => count.paired,
-            Some(Threads::Isolate) => count.whole,
+        match threads {
+            Threads::Prefer => count.cpus,
+            Threads::Require => count.paired,
+            Threads::Isolate => count.whole,
         }
     }
 

@@ -1,8 +1,9 @@
 //! Automatic placement: the advice, and for drivers with one node per cell the node of each.
 
 use super::board::{Board, CpuChoice, MemoryChoice};
+use super::cells::Assignment;
 use super::demand::{Demand, Item, Part};
-use super::own::Own;
+use super::own::{self, Own};
 use super::{Context, short_of};
 use crate::binding;
 use crate::plan::{Advice, Weakening};
@@ -19,6 +20,8 @@ pub(super) struct Choice {
     pub(super) advice: Option<Advice>,
     /// For drivers with one node per cell: its position, in the order of the demand's items.
     pub(super) one: Option<Vec<usize>>,
+    /// vCPUs run on the nodes of their cells alone.
+    pub(super) by_cell: bool,
     /// CPUs of its own.
     pub(super) own: Option<Own>,
     pub(super) weakened: Vec<Weakening>,
@@ -29,7 +32,8 @@ pub(super) type Failure = (Vec<Constraint>, Trace);
 
 /// Chooses the nodes of whatever is automatic.
 pub(super) fn choose(cx: Context<'_>, demand: &Demand, board: &Board<'_>) -> Result<Choice, Failure> {
-    let mut choice = Choice { advice: None, one: None, own: None, weakened: Vec::new(), trace: Trace::default() };
+    let mut choice =
+        Choice { advice: None, one: None, by_cell: false, own: None, weakened: Vec::new(), trace: Trace::default() };
     let wanted = cx.request.stored.wants_advice();
     if let (true, AdviceSource::Given(nodes)) = (wanted, &cx.request.advice) {
         choice.advice = Some(given(cx, nodes)?);
@@ -67,8 +71,12 @@ fn dedicate(
     let nodes = cx.host.nodes_of(&advice.cpuset);
     let positions: Vec<usize> = nodes.iter().filter_map(|node| cx.host.position(node)).collect();
     let need = board.need_of(demand.vcpus, &demand.totals()).map_err(|wrong| (vec![wrong], Trace::default()))?;
-    let own = super::own::own(board, demand, &need.dedicated(threads), threads, &positions)
-        .map_err(|wrong| (wrong, std::mem::take(&mut choice.trace)))?;
+    let groups = match &choice.one {
+        Some(one) if choice.by_cell => Ok(own::by_cell(demand, one)),
+        _ => own::by_room(board, demand, &need.dedicated(threads), &positions),
+    };
+    let own = groups.and_then(|groups| own::own(board, &groups, threads));
+    let own = own.map_err(|wrong| (wrong, std::mem::take(&mut choice.trace)))?;
     let beside = board.floating(&positions).difference(&own.all());
     advice.cpuset = if beside.is_empty() { own.cpus() } else { beside };
     if demand.vcpus < cx.request.shape.vcpus_max {
@@ -100,6 +108,9 @@ fn decided(cx: Context<'_>, demand: &Demand, board: &Board<'_>, choice: &mut Cho
     let stored = &cx.request.stored;
     let cpus = cpu_choice(cx, demand);
     let auto_memory = stored.memory.as_ref().is_some_and(GeneralPolicy::is_auto);
+    if cx.request.per_cell && auto_memory && matches!(cpus, CpuChoice::Free) && cells(cx, demand, board, choice)? {
+        return Ok(());
+    }
     let memory = if auto_memory { MemoryChoice::Free } else { MemoryChoice::Fixed(named_memory(cx, demand, board)) };
     let free_cpus = matches!(cpus, CpuChoice::Free);
     let mut need = board.need_of(demand.vcpus, &demand.totals()).map_err(|wrong| (vec![wrong], Trace::default()))?;
@@ -142,6 +153,25 @@ fn devices(cx: Context<'_>) -> Vec<(usize, f64)> {
     let positions: Vec<usize> = cx.request.near.iter().filter_map(|node| cx.host.position(*node)).collect();
     let weight = 1.0 / f64::from(u32::try_from(positions.len().max(1)).unwrap_or(u32::MAX));
     positions.into_iter().map(|at| (at, weight)).collect()
+}
+
+/// A node for each cell; false if there is none for some.
+fn cells(cx: Context<'_>, demand: &Demand, board: &Board<'_>, choice: &mut Choice) -> Result<bool, Failure> {
+    let Some(one) = Assignment::new(cx, demand, board).solve() else {
+        let (what, why) = ("a node for each guest cell", "some cell fits no node beside the others");
+        choice.weakened.push(Weakening::new("host", what, why));
+        return Ok(false);
+    };
+    let nodes = board.nodes(&one);
+    let pairs = demand.items.iter().zip(&one).filter_map(|(item, at)| match item.part {
+        Part::Cell(cell) => Some(format!("cell {} on node {}", demand.cells[cell].cell, cx.host.nodes()[*at].id)),
+        _ => None,
+    });
+    choice.trace.summary = pairs.collect::<Vec<_>>().join(", ");
+    choice.advice = Some(Advice { cpuset: board.floating(&one), ..given(cx, &nodes)? });
+    choice.one = Some(one);
+    choice.by_cell = true;
+    Ok(true)
 }
 
 fn words(nodes: &NodeSet) -> String {

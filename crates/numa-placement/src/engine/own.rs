@@ -3,8 +3,10 @@
 //! Within a node the last-level cache that fits most closely is taken, and cores as a whole before parts of them, so
 //! that as few cores as possible are left with one thread free.
 
+use std::collections::BTreeMap;
+
 use super::board::{Board, Need};
-use super::demand::Demand;
+use super::demand::{Demand, Part};
 use crate::refusal::Constraint;
 use crate::request::Threads;
 use crate::set::CpuSet;
@@ -39,36 +41,54 @@ impl Own {
     }
 }
 
-/// Takes CPUs on these nodes.
+/// Takes CPUs for these vCPUs on these nodes.
 pub(super) fn own(
+    board: &Board<'_>,
+    groups: &[(usize, Vec<VcpuId>)],
+    threads: Threads,
+) -> Result<Own, Vec<Constraint>> {
+    let mut own = Own { vcpus: Vec::new(), booked: Vec::new() };
+    for (at, vcpus) in groups {
+        let node = &board.host.nodes()[*at];
+        let need = u32::try_from(vcpus.len()).unwrap_or(u32::MAX);
+        let Some(pick) = pick(node, &board.usable(node), need, threads) else {
+            let have = board.cpus_for(threads, *at).min(need.saturating_sub(1));
+            return Err(vec![Constraint::Cpus { nodes: board.nodes(&[*at]), need, have }]);
+        };
+        own.vcpus.extend(vcpus.iter().zip(pick.cpus).map(|(vcpu, cpu)| (*vcpu, cpu, *at)));
+        own.booked.push((node.id, pick.booked));
+    }
+    own.vcpus.sort_unstable();
+    Ok(own)
+}
+
+/// The vCPUs that are online by the nodes whose CPUs they get: as many as possible on the node that has most, those of a
+/// cell together as far as that allows.
+pub(super) fn by_room(
     board: &Board<'_>,
     demand: &Demand,
     need: &Need,
-    threads: Threads,
     positions: &[usize],
-) -> Result<Own, Vec<Constraint>> {
-    let short = |have: u64| {
-        let have = u32::try_from(have).unwrap_or(u32::MAX);
-        vec![Constraint::Cpus { nodes: board.nodes(positions), need: need.vcpus, have }]
-    };
+) -> Result<Vec<(usize, Vec<VcpuId>)>, Vec<Constraint>> {
     if !board.enough_cpus(need, positions) {
-        return Err(short(board.cpus_of(need, positions)));
+        let have = u32::try_from(board.cpus_of(need, positions)).unwrap_or(u32::MAX);
+        return Err(vec![Constraint::Cpus { nodes: board.nodes(positions), need: need.vcpus, have }]);
     }
-    let mut taken: Vec<(HostCpu, usize)> = Vec::new();
-    let mut booked = Vec::new();
-    for (at, count) in board.dedicated_counts(need, positions) {
-        let node = &board.host.nodes()[at];
-        let Some(pick) = pick(node, &board.usable(node), count, threads) else {
-            return Err(short(taken.len() as u64));
-        };
-        taken.extend(pick.cpus.into_iter().map(|cpu| (cpu, at)));
-        booked.push((node.id, pick.booked));
+    let mut online = demand.cells.iter().flat_map(|cell| cell.vcpus.iter()).filter(|vcpu| vcpu.0 < demand.vcpus);
+    let counts = board.dedicated_counts(need, positions);
+    Ok(counts.into_iter().map(|(at, count)| (at, online.by_ref().take(count as usize).collect())).collect())
+}
+
+/// The same where every cell has a node: `nodes` says which, by the demand's items.
+pub(super) fn by_cell(demand: &Demand, nodes: &[usize]) -> Vec<(usize, Vec<VcpuId>)> {
+    let mut groups = BTreeMap::<usize, Vec<VcpuId>>::new();
+    for (item, at) in demand.items.iter().zip(nodes) {
+        if let Part::Cell(cell) = item.part {
+            let online = demand.cells[cell].vcpus.iter().filter(|vcpu| vcpu.0 < demand.vcpus);
+            groups.entry(*at).or_default().extend(online);
+        }
     }
-    // vCPUs of a cell stay together as far as the nodes allow.
-    let online = demand.cells.iter().flat_map(|cell| cell.vcpus.iter()).filter(|vcpu| vcpu.0 < demand.vcpus);
-    let mut vcpus: Vec<_> = online.zip(taken).map(|(vcpu, (cpu, at))| (vcpu, cpu, at)).collect();
-    vcpus.sort_unstable();
-    Ok(Own { vcpus, booked })
+    groups.into_iter().filter(|(_, vcpus)| !vcpus.is_empty()).collect()
 }
 
 /// CPUs of one node.
@@ -232,6 +252,22 @@ mod tests {
         let plan = plan(&host(), &Promised::default(), &PlacementProfile::qemu(), &request).unwrap();
         assert_eq!(plan.vcpu(VcpuId(3)).unwrap().hard, cpus("0-1"));
         assert!(plan.weakened.iter().any(|weak| weak.what.contains("vCPUs 2-3")), "{:?}", plan.weakened);
+    }
+
+    #[test]
+    fn cells_with_nodes_of_their_own_take_cpus_there() {
+        let cell =
+            |cell: u32| CellShape::new(GuestCell(cell), Kib::from_gib(9), VcpuSet::of_range(cell * 3, cell * 3 + 2));
+        let request = Request::auto("g", GuestShape::with_cells(vec![cell(0), cell(1)], 6)).per_cell(true);
+        let plan =
+            plan(&host(), &taken("0,9"), &PlacementProfile::qemu(), &request.dedicated(Threads::Prefer)).unwrap();
+        for cell in &plan.cells {
+            let node = host().node(cell.memory[0].node).unwrap().cpus.clone();
+            assert!(cell.vcpus.iter().all(|vcpu| vcpu.hard.is_subset(&node) && vcpu.origin == Origin::Dedicated));
+        }
+        assert_eq!(own(&plan), "1-3,8,10-11");
+        let loads: Vec<_> = plan.cpu_load.iter().map(|load| load.milli_vcpus).collect();
+        assert_eq!(loads, [3000, 3000]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::choose::{Choice, spread};
 use super::demand::{Demand, Item, Part, unit_size};
+use super::own;
 use super::shares::{Liking, Shares, Wish, parts, share};
 use super::{Context, short_of};
 use crate::binding;
@@ -187,6 +188,10 @@ fn ratio(units: u64) -> f64 {
 
 /// vCPUs per node in thousandths, for the ledger.
 pub(super) fn milli_vcpus(cx: Context<'_>, demand: &Demand, choice: &Choice) -> Vec<(usize, u64)> {
+    if let (true, Some(one)) = (choice.by_cell, &choice.one) {
+        let groups = own::by_cell(demand, one);
+        return groups.into_iter().map(|(at, vcpus)| (at, vcpus.len() as u64 * 1000)).collect();
+    }
     let shares = spread(cx, choice.advice.as_ref(), choice.own.as_ref(), (0..demand.vcpus).map(VcpuId));
     let weights: Vec<f64> = shares.iter().map(|(_, share)| *share).collect();
     let milli = parts(u64::from(demand.vcpus) * 1000, &weights);

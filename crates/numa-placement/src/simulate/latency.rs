@@ -159,14 +159,14 @@ fn numad(case: &Case) -> Option<Quantiles> {
 #[must_use]
 pub fn markdown(all: &[Latency]) -> String {
     let mut out = String::from(
-        "| nodes | request | decision | with trace | whole plan | with trace | numad's algorithm | decision : numad |\n\
+        "| nodes | request | decision | with trace | whole plan | with trace | numad's algorithm | numad takes |\n\
          |---|---|---|---|---|---|---|---|\n",
     );
     for latency in all {
         let request = if latency.several { "several nodes" } else { "one node" };
         let (numad, ratio) = latency.numad.map_or(("–".to_owned(), "–".to_owned()), |numad| {
             let ratio = numad.p50.as_secs_f64() / latency.decide.p50.as_secs_f64().max(1e-9);
-            (words(numad), format!("1 : {ratio:.1}"))
+            (words(numad), format!("{ratio:.2} ×"))
         });
         out.push_str(&format!(
             "| {} | {request} | {} | {} | {} | {} | {numad} | {ratio} |\n",
