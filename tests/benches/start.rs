@@ -14,11 +14,12 @@ use std::{
     },
     path::Path,
     process::{Command, Stdio},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use polyvirt::{Connection, Destroy};
+use polyvirt::{Connection, Destroy, GuestRef, Result, Stage, StageObserver};
 use polyvirt_tests::{connect, no_qemu, processes_with, root};
 
 const PAIRS: usize = 25;
@@ -49,20 +50,39 @@ fn guest(name: &str, vcpus: u32, cells: u32, disk: &Path) -> String {
 struct Times {
     start: Duration,
     stop: Duration,
+    /// What each step took of `start`: the definition, then every stage.
+    steps: Vec<(&'static str, Duration)>,
 }
 
-async fn ours(connection: &Connection, xml: &str) -> (Times, Vec<String>) {
+/// When each stage was done.
+#[derive(Default)]
+struct Clock(Mutex<Vec<(&'static str, Instant)>>);
+
+impl StageObserver for Clock {
+    fn reached(&self, _: &GuestRef, stage: Stage) -> Result<()> {
+        self.0.lock().expect("no stage panics").push((stage.name(), Instant::now()));
+        Ok(())
+    }
+}
+
+async fn ours(connection: &Connection, clock: &Clock, xml: &str) -> (Times, Vec<String>) {
+    clock.0.lock().expect("no stage panics").clear();
     let begin = Instant::now();
     let guest = connection.define(xml).await.expect("defined").guest;
+    let defined = Instant::now();
     guest.start(true).await.expect("started");
     let start = begin.elapsed();
+    let reached = clock.0.lock().expect("no stage panics").clone();
+    let mut before = begin;
+    let steps = [("define", defined)].into_iter().chain(reached);
+    let steps = steps.map(|(name, at)| (name, at.duration_since(std::mem::replace(&mut before, at)))).collect();
     let uuid = guest.uuid().to_string();
     let (pid, _) = processes_with(&["qemu-system", &uuid]).into_iter().next().expect("its process");
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).expect("its command line");
     let argv = String::from_utf8(line).expect("text").trim_end_matches('\0').split('\0').map(str::to_owned).collect();
     let begin = Instant::now();
     guest.destroy(Destroy::default()).await.expect("destroyed");
-    (Times { start, stop: begin.elapsed() }, argv)
+    (Times { start, stop: begin.elapsed(), steps }, argv)
 }
 
 /// The argv with the monitor's descriptor replaced by ours.
@@ -108,7 +128,7 @@ fn bare(argv: &[String], dir: &Path) -> Times {
     let begin = Instant::now();
     ask("quit");
     child.wait().expect("reaped");
-    Times { start, stop: begin.elapsed() }
+    Times { start, stop: begin.elapsed(), steps: Vec::new() }
 }
 
 fn median(mut times: Vec<f64>) -> f64 {
@@ -122,19 +142,20 @@ async fn compare(name: &str, vcpus: u32, cells: u32) {
     std::fs::File::create(&disk).and_then(|f| f.set_len(1 << 24)).expect("an image");
     std::fs::set_permissions(&disk, std::os::unix::fs::PermissionsExt::from_mode(0o666)).expect("rights");
     let xml = guest(name, vcpus, cells, &disk);
-    let connection = connect("qemu", dir.path(), |_| {}).await;
-    let (cold, argv) = ours(&connection, &xml).await;
+    let clock = Arc::new(Clock::default());
+    let connection = connect("qemu", dir.path(), |options| options.observer = Some(clock.clone())).await;
+    let (cold, argv) = ours(&connection, &clock, &xml).await;
     bare(&argv, dir.path());
     let mut pairs = Vec::new();
     for _ in 0..PAIRS {
-        let (we, argv) = ours(&connection, &xml).await;
+        let (we, argv) = ours(&connection, &clock, &xml).await;
         let path = dir.path().to_path_buf();
         let they = tokio::task::spawn_blocking(move || bare(&argv, &path)).await.expect("joined");
         pairs.push((we, they));
     }
-    let of = |f: fn(&(Times, Times)) -> Duration| median(pairs.iter().map(|p| f(p).as_secs_f64() * 1e3).collect());
-    let (start, bare_start) = (of(|p| p.0.start), of(|p| p.1.start));
-    let (stop, bare_stop) = (of(|p| p.0.stop), of(|p| p.1.stop));
+    let of = |f: &dyn Fn(&(Times, Times)) -> Duration| median(pairs.iter().map(|p| f(p).as_secs_f64() * 1e3).collect());
+    let (start, bare_start) = (of(&|p| p.0.start), of(&|p| p.1.start));
+    let (stop, bare_stop) = (of(&|p| p.0.stop), of(&|p| p.1.stop));
     println!("{name}: {PAIRS} interleaved pairs, medians");
     println!(
         "  define and start  {start:7.1} ms   bare QEMU {bare_start:7.1} ms   ratio {:.2} (target 1.25)",
@@ -143,6 +164,13 @@ async fn compare(name: &str, vcpus: u32, cells: u32) {
     println!(
         "  destroy           {stop:7.1} ms   bare quit {bare_stop:7.1} ms   difference {:+.1} ms (target +50)",
         stop - bare_stop
+    );
+    let (we, _) = &pairs[0];
+    let steps =
+        (0..we.steps.len()).map(|at| (we.steps[at].0, of(&|p| p.0.steps.get(at).map_or(Duration::ZERO, |it| it.1))));
+    println!(
+        "  steps, ms         {}",
+        steps.map(|(name, ms)| format!("{name} {ms:.2}")).collect::<Vec<_>>().join(", ")
     );
     println!("  first start, capability cache cold {:.1} ms", cold.start.as_secs_f64() * 1e3);
 }

@@ -13,7 +13,7 @@ use polyvirt_tests::{connect, groups_of, no_qemu, processes_with, root, small_gu
 
 /// A root, a guest's name that no other test on this host has, and a connection that does not hold on to guests.
 struct Fault {
-    dir: tempfile::TempDir,
+    dir: polyvirt_tests::Root,
     name: String,
 }
 
@@ -351,6 +351,25 @@ impl Drop for Mounted {
     }
 }
 
+/// A directory seen through a mount that cannot be written. Unlike `remount,ro` it does not mind files that are open for writing,
+/// as a disk that fails does not.
+struct ReadOnly(PathBuf);
+
+impl ReadOnly {
+    fn over(dir: &Path) -> Self {
+        mount(&["--bind", &dir.display().to_string()], dir);
+        mount(&["-o", "remount,bind,ro"], dir);
+        Self(dir.to_owned())
+    }
+}
+
+impl Drop for ReadOnly {
+    fn drop(&mut self) {
+        let status = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        assert!(status.is_ok_and(|it| it.success()), "{} stays read-only", self.0.display());
+    }
+}
+
 fn mount(args: &[&str], at: &Path) {
     let status = Command::new("mount").args(args).arg(at).status().expect("mount");
     assert!(status.success(), "mount {args:?}");
@@ -392,6 +411,19 @@ async fn a_read_only_root() {
     mount(&["-o", "remount,ro"], fault.dir.path());
     cannot_be_changed(&fault, "admit", "read-write").await;
     mount(&["-o", "remount,rw"], fault.dir.path());
+    starts_again(&fault).await;
+    // One that runs when the disk turns read-only can be looked at and ended; what is left of it goes when it can.
+    let (connection, _, pid) = running(&fault).await;
+    drop(connection);
+    let read_only = ReadOnly::over(fault.dir.path());
+    let connection = fault.connect(None).await;
+    reads_answer(&fault, &connection, true).await;
+    let guest = connection.lookup_by_name(&fault.name).await.expect("found");
+    guest.destroy(Destroy::default()).await.expect("destroyed");
+    let uuid = guest.uuid().to_string();
+    assert!(processes_with(&["qemu-system", &uuid]).is_empty(), "process {pid} still runs");
+    reads_answer(&fault, &connection, false).await;
+    drop((connection, read_only));
     starts_again(&fault).await;
 }
 

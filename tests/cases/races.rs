@@ -2,12 +2,13 @@
 
 use std::{
     collections::HashMap,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
 };
 
-use polyvirt::{Destroy, Event, EventKind};
-use polyvirt_tests::{connect, no_qemu, processes_with, root};
+use polyvirt::{Destroy, ErrorKind, Event, EventKind, GuestRef, Stage, StageObserver};
+use polyvirt_tests::{connect, no_qemu, processes_with, root, small_guest};
 
 const PROCESSES: u64 = 4;
 const OPERATIONS: u64 = 125;
@@ -116,4 +117,47 @@ async fn five_hundred_operations_with_real_qemu() {
         return;
     }
     race("qemu").await;
+}
+
+/// Defines a guest of the same name while another is created, when that has come to a stage.
+struct DefinesAt {
+    stage: Stage,
+    root: PathBuf,
+    said: Mutex<Option<polyvirt::Result<()>>>,
+}
+
+impl StageObserver for DefinesAt {
+    fn reached(&self, guest: &GuestRef, stage: Stage) -> polyvirt::Result<()> {
+        if stage == self.stage {
+            let (root, xml) = (self.root.clone(), small_guest("test", &guest.name));
+            let define = move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+                runtime.block_on(async {
+                    let connection = connect("mock", &root, |_| {}).await;
+                    let uuid = "<uuid>11111111-2222-4333-8444-555555555555</uuid><name>";
+                    connection.define(&xml.replace("<name>", uuid)).await.map(drop)
+                })
+            };
+            // An observer is called within a runtime, which cannot wait for another one.
+            *self.said.lock().expect("no panic") = Some(std::thread::spawn(define).join().expect("no panic"));
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_defined_while_it_is_created_belongs_to_one_of_them() {
+    for (stage, define_wins) in [(Stage::Reserve, true), (Stage::Intent, false)] {
+        let dir = root();
+        let observer = Arc::new(DefinesAt { stage, root: dir.path().to_path_buf(), said: Mutex::default() });
+        let connection = connect("mock", dir.path(), |options| options.observer = Some(observer.clone())).await;
+        let created = connection.create(&small_guest("test", "one"), true).await.map(drop);
+        let defined = observer.said.lock().expect("no panic").take().expect("the stage was reached");
+        assert_eq!((defined.is_ok(), created.is_ok()), (define_wins, !define_wins), "{defined:?} {created:?}");
+        let error = defined.and(created).expect_err("one of them");
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+        let list = connection.list().await.expect("a list");
+        assert!(list.len() == 1 && list[0].persistent == define_wins, "{list:?}");
+        assert_eq!(list[0].state.is_active(), !define_wins, "{list:?}");
+    }
 }

@@ -85,3 +85,24 @@ async fn more_memory_than_the_host_has_is_refused_with_numbers() {
     assert_eq!(error.kind(), ErrorKind::NoResources, "{error}");
     assert!(error.remedy().is_some() && error.fact("stage") == Some("reserve"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_a_power_cut_emptied_goes_and_its_guest_starts() {
+    let dir = root();
+    let connection = connect("mock", dir.path(), |_| {}).await;
+    connection.define(&small_guest("test", "one")).await.expect("defined");
+    let run = connection.roots().run.clone();
+    drop(connection);
+    for emptied in [&b""[..], &[0; 4096]] {
+        std::fs::write(run.join("one.json"), emptied).expect("written");
+        let connection = connect("mock", dir.path(), |_| {}).await;
+        let left: Vec<_> =
+            std::fs::read_dir(&run).expect("the run directory").flatten().map(|e| e.file_name()).collect();
+        assert!(left.iter().all(|file| !file.to_string_lossy().starts_with("one")), "{left:?}");
+        let list = connection.list().await.expect("a list");
+        assert!(list.len() == 1 && list[0].problem.is_none() && !list[0].state.is_active(), "{list:?}");
+        let guest = connection.lookup_by_name("one").await.expect("found");
+        guest.start(false).await.expect("started");
+        guest.destroy(polyvirt::Destroy::default()).await.expect("destroyed");
+    }
+}

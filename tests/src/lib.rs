@@ -4,16 +4,38 @@ use std::path::{Path, PathBuf};
 
 use polyvirt::{Connection, OpenOptions};
 
-/// A directory that stands for a root; short, because sockets below it have short names, and passable for other users.
+/// A directory that stands for a root. With it go the guests in it: a test that failed leaves them running.
+#[derive(Debug)]
+pub struct Root(tempfile::TempDir);
+
+impl Root {
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        let below = format!("{}/", self.path().display());
+        for (pid, _) in processes_with(&[&below]) {
+            let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).ok();
+        }
+    }
+}
+
+/// A root; short, because sockets below it have short names, and passable for other users.
 ///
 /// # Panics
 /// When it cannot be made.
 #[must_use]
-pub fn root() -> tempfile::TempDir {
+pub fn root() -> Root {
     let dir = tempfile::Builder::new().prefix("pv").tempdir().expect("a temporary directory");
     std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .expect("rights of the directory");
-    dir
+    Root(dir)
 }
 
 /// Why real QEMU cannot be tested here, unless `POLYVIRT_REQUIRE` demands it.

@@ -98,6 +98,23 @@ impl Checkout {
         Ok(files)
     }
 
+    /// A directory that a variable names, else one beside the checkout; `None` when it is not there.
+    pub(crate) fn beside(&self, variable: &str, default: &str) -> Result<PathBuf, String> {
+        let (path, named) = match env::var_os(variable) {
+            Some(path) => (PathBuf::from(path), true),
+            None => (self.root.join("..").join(default), false),
+        };
+        if path.is_dir() {
+            return Ok(path);
+        }
+        let path = path.display();
+        Err(if named {
+            format!("{variable} names {path}, which is no directory")
+        } else {
+            format!("no {path}; {variable} may name another place")
+        })
+    }
+
     /// The package that builds a program of this name.
     pub(crate) fn program(&self, name: &str) -> Option<&Package> {
         self.packages.iter().find(|p| p.targets.iter().any(|t| t.name == name && t.kinds.iter().any(|k| k == "bin")))

@@ -6,8 +6,11 @@
 mod bench;
 mod checkout;
 mod command;
+mod corpus;
 mod debian;
 mod demo;
+mod fuzz;
+mod generate;
 mod guest_image;
 mod progress;
 mod test;
@@ -36,6 +39,10 @@ enum Task {
     Demo(demo::Options),
     /// Makes the tiny guest that tests and the demo boot: a kernel and an initramfs
     GuestImage,
+    /// Writes the generated documents anew: `docs/generated`
+    Generate,
+    /// Hostile input from libFuzzer, until the time is over or something breaks; needs a nightly compiler
+    Fuzz(fuzz::Options),
     /// Benchmarks, built with the release profile
     Bench(bench::Options),
 }
@@ -47,6 +54,8 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(&checkout),
         Task::Demo(options) => demo::run(&checkout, &options),
         Task::GuestImage => guest_image::run(&checkout),
+        Task::Generate => generate::run(&checkout),
+        Task::Fuzz(options) => fuzz::run(&checkout, &options),
         Task::Bench(options) => bench::run(&checkout, &options),
     });
     match done {

@@ -7,6 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// Shows one piece of work while it runs.
 pub(crate) struct Progress {
     bar: ProgressBar,
+    /// Which part of the work tells, if several do at once.
+    part: String,
 }
 
 impl Progress {
@@ -24,7 +26,12 @@ impl Progress {
             bar.set_message(about.to_owned());
             bar.enable_steady_tick(Duration::from_millis(120));
         }
-        Self { bar }
+        Self { bar, part: String::new() }
+    }
+
+    /// The same line, for one of several that work at once.
+    pub(crate) fn part(&self, name: &str) -> Self {
+        Self { bar: self.bar.clone(), part: format!("{name}: ") }
     }
 
     /// Shows what it does now.
@@ -32,8 +39,13 @@ impl Progress {
         // Only what a terminal can show on one line; the text comes from other programs.
         let plain: String = now.trim().chars().filter(|c| !c.is_control()).take(200).collect();
         if !plain.is_empty() {
-            self.bar.set_message(plain);
+            self.bar.set_message(format!("{}{plain}", self.part));
         }
+    }
+
+    /// A line that stays, above the live one.
+    pub(crate) fn say(&self, line: &str) {
+        self.bar.suspend(|| println!("{line}"));
     }
 
     /// Ends the live line; nothing stays.

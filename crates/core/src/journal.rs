@@ -46,7 +46,7 @@ pub enum Stage {
     Pins,
     /// The guest's CPUs run, or stay paused as was asked.
     Run,
-    /// What the kernel did with memory and threads was read back.
+    /// What the kernel did with memory and threads was read back; meanwhile the last record was written.
     Observe,
     /// The record says that the guest runs.
     Commit,

@@ -187,13 +187,19 @@ fn escape(f: &mut fmt::Formatter<'_>, text: &str, keep: &str) -> fmt::Result {
 
 impl fmt::Display for ConnectUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://", self.scheme)?;
+        // A path that does not begin with a slash would be taken for a host.
+        let rootless = self.path.as_ref().is_some_and(|path| !path.starts_with('/'));
+        write!(f, "{}:{}", self.scheme, if rootless { "" } else { "//" })?;
         if let Some(user) = &self.user {
             escape(f, user, ":!$&'()*+,;=")?;
             f.write_str("@")?;
         }
         match &self.server {
-            Some(server) if server.contains(':') => write!(f, "[{server}]")?,
+            Some(server) if server.contains(':') => {
+                f.write_str("[")?;
+                escape(f, server, "!$&'()*+,;=:")?;
+                f.write_str("]")?;
+            }
             Some(server) => escape(f, server, "!$&'()*+,;=")?,
             None => {}
         }
@@ -232,6 +238,8 @@ mod tests {
             (system.driver(), system.path.as_deref(), system.server.as_deref()),
             ("qemu", Some("/system"), None)
         );
+        assert_eq!(uri("qemu:a/b").to_string(), "qemu:a/b");
+        assert_eq!(uri("qemu://[fe80::1%25eth0]/a").to_string(), "qemu://[fe80::1%25eth0]/a");
         let embed = uri("qemu:///embed?root=/var/tmp/my%20guests");
         assert_eq!(embed.param("root"), Some("/var/tmp/my guests"));
         let remote = uri("qemu+ssh://root@[fe80::1]:2222/system#top");

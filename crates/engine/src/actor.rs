@@ -19,7 +19,7 @@ use polyvirt_core::{
     model::{DomainConfig, LifecycleAction},
     placement::PlanDelta,
 };
-use polyvirt_lease::OwnerLock;
+use polyvirt_lease::{Durability, OwnerLock};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -115,7 +115,7 @@ impl Actor {
             loop {
                 tokio::select! {
                     biased;
-                    Some((how, reply)) = actor.destroy.recv() => { let done = actor.end(how).await; let _ = reply.send(done); }
+                    Some((how, reply)) = actor.destroy.recv() => actor.on_destroy(how, reply).await,
                     Some(signal) = next_signal(&mut actor.attached) => actor.on_signal(signal).await,
                     command = inbox.recv() => match command {
                         Some(command) => actor.on_command(command).await,
@@ -147,22 +147,39 @@ impl Actor {
     }
 
     async fn on_command(&mut self, command: Command) {
-        // A caller who went away gets no answer; the work is done all the same.
         match command {
             Command::Start { config, paused, reply } => {
-                drop(reply.send(self.start(config, StartHow::Boot { paused }, None).await))
+                let done = self.start(config, StartHow::Boot { paused }, None).await;
+                self.answer(reply, done);
             }
-            Command::Do { what, reply } => drop(reply.send(self.change(what).await)),
-            Command::Attach { reply } => drop(reply.send(self.domain("look into").await)),
+            Command::Do { what, reply } => {
+                let done = self.change(what).await;
+                self.answer(reply, done);
+            }
+            Command::Attach { reply } => {
+                let done = self.domain("look into").await;
+                self.answer(reply, done);
+            }
             Command::Release { reply } => {
                 self.free();
-                drop(reply.send(Ok(())));
+                self.answer(reply, Ok(()));
             }
         }
         for (how, reply) in std::mem::take(&mut self.waiting) {
-            let done = self.end(how).await;
-            let _ = reply.send(done);
+            self.on_destroy(how, reply).await;
         }
+    }
+
+    async fn on_destroy(&mut self, how: Destroy, reply: Reply<()>) {
+        let done = self.end(how).await;
+        self.answer(reply, done);
+    }
+
+    /// The guest is given up before the answer, so that whoever has it finds the guest free. A caller who went away gets no
+    /// answer; the work is done all the same.
+    fn answer<T>(&mut self, reply: Reply<T>, done: Result<T>) {
+        self.rest();
+        drop(reply.send(done));
     }
 
     async fn own(&mut self, purpose: &str) -> Result<()> {
@@ -400,7 +417,15 @@ impl Actor {
             tracing::info!(guest = %self.name, %error, "did not end when asked; its process is ended");
         }
         self.attached = None;
-        self.finish(&record, StopReason::Destroyed).await
+        match self.finish(&record, StopReason::Destroyed).await {
+            // On a disk that turned read-only it has ended all the same; whoever can write next removes what is left.
+            Err(error) if error.kind() == ErrorKind::Storage => {
+                tracing::warn!(guest = %self.name, %error, "the guest is ended, its files stay until the root can be written again");
+                self.shared.history.tell(record.guest.clone(), EventKind::Stopped { reason: StopReason::Destroyed });
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     /// Asks the hypervisor to end the guest, under a deadline: one that is stuck must not keep us.
@@ -425,7 +450,7 @@ async fn next_signal(attached: &mut Option<Attached>) -> Option<Signal> {
 
 async fn write(shared: &Shared, record: &StatusRecord) -> Result<()> {
     let (records, record) = (shared.records.clone(), record.clone());
-    blocking(move || records.put(&record)).await
+    blocking(move || records.put(&record, Durability::Durable)).await
 }
 
 async fn apply(domain: &dyn Domain, driver: &str, what: Change) -> Result<()> {

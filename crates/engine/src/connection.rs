@@ -21,7 +21,7 @@ use crate::{
     definition::{self, ReadDefinition},
     guest::{Guest, GuestEntry},
     options::OpenOptions,
-    owner::try_own,
+    owner::succeed,
     shared::Shared,
     store::{Definitions, History, Records, Stored, blocking, make_directories},
 };
@@ -122,10 +122,10 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Settles every record that nobody owns. What cannot be settled is logged and shown by [`Connection::list`]; it keeps no one from working.
+    /// Settles every record that nobody owns, and forgets owners who died. What cannot be settled is logged and shown by [`Connection::list`]; it keeps no one from working.
     async fn recover(&self) -> Result<()> {
         let records = self.shared.records.clone();
-        let names = blocking(move || records.names()).await?;
+        let names = blocking(move || records.traces()).await?;
         for name in names {
             if let Err(error) = self.recover_one(&name).await {
                 tracing::warn!(guest = %name, %error, "could not be looked after");
@@ -137,16 +137,26 @@ impl Connection {
     async fn recover_one(&self, name: &str) -> Result<()> {
         let (records, wanted) = (self.shared.records.clone(), name.to_owned());
         let read = move || records.get(&wanted);
-        let Some(record) = blocking(read.clone()).await? else { return Ok(()) };
-        if record.phase == crate::store::Phase::Running && self.shared.is_alive(&record) {
+        let found = blocking(read.clone()).await?;
+        if found.is_some_and(|record| record.phase == crate::store::Phase::Running && self.shared.is_alive(&record)) {
             return Ok(());
         }
-        if let Ok(lock) = try_own(&self.shared.records, name, "clean up").await? {
+        if let Some(lock) = succeed(&self.shared.records, name, "clean up").await? {
             // It may have been settled or started by another process before we owned it.
-            if let Some(record) = blocking(read).await? {
-                self.shared.settle(&record).await?;
+            let runs = match blocking(read).await? {
+                Some(record) => self.shared.settle(&record).await?,
+                // Emptied by a power cut, or removed by another process meanwhile.
+                None => {
+                    let (records, name) = (self.shared.records.clone(), name.to_owned());
+                    blocking(move || records.remove(&name)).await?;
+                    false
+                }
+            };
+            if runs {
+                lock.release();
+            } else if let Err(error) = lock.remove() {
+                tracing::debug!(%error, "an owner file stays behind, unlocked");
             }
-            lock.release();
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use polyvirt_core::{Error, ErrorKind, Result};
-use polyvirt_lease::{Held, OwnerLock, OwnerLockError, OwnerNote};
+use polyvirt_lease::{Held, Liveness, OwnerLock, OwnerLockError, OwnerNote};
 use tokio::time::Instant;
 
 use crate::store::{Records, blocking, lock_error, make_directory};
@@ -11,6 +11,8 @@ use crate::store::{Records, blocking, lock_error, make_directory};
 /// First pause between two tries; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(25);
+/// How long a child may take from its fork to the closing of what it inherited.
+const CHILD: Duration = Duration::from_secs(2);
 
 /// Becomes the owner of a guest, waiting up to `wait` for another owner.
 ///
@@ -30,11 +32,7 @@ pub(crate) async fn own(records: &Records, name: &str, purpose: &str, wait: Dura
 }
 
 /// Becomes the owner of a guest if nobody is.
-pub(crate) async fn try_own(
-    records: &Records,
-    name: &str,
-    purpose: &str,
-) -> Result<std::result::Result<OwnerLock, Held>> {
+async fn try_own(records: &Records, name: &str, purpose: &str) -> Result<std::result::Result<OwnerLock, Held>> {
     let path = records.owner_file(name)?;
     let purpose = purpose.to_owned();
     blocking(move || {
@@ -53,6 +51,22 @@ pub(crate) async fn try_own(
         }
     })
     .await
+}
+
+/// Becomes the owner of a guest if its owner is gone.
+///
+/// One that was killed just after a fork is outlived for a moment by the copy of its lock in the child, which closes it at once.
+pub(crate) async fn succeed(records: &Records, name: &str, purpose: &str) -> Result<Option<OwnerLock>> {
+    match try_own(records, name, purpose).await? {
+        Ok(lock) => Ok(Some(lock)),
+        Err(Held { note: Some(note), .. }) if note.owner.liveness() == Liveness::Dead => {
+            match own(records, name, purpose, CHILD).await {
+                Err(error) if error.kind() == ErrorKind::Busy => Ok(None),
+                owned => owned.map(Some),
+            }
+        }
+        Err(_) => Ok(None),
+    }
 }
 
 fn busy(name: &str, held: &Held) -> Error {

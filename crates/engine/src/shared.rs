@@ -9,10 +9,11 @@ use polyvirt_core::{
     placement::{LeaseId, Ledger},
 };
 use polyvirt_host::Host;
+use polyvirt_lease::OwnerLock;
 
 use crate::{
     options::OpenOptions,
-    store::{Definitions, History, Phase, Records, StatusRecord, blocking},
+    store::{Definitions, History, Phase, Records, StatusRecord, blocking, lock_error},
 };
 
 /// How long a clean-up may take before it is given up until the next open.
@@ -38,16 +39,20 @@ impl Shared {
     pub(crate) async fn store(self: Arc<Self>, config: DomainConfig) -> Result<bool> {
         blocking(move || {
             let guest = GuestRef::of(&config, None);
-            if let Some(record) =
-                self.records.get(&guest.name)?.filter(|record| record.guest.uuid != guest.uuid && self.is_alive(record))
-            {
-                let message = format!("a guest '{}' with UUID {} is running", guest.name, record.guest.uuid);
-                return Err(Error::new(ErrorKind::AlreadyExists, message).hint(format!(
-                    "take another name, or write <uuid>{}</uuid> to make that guest persistent",
-                    record.guest.uuid
-                )));
-            }
-            self.definitions.put(&config, |updated| self.history.tell(guest, EventKind::Defined { updated }))
+            let may = || match self.records.get(&guest.name)? {
+                Some(record)
+                    if record.guest.uuid != guest.uuid && (self.is_alive(&record) || self.is_starting(&record)?) =>
+                {
+                    let message = format!("a guest '{}' with UUID {} is running", guest.name, record.guest.uuid);
+                    Err(Error::new(ErrorKind::AlreadyExists, message).hint(format!(
+                        "take another name, or write <uuid>{}</uuid> to make that guest persistent",
+                        record.guest.uuid
+                    )))
+                }
+                _ => Ok(()),
+            };
+            let defined = |updated| self.history.tell(guest.clone(), EventKind::Defined { updated });
+            self.definitions.put(&config, may, defined)
         })
         .await
     }
@@ -64,6 +69,13 @@ impl Shared {
     pub(crate) fn is_alive(&self, record: &StatusRecord) -> bool {
         record.boot_id == self.boot_id
             && record.driver.as_ref().and_then(|d| self.launcher().owner(d)).is_some_and(|owner| owner.is_alive())
+    }
+
+    /// Whether somebody starts the guest of this record at this moment: it has no process of its own yet.
+    fn is_starting(&self, record: &StatusRecord) -> Result<bool> {
+        let path = self.records.owner_file(&record.guest.name)?;
+        let held = || OwnerLock::holder(&path).map_err(|e| lock_error(&path, e));
+        Ok(record.phase == Phase::Starting && record.boot_id == self.boot_id && held()?.is_some())
     }
 
     /// Removes what is left of a guest: processes, files, promises, and last the record. The caller owns the guest.

@@ -14,6 +14,8 @@ use polyvirt_core::{
     placement::{LeaseId, Plan, Weakening},
 };
 
+use polyvirt_lease::Durability;
+
 use crate::{
     definition, placement,
     shared::Shared,
@@ -85,7 +87,9 @@ impl Start {
         let id = blocking(move || records.next_id()).await?;
         let mut live = LiveConfig::new((*self.config).clone(), id);
         let record = StatusRecord::begin(&live, plan.clone(), shared.boot_id.clone());
-        journal.write(record).await?;
+        journal.write(record, Durability::Durable).await?;
+        let (definitions, config) = (shared.definitions.clone(), self.config.clone());
+        blocking(move || definitions.check_name(&config)).await?;
         self.at(journal, Stage::Intent).await?;
 
         live.config.id = i32::try_from(id.0).ok();
@@ -111,16 +115,21 @@ impl Start {
         started: polyvirt_core::Started,
     ) -> Result<Running> {
         let done = async {
-            let settled = placement::settle(&self.shared, journal.lease(), &*started.domain);
-            let ((), state) = tokio::join!(settled, started.domain.state());
+            // What is read back goes to the ledger and not into the record, so neither waits for the other.
+            let observed = placement::settle(&self.shared, journal.lease(), &*started.domain);
+            let recorded = async {
+                let mut record = journal.current()?;
+                apply_effects(&mut live, &mut record, &started.effects);
+                record.set_live(&live.config);
+                record.phase = Phase::Running;
+                record.stage = Stage::Commit;
+                record.state = started.domain.state().await?;
+                journal.write(record.clone(), Durability::Durable).await?;
+                Ok(record)
+            };
+            let ((), record) = tokio::join!(observed, recorded);
+            let record = record?;
             self.at(journal, Stage::Observe).await?;
-            let mut record = journal.current()?;
-            apply_effects(&mut live, &mut record, &started.effects);
-            record.set_live(&live.config);
-            record.phase = Phase::Running;
-            record.stage = Stage::Commit;
-            record.state = state?;
-            journal.write(record.clone()).await?;
             self.at(journal, Stage::Commit).await?;
             Ok(record)
         };
@@ -188,10 +197,21 @@ impl Steps {
         next.copied().unwrap_or(Stage::Commit)
     }
 
-    async fn write(&self, record: StatusRecord) -> Result<()> {
+    async fn write(&self, record: StatusRecord, durability: Durability) -> Result<()> {
         self.progress().record = Some(record.clone());
         let records = self.shared.records.clone();
-        blocking(move || records.put(&record)).await
+        blocking(move || records.put(&record, durability)).await
+    }
+
+    /// From the moment at which its process is known the promise is the hypervisor's.
+    async fn hand_over(&self, stage: Stage, driver: &DriverRecord) -> Result<()> {
+        if stage == Stage::Pid
+            && let Some(lease) = self.lease()
+            && let Some(owner) = self.shared.launcher().owner(driver)
+        {
+            placement::hand_over(&self.shared, lease, owner).await?;
+        }
+        Ok(())
     }
 
     /// Leaves nothing: what the driver may have left, the promise, the record.
@@ -225,13 +245,10 @@ impl JournalSink for Steps {
         let mut record = self.current()?;
         record.driver = Some(driver.clone());
         record.stage = stage;
-        self.write(record).await?;
-        if stage == Stage::Pid
-            && let Some(lease) = self.lease()
-            && let Some(owner) = self.shared.launcher().owner(driver)
-        {
-            placement::hand_over(&self.shared, lease, owner).await?;
-        }
+        // What names a process is for whoever comes after us on this boot: a power cut that loses the record ends the process
+        // too. The guest does not wait for the disk.
+        let written = self.write(record, Durability::Volatile);
+        tokio::try_join!(written, self.hand_over(stage, driver))?;
         self.reached(stage).await
     }
 }

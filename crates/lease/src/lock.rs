@@ -73,6 +73,8 @@ pub struct DirLock {
 #[derive(Debug)]
 pub struct LockGuard {
     pub(crate) file: File,
+    /// False on a file system that is mounted read-only: a lock can be had there, a note cannot be written.
+    pub(crate) writable: bool,
 }
 
 impl Drop for LockGuard {
@@ -123,7 +125,7 @@ impl DirLock {
     /// All of [`LockError`] but the timeout.
     pub fn lock(&self, mode: LockMode) -> Result<LockGuard, LockError> {
         for _ in 0..REPLACED_LIMIT {
-            let file = self.open()?;
+            let (file, writable) = self.open()?;
             loop {
                 let locked = match mode {
                     LockMode::Exclusive => file.lock(),
@@ -136,7 +138,7 @@ impl DirLock {
                 }
             }
             if self.is_current(&file)? {
-                return Ok(LockGuard { file });
+                return Ok(LockGuard { file, writable });
             }
         }
         Err(LockError::Replaced(self.path.clone()))
@@ -148,13 +150,13 @@ impl DirLock {
     /// All of [`LockError`] but the timeout.
     pub fn try_lock(&self, mode: LockMode) -> Result<Option<LockGuard>, LockError> {
         for _ in 0..REPLACED_LIMIT {
-            let file = self.open()?;
+            let (file, writable) = self.open()?;
             let locked = match mode {
                 LockMode::Exclusive => file.try_lock(),
                 LockMode::Shared => file.try_lock_shared(),
             };
             match locked {
-                Ok(()) if self.is_current(&file)? => return Ok(Some(LockGuard { file })),
+                Ok(()) if self.is_current(&file)? => return Ok(Some(LockGuard { file, writable })),
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(source)) => return Err(self.io(source)),
@@ -191,20 +193,21 @@ impl DirLock {
     }
 
     /// Opens the file, or creates it. `O_EXCL` does not follow a symbolic link, and an existing link is seen by the
-    /// comparison with the path, so a planted link can neither create nor lock a file elsewhere.
-    fn open(&self) -> Result<File, LockError> {
+    /// comparison with the path, so a planted link can neither create nor lock a file elsewhere. An existing file is locked
+    /// on a read-only file system too: whoever wants to end what it protects must be able to. Says whether it can be written.
+    fn open(&self) -> Result<(File, bool), LockError> {
         for _ in 0..REPLACED_LIMIT {
             match fs::symlink_metadata(&self.path) {
                 Ok(meta) if !meta.is_file() => return Err(LockError::NotARegularFile(self.path.clone())),
-                Ok(_) => match OpenOptions::new().read(true).write(true).open(&self.path) {
-                    Ok(file) if self.is_current(&file)? => return Ok(file),
+                Ok(_) => match self.open_existing() {
+                    Ok((file, writable)) if self.is_current(&file)? => return Ok((file, writable)),
                     Ok(_) => {}
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(source) => return Err(self.io(source)),
                 },
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     match OpenOptions::new().read(true).write(true).create_new(true).mode(self.mode).open(&self.path) {
-                        Ok(file) => return Ok(file),
+                        Ok(file) => return Ok((file, true)),
                         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                         Err(source) => return Err(self.io(source)),
                     }
@@ -213,6 +216,15 @@ impl DirLock {
             }
         }
         Err(LockError::Replaced(self.path.clone()))
+    }
+
+    fn open_existing(&self) -> io::Result<(File, bool)> {
+        match OpenOptions::new().read(true).write(true).open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                File::open(&self.path).map(|file| (file, false))
+            }
+            opened => opened.map(|file| (file, true)),
+        }
     }
 
     /// Whether the path leads to this very file, and not through a link.

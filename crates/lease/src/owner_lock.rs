@@ -1,8 +1,8 @@
 //! One owner process at a time, by a lease beside the record it protects.
 //!
 //! The lock is a `flock`, so it dies with its holder. The note in the file is for people and for `Busy { owner }`
-//! answers; it is never what decides, so a note that a killed holder left behind does no harm, nor one that a full disk
-//! did not take.
+//! answers; it is never what decides, so a note that a killed holder left behind does no harm, nor one that a full or
+//! read-only disk did not take.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -154,6 +154,9 @@ impl OwnerLock {
 
     fn with_note(guard: LockGuard, path: &Path, who: &OwnerNote) -> Result<OwnerLock, OwnerLockError> {
         let owned = OwnerLock { guard, path: path.to_owned() };
+        if !owned.guard.writable {
+            return Ok(owned);
+        }
         let io = |source| OwnerLockError::Lock(LockError::Io { path: path.to_owned(), source });
         let bytes = serde_json::to_vec(who).map_err(|e| io(e.into()))?;
         match replace_content(&owned.guard.file, &bytes) {

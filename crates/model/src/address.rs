@@ -2,6 +2,10 @@
 
 use polyvirt_xml::{Element, words};
 
+mod usb;
+
+pub use usb::UsbPort;
+
 /// `<address>`: the place of a device, by the kind of bus.
 #[derive(Clone, Debug, PartialEq, Element)]
 #[xml(tag = "type")]
@@ -85,10 +89,10 @@ pub struct PciAddress {
     /// The function, up to 7.
     #[xml(attr, hex = 1)]
     pub function: Option<u32>,
-    /// Whether function 0 announces others.
+    /// Whether function 0 announces others; absent: `off`. Since 0.9.7.
     #[xml(attr, onoff)]
     pub multifunction: Option<bool>,
-    /// s390: the identifiers of the function.
+    /// s390: the identifiers of the function. Since 4.10.0.
     #[xml(child)]
     pub zpci: Option<Zpci>,
 }
@@ -167,7 +171,7 @@ pub struct UsbAddress {
     pub bus: Option<u32>,
     /// The port, `1.2` behind hubs.
     #[xml(attr)]
-    pub port: Option<String>,
+    pub port: Option<UsbPort>,
     /// The device's number on the host.
     #[xml(attr)]
     pub device: Option<u32>,
@@ -246,7 +250,7 @@ pub struct Boot {
     /// From 1.
     #[xml(attr)]
     pub order: Option<u32>,
-    /// s390: parameters of the boot loader.
+    /// s390: parameters of the boot loader. Since 3.5.0.
     #[xml(attr)]
     pub loadparm: Option<String>,
 }
@@ -255,13 +259,13 @@ pub struct Boot {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Rom {
-    /// Whether the guest sees it.
+    /// Whether the guest sees it. Since 0.9.7.
     #[xml(attr, onoff)]
     pub bar: Option<bool>,
-    /// Its content.
+    /// Its content. Since 0.9.10.
     #[xml(attr)]
     pub file: Option<String>,
-    /// Whether there is one at all.
+    /// Whether there is one at all. Since 4.3.0.
     #[xml(attr, yesno)]
     pub enabled: Option<bool>,
 }
@@ -279,19 +283,19 @@ pub struct DeviceAcpi {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct DeviceInfo {
-    /// Its place in the boot order.
+    /// Its place in the boot order. Since 0.8.8.
     #[xml(child)]
     pub boot: Option<Boot>,
-    /// Its name.
+    /// Its name. Since 3.9.0.
     #[xml(child)]
     pub alias: Option<Alias>,
     /// Its option ROM.
     #[xml(child)]
     pub rom: Option<Rom>,
-    /// Its index in ACPI.
+    /// Its index in ACPI. Since 7.3.0.
     #[xml(child)]
     pub acpi: Option<DeviceAcpi>,
-    /// Where it sits.
+    /// Where it sits. Manual: Device Addresses.
     #[xml(child)]
     pub address: Option<Address>,
 }
@@ -300,16 +304,16 @@ pub struct DeviceInfo {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct VirtioOptions {
-    /// Whether it uses the guest's IOMMU.
+    /// Whether it uses the guest's IOMMU. Since 3.5.0.
     #[xml(attr, onoff)]
     pub iommu: Option<bool>,
-    /// Whether it translates addresses itself.
+    /// Whether it translates addresses itself. Since 3.5.0.
     #[xml(attr, onoff)]
     pub ats: Option<bool>,
-    /// Whether it uses packed queues.
+    /// Whether it uses packed queues. Since 6.3.0.
     #[xml(attr, onoff)]
     pub packed: Option<bool>,
-    /// Whether each queue has a page of its own for notifications.
+    /// Whether each queue has a page of its own for notifications. Since 7.9.0.
     #[xml(attr, name = "page_per_vq", onoff)]
     pub page_per_vq: Option<bool>,
 }

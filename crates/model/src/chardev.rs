@@ -1,9 +1,18 @@
 //! Serial ports, parallel ports, consoles, channels and everything else with a character device behind it.
 
+use std::net::IpAddr;
+
 use polyvirt_xml::{Element, words};
 
 use crate::address::DeviceInfo;
+use crate::codec::IpAddresses;
 use crate::security::DeviceLabel;
+
+mod redirect;
+
+pub use redirect::{
+    RedirBus, RedirDev, RedirFilter, RedirRule, Smartcard, SmartcardMode, UsbClassFilter, UsbIdFilter, UsbVersionFilter,
+};
 
 words! {
     /// What is behind a character device on the host.
@@ -32,7 +41,7 @@ pub struct CharSource {
     /// The protocol on TCP.
     #[xml(child)]
     pub protocol: Option<Protocol>,
-    /// A file that gets a copy of what the guest writes.
+    /// A file that gets a copy of what the guest writes. Since 1.3.3.
     #[xml(child)]
     pub log: Option<CharLog>,
 }
@@ -53,31 +62,31 @@ pub struct CharEndpoint {
     /// A port or service.
     #[xml(attr)]
     pub service: Option<String>,
-    /// Whether the connection is encrypted.
+    /// Whether the connection is encrypted. Since 2.4.0.
     #[xml(attr, yesno)]
     pub tls: Option<bool>,
-    /// Whether a file is appended to.
+    /// Whether a file is appended to; absent: `off`. Since 1.3.1.
     #[xml(attr, onoff)]
     pub append: Option<bool>,
-    /// The name of a SPICE port or D-Bus channel.
+    /// The name of a SPICE port or D-Bus channel. Since 1.2.2.
     #[xml(attr)]
     pub channel: Option<String>,
-    /// nmdm: our side.
+    /// nmdm: our side. Since 1.2.4.
     #[xml(attr)]
     pub master: Option<String>,
     /// nmdm: the other side.
     #[xml(attr)]
     pub slave: Option<String>,
-    /// How to connect again.
+    /// How to connect again. Since 3.7.0.
     #[xml(child)]
     pub reconnect: Option<Reconnect>,
     /// Labels that differ from the guest's.
     #[xml(child)]
     pub seclabel: Vec<DeviceLabel>,
-    /// vdagent: the clipboard.
+    /// vdagent: the clipboard. Since 8.4.0.
     #[xml(child)]
     pub clipboard: Option<Clipboard>,
-    /// vdagent: the mouse.
+    /// vdagent: the mouse. Since 8.4.0.
     #[xml(child)]
     pub mouse: Option<MouseMode>,
 }
@@ -107,16 +116,21 @@ pub struct Clipboard {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct MouseMode {
-    /// Who draws the pointer: `server` or `client`.
+    /// Who draws the pointer; absent: the client.
     #[xml(attr)]
-    pub mode: Option<CharMode>,
+    pub mode: Option<MousePointer>,
+}
+
+words! {
+    /// Who draws the mouse pointer.
+    pub enum MousePointer { Server = "server", Client = "client" }
 }
 
 /// `<protocol>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Protocol {
-    /// The protocol.
+    /// The protocol; absent: `raw`.
     #[xml(attr, name = "type")]
     pub kind: Option<CharProtocol>,
 }
@@ -128,7 +142,7 @@ pub struct CharLog {
     /// The file.
     #[xml(attr)]
     pub file: String,
-    /// Whether it is appended to.
+    /// Whether it is appended to; absent: `off`.
     #[xml(attr, onoff)]
     pub append: Option<bool>,
 }
@@ -188,18 +202,27 @@ pub struct SerialTarget {
     /// Its number.
     #[xml(attr)]
     pub port: Option<u32>,
-    /// The device.
+    /// The device; absent: what fits where it sits. Since 3.10.0.
     #[xml(child)]
-    pub model: Option<ModelName>,
+    pub model: Option<SerialModelRef>,
 }
 
-/// `<model name='…'>`.
+words! {
+    /// Devices behind a serial port.
+    pub enum SerialModel {
+        IsaSerial = "isa-serial", UsbSerial = "usb-serial", PciSerial = "pci-serial", SpaprVty = "spapr-vty",
+        Pl011 = "pl011", Ns16550a = "16550a", SclpConsole = "sclpconsole", SclpLmConsole = "sclplmconsole",
+        IsaDebugcon = "isa-debugcon",
+    }
+}
+
+/// `<model>` of a serial port's `<target>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
-pub struct ModelName {
-    /// The device, in the hypervisor's words.
+pub struct SerialModelRef {
+    /// The device.
     #[xml(attr)]
-    pub name: String,
+    pub name: Option<SerialModel>,
 }
 
 /// `<target>` of `<parallel>`.
@@ -248,92 +271,15 @@ pub struct ChannelTarget {
     #[xml(attr, name = "type")]
     pub kind: Option<ChannelTargetType>,
     /// The address that is forwarded.
-    #[xml(attr)]
-    pub address: Option<String>,
+    #[xml(attr, codec = IpAddresses)]
+    pub address: Option<IpAddr>,
     /// The port that is forwarded.
     #[xml(attr)]
     pub port: Option<u32>,
     /// Its name for the guest.
     #[xml(attr)]
     pub name: Option<String>,
-    /// Whether the guest has opened it.
+    /// Whether the guest has opened it. Since 1.2.11.
     #[xml(attr, live)]
     pub state: Option<ChannelState>,
-}
-
-words! {
-    /// How a smart card is provided.
-    pub enum SmartcardMode { Host = "host", HostCertificates = "host-certificates", Passthrough = "passthrough" }
-}
-
-/// `<smartcard>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct Smartcard {
-    /// How the card is provided.
-    #[xml(attr)]
-    pub mode: Option<SmartcardMode>,
-    /// What is behind it, when passed through.
-    #[xml(attr, name = "type")]
-    pub kind: Option<CharBackend>,
-    /// Certificates on the host.
-    #[xml(leaf)]
-    pub certificate: Vec<String>,
-    /// Where the certificates are.
-    #[xml(leaf)]
-    pub database: Option<String>,
-    /// Where the backend is.
-    #[xml(group)]
-    pub backend: CharSource,
-    /// Name and address.
-    #[xml(group)]
-    pub info: DeviceInfo,
-}
-
-/// `<redirdev>`: a USB device of the client.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct RedirDev {
-    /// `usb`.
-    #[xml(attr)]
-    pub bus: Option<String>,
-    /// What is behind it.
-    #[xml(attr, name = "type")]
-    pub kind: Option<CharBackend>,
-    /// Where that is.
-    #[xml(group)]
-    pub backend: CharSource,
-    /// Name and address.
-    #[xml(group)]
-    pub info: DeviceInfo,
-}
-
-/// `<redirfilter>`: which devices of the client are allowed.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct RedirFilter {
-    /// Rules in order.
-    #[xml(child)]
-    pub usbdev: Vec<RedirRule>,
-}
-
-/// `<usbdev>`; absent or -1: any.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct RedirRule {
-    /// The class.
-    #[xml(attr)]
-    pub class: Option<String>,
-    /// The vendor.
-    #[xml(attr)]
-    pub vendor: Option<String>,
-    /// The product.
-    #[xml(attr)]
-    pub product: Option<String>,
-    /// The version.
-    #[xml(attr)]
-    pub version: Option<String>,
-    /// Whether it is allowed.
-    #[xml(attr, yesno)]
-    pub allow: Option<bool>,
 }

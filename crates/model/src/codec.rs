@@ -1,10 +1,11 @@
 //! How values of other crates stand in XML: sizes, sets, identifiers, the words of memory policies.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use polyvirt_numa_placement::rules::{MemoryPlacement, VcpuPlacement};
 use polyvirt_numa_placement::{CellSet, CpuSet, Kib, MemMode, NodeSet, SetError, VcpuSet};
-use polyvirt_xml::{Codec, Scalar, Style, ValueContext, ValueError, ValueKind, parse_bytes, unknown_word};
+use polyvirt_xml::{Codec, Scalar, Style, Value, ValueContext, ValueError, ValueKind, parse_bytes, unknown_word};
 use uuid::Uuid;
 
 /// Memory sizes: read in any unit, rounded up to whole KiB, printed in KiB.
@@ -166,6 +167,74 @@ impl Codec<Uuid> for Uuids {
 
     fn write(value: &Uuid, _: Style, out: &mut String) {
         out.push_str(value.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+    }
+}
+
+/// IP addresses, numeric.
+#[derive(Clone, Copy, Debug)]
+pub struct IpAddresses;
+
+impl Codec<IpAddr> for IpAddresses {
+    const KIND: ValueKind = ValueKind::Syntax("ip-address");
+
+    fn parse(text: &str, _: &ValueContext<'_>) -> Result<IpAddr, ValueError> {
+        text.trim().parse().map_err(|_| {
+            let shown: String = text.trim().chars().take(60).collect();
+            ValueError::new(format!("'{shown}' is not an IP address like 192.0.2.1 or 2001:db8::1"))
+        })
+    }
+
+    fn write(value: &IpAddr, _: Style, out: &mut String) {
+        out.push_str(&value.to_string());
+    }
+}
+
+/// Permissions of files: octal, printed with four digits.
+#[derive(Clone, Copy, Debug)]
+pub struct Octal;
+
+impl Codec<u32> for Octal {
+    const KIND: ValueKind = ValueKind::Syntax("octal");
+
+    fn parse(text: &str, _: &ValueContext<'_>) -> Result<u32, ValueError> {
+        let digits = text.trim();
+        let octal = !digits.is_empty() && digits.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
+        u32::from_str_radix(digits, 8).ok().filter(|&mode| octal && mode <= 0o777).ok_or_else(|| {
+            let shown: String = digits.chars().take(40).collect();
+            ValueError::new(format!("'{shown}' are no permissions, octal 0 to 777 are possible"))
+        })
+    }
+
+    fn write(value: &u32, _: Style, out: &mut String) {
+        out.push_str(&format!("{value:04o}"));
+    }
+}
+
+/// The unit of a size where the format keeps it apart from the number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SizeUnit(&'static str);
+
+impl SizeUnit {
+    const WORDS: &'static [&'static str] = &[
+        "b", "byte", "bytes", "KB", "k", "KiB", "MB", "M", "MiB", "GB", "G", "GiB", "TB", "T", "TiB", "PB", "P", "PiB",
+        "EB", "E", "EiB",
+    ];
+}
+
+impl Value for SizeUnit {
+    const KIND: ValueKind = ValueKind::Words(Self::WORDS);
+
+    fn parse(text: &str, _: &ValueContext<'_>) -> Result<Self, ValueError> {
+        let known = Self::WORDS.iter().find(|word| word.eq_ignore_ascii_case(text.trim()));
+        known.map(|word| Self(word)).ok_or_else(|| unknown_word(text.trim(), Self::WORDS))
+    }
+
+    fn write(&self, _: Style, out: &mut String) {
+        out.push_str(self.0);
+    }
+
+    fn scalar(&self) -> Scalar<'_> {
+        Scalar::Text(Cow::Borrowed(self.0))
     }
 }
 

@@ -25,16 +25,16 @@ words! {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Cpu {
-    /// How the CPU is described.
+    /// How the CPU is described; absent: `custom`. Since 0.9.10.
     #[xml(attr)]
     pub mode: Option<CpuMode>,
-    /// How strictly the host must match.
+    /// How strictly the host must match; absent: `exact`.
     #[xml(attr, name = "match")]
     pub matching: Option<CpuMatch>,
-    /// What is compared before the guest starts.
+    /// What is compared before the guest starts. Since 3.2.0.
     #[xml(attr)]
     pub check: Option<CpuCheck>,
-    /// Whether the guest can be migrated (`host-passthrough`, `maximum`).
+    /// Whether the guest can be migrated (`host-passthrough`, `maximum`). Since 6.5.0.
     #[xml(attr, onoff)]
     pub migratable: Option<bool>,
     /// Whether features that the model deprecates are switched off.
@@ -43,22 +43,22 @@ pub struct Cpu {
     /// The model.
     #[xml(child)]
     pub model: Option<CpuModel>,
-    /// The vendor the host must have.
+    /// The vendor the host must have. Since 0.8.3.
     #[xml(leaf)]
     pub vendor: Option<String>,
     /// Sockets, dies, clusters, cores, threads.
     #[xml(child)]
     pub topology: Option<CpuTopology>,
-    /// Cache information for the guest.
+    /// Cache information for the guest. Since 3.3.0.
     #[xml(child)]
     pub cache: Option<CpuCache>,
-    /// Physical address bits.
+    /// Physical address bits. Since 8.7.0.
     #[xml(child)]
     pub maxphysaddr: Option<MaxPhysAddr>,
     /// Features that differ from the model's.
     #[xml(child)]
     pub feature: Vec<CpuFeature>,
-    /// NUMA cells.
+    /// NUMA cells. Since 0.9.8.
     #[xml(child)]
     pub numa: Option<Numa>,
 }
@@ -72,10 +72,10 @@ words! {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct CpuModel {
-    /// What happens if the host cannot provide it.
+    /// What happens if the host cannot provide it; absent: `allow`. Since 0.9.10.
     #[xml(attr)]
     pub fallback: Option<ModelFallback>,
-    /// The vendor string that the guest sees.
+    /// The vendor string that the guest sees. Since 0.10.0.
     #[xml(attr, name = "vendor_id")]
     pub vendor_id: Option<String>,
     /// Its name.
@@ -90,10 +90,10 @@ pub struct CpuTopology {
     /// Sockets.
     #[xml(attr)]
     pub sockets: u32,
-    /// Dies per socket.
+    /// Dies per socket; absent: 1.
     #[xml(attr)]
     pub dies: Option<u32>,
-    /// Clusters per die.
+    /// Clusters per die; absent: 1.
     #[xml(attr)]
     pub clusters: Option<u32>,
     /// Cores per cluster.
@@ -152,7 +152,7 @@ words! {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct CpuFeature {
-    /// What it is for the guest.
+    /// What it is for the guest; absent: `require`.
     #[xml(attr)]
     pub policy: Option<FeaturePolicy>,
     /// Its name.
@@ -167,7 +167,7 @@ pub struct Numa {
     /// The cells; after completion ascending by id.
     #[xml(child)]
     pub cell: Vec<Cell>,
-    /// Latencies and bandwidths between cells (HMAT).
+    /// Latencies and bandwidths between cells (HMAT). Since 6.6.0.
     #[xml(child)]
     pub interconnects: Option<Interconnects>,
 }
@@ -176,7 +176,7 @@ pub struct Numa {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Cell {
-    /// Its number; absent: its position.
+    /// Its number; absent: its position. Since 1.2.7.
     #[xml(attr)]
     pub id: Option<u32>,
     /// Its vCPUs; absent or empty: memory only.
@@ -185,16 +185,16 @@ pub struct Cell {
     /// Its memory.
     #[xml(attr, codec = Size, unit = "KiB")]
     pub memory: Kib,
-    /// Whether other processes may map its memory.
+    /// Whether other processes may map its memory. Since 1.2.9.
     #[xml(attr)]
     pub mem_access: Option<MemoryAccess>,
-    /// Whether its content is discarded when the guest ends.
+    /// Whether its content is discarded when the guest ends. Since 4.4.0.
     #[xml(attr, yesno)]
     pub discard: Option<bool>,
-    /// Distances to other cells.
+    /// Distances to other cells. Since 3.10.0.
     #[xml(child)]
     pub distances: Option<Distances>,
-    /// Memory-side caches.
+    /// Memory-side caches. Since 6.6.0.
     #[xml(child)]
     pub cache: Vec<CellCache>,
 }

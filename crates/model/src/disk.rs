@@ -3,7 +3,11 @@
 use polyvirt_xml::{Element, words};
 
 use crate::address::{DeviceInfo, VirtioModel, VirtioOptions};
-use crate::storage::{Auth, BackingStore, Encryption, MetadataCache, Mirror, Named, Source, SourceKind};
+use crate::storage::{Auth, BackingStore, Encryption, ImageFormat, MetadataCache, Mirror, Named, Source, SourceKind};
+
+mod limits;
+
+pub use limits::*;
 
 words! {
     /// What a disk is for the guest.
@@ -28,37 +32,37 @@ pub struct Disk {
     /// What it is for the guest; absent: a disk.
     #[xml(attr)]
     pub device: Option<DiskDevice>,
-    /// The variant of virtio.
+    /// The variant of virtio. Since 5.2.0.
     #[xml(attr)]
     pub model: Option<VirtioModel>,
-    /// Whether it needs `CAP_SYS_RAWIO`.
+    /// Whether it needs `CAP_SYS_RAWIO`; absent: `no`. Since 0.9.10.
     #[xml(attr, yesno)]
     pub rawio: Option<bool>,
-    /// Whether unprivileged SCSI commands are filtered.
+    /// Whether unprivileged SCSI commands are filtered; absent: filtered. Since 1.0.2.
     #[xml(attr)]
     pub sgio: Option<Sgio>,
-    /// What a snapshot does with it.
+    /// What a snapshot does with it. Since 0.9.5.
     #[xml(attr)]
     pub snapshot: Option<DiskSnapshot>,
     /// How the hypervisor serves it.
     #[xml(child)]
     pub driver: Option<DiskDriver>,
-    /// Who logs in (old place).
+    /// Who logs in (old place). Since 0.9.7.
     #[xml(child)]
     pub auth: Option<Auth>,
     /// Where its data is.
     #[xml(child)]
     pub source: Option<Source>,
-    /// What its image is based on.
+    /// What its image is based on. Since 1.2.4.
     #[xml(child)]
     pub backing_store: Option<Box<BackingStore>>,
-    /// Xen: the domain that serves it.
+    /// Xen: the domain that serves it. Since 1.2.13.
     #[xml(child)]
     pub backenddomain: Option<Named>,
-    /// Its geometry.
+    /// Its geometry. Since 0.10.0.
     #[xml(child)]
     pub geometry: Option<Geometry>,
-    /// Its block sizes.
+    /// Its block sizes. Since 0.10.2.
     #[xml(child)]
     pub blockio: Option<BlockIo>,
     /// The target of a block job.
@@ -67,7 +71,7 @@ pub struct Disk {
     /// Where the guest sees it.
     #[xml(child)]
     pub target: Option<DiskTarget>,
-    /// Limits.
+    /// Limits. Since 0.9.8.
     #[xml(child)]
     pub iotune: Option<IoTune>,
     /// Shared limits.
@@ -82,16 +86,16 @@ pub struct Disk {
     /// Changes are lost when the guest ends.
     #[xml(child)]
     pub transient: Option<Transient>,
-    /// Its serial number.
+    /// Its serial number. Since 0.7.1.
     #[xml(leaf)]
     pub serial: Option<String>,
-    /// Its world wide name.
+    /// Its world wide name. Since 0.10.1.
     #[xml(leaf)]
     pub wwn: Option<String>,
-    /// Its vendor.
+    /// Its vendor. Since 1.0.1.
     #[xml(leaf)]
     pub vendor: Option<String>,
-    /// Its product.
+    /// Its product. Since 1.0.1.
     #[xml(leaf)]
     pub product: Option<String>,
     /// How it is encrypted (old place).
@@ -135,41 +139,41 @@ pub struct DiskDriver {
     pub name: Option<String>,
     /// The format of the image.
     #[xml(attr, name = "type")]
-    pub kind: Option<String>,
-    /// How the host caches it.
+    pub kind: Option<ImageFormat>,
+    /// How the host caches it. Since 0.6.0.
     #[xml(attr)]
     pub cache: Option<DiskCache>,
-    /// What happens at an error.
+    /// What happens at an error. Since 0.8.0.
     #[xml(attr, name = "error_policy")]
     pub error_policy: Option<ErrorPolicy>,
-    /// What happens at an error of reading.
+    /// What happens at an error of reading. Since 0.9.7.
     #[xml(attr, name = "rerror_policy")]
     pub rerror_policy: Option<ErrorPolicy>,
-    /// How the host does I/O.
+    /// How the host does I/O. Since 0.8.8.
     #[xml(attr)]
     pub io: Option<DiskIo>,
-    /// Whether kicks are asynchronous.
+    /// Whether kicks are asynchronous. Since 0.9.3.
     #[xml(attr, onoff)]
     pub ioeventfd: Option<bool>,
-    /// Whether interrupts are suppressed by index.
+    /// Whether interrupts are suppressed by index. Since 0.9.5.
     #[xml(attr, name = "event_idx", onoff)]
     pub event_idx: Option<bool>,
-    /// Whether blocks read are copied into the image.
+    /// Whether blocks read are copied into the image; absent: `off`. Since 0.9.10.
     #[xml(attr, name = "copy_on_read", onoff)]
     pub copy_on_read: Option<bool>,
-    /// Whether discarded blocks are given back.
+    /// Whether discarded blocks are given back. Since 1.0.6.
     #[xml(attr)]
     pub discard: Option<Discard>,
-    /// The I/O thread that serves it.
+    /// The I/O thread that serves it. Since 1.2.8.
     #[xml(attr)]
     pub iothread: Option<u32>,
-    /// Whether written zeroes are detected.
+    /// Whether written zeroes are detected. Since 2.0.0.
     #[xml(attr, name = "detect_zeroes")]
     pub detect_zeroes: Option<DetectZeroes>,
-    /// Queues.
+    /// Queues. Since 3.9.0.
     #[xml(attr)]
     pub queues: Option<u32>,
-    /// Entries of a queue.
+    /// Entries of a queue. Since 7.8.0.
     #[xml(attr, name = "queue_size")]
     pub queue_size: Option<u32>,
     /// Whether discarded qcow2 clusters keep their place.
@@ -178,7 +182,7 @@ pub struct DiskDriver {
     /// Options of virtio.
     #[xml(group)]
     pub virtio: VirtioOptions,
-    /// The cache for the image's metadata.
+    /// The cache for the image's metadata. Since 7.0.0.
     #[xml(child, name = "metadata_cache")]
     pub metadata_cache: Option<MetadataCache>,
     /// I/O threads by queue.
@@ -279,7 +283,7 @@ words! {
     /// Buses of disks.
     pub enum DiskBus {
         Ide = "ide", Fdc = "fdc", Scsi = "scsi", Virtio = "virtio", Xen = "xen", Usb = "usb", Uml = "uml",
-        Sata = "sata", Sd = "sd",
+        Sata = "sata", Sd = "sd", Nvme = "nvme",
     }
 }
 words! {
@@ -294,130 +298,28 @@ pub struct DiskTarget {
     /// The name by which it is known; a hint for the guest.
     #[xml(attr)]
     pub dev: String,
-    /// The bus.
+    /// The bus; absent: by the name: `hd` IDE, `sd` SCSI, `vd` virtio, `fd` floppy, `xvd` Xen. Since 0.4.3.
     #[xml(attr)]
     pub bus: Option<DiskBus>,
-    /// Whether its tray is open.
+    /// Whether its tray is open; absent: closed. Since 0.9.11.
     #[xml(attr)]
     pub tray: Option<Tray>,
-    /// Whether it can be taken out.
+    /// Whether it can be taken out; absent: `off`. Since 1.1.3.
     #[xml(attr, onoff)]
     pub removable: Option<bool>,
-    /// Revolutions per minute; 1: a solid state disk.
+    /// Revolutions per minute; 1: a solid state disk. Since 7.3.0.
     #[xml(attr, name = "rotation_rate")]
     pub rotation_rate: Option<u32>,
-    /// USB: whether a stick or a disk.
-    #[xml(attr, name = "dpofua", onoff)]
+    /// SCSI: whether writes can be forced to the medium (DPO and FUA).
+    #[xml(attr, onoff)]
     pub dpofua: Option<bool>,
-}
-
-/// `<iotune>`: limits per second.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct IoTune {
-    /// The limits.
-    #[xml(group)]
-    pub limits: IoLimits,
-}
-
-/// Limits of I/O; 0 or absent: none.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct IoLimits {
-    /// Bytes per second.
-    #[xml(leaf, name = "total_bytes_sec")]
-    pub total_bytes_sec: Option<u64>,
-    /// Bytes read per second.
-    #[xml(leaf, name = "read_bytes_sec")]
-    pub read_bytes_sec: Option<u64>,
-    /// Bytes written per second.
-    #[xml(leaf, name = "write_bytes_sec")]
-    pub write_bytes_sec: Option<u64>,
-    /// Requests per second.
-    #[xml(leaf, name = "total_iops_sec")]
-    pub total_iops_sec: Option<u64>,
-    /// Reads per second.
-    #[xml(leaf, name = "read_iops_sec")]
-    pub read_iops_sec: Option<u64>,
-    /// Writes per second.
-    #[xml(leaf, name = "write_iops_sec")]
-    pub write_iops_sec: Option<u64>,
-    /// Bytes per second in a burst.
-    #[xml(leaf, name = "total_bytes_sec_max")]
-    pub total_bytes_sec_max: Option<u64>,
-    /// Bytes read per second in a burst.
-    #[xml(leaf, name = "read_bytes_sec_max")]
-    pub read_bytes_sec_max: Option<u64>,
-    /// Bytes written per second in a burst.
-    #[xml(leaf, name = "write_bytes_sec_max")]
-    pub write_bytes_sec_max: Option<u64>,
-    /// Requests per second in a burst.
-    #[xml(leaf, name = "total_iops_sec_max")]
-    pub total_iops_sec_max: Option<u64>,
-    /// Reads per second in a burst.
-    #[xml(leaf, name = "read_iops_sec_max")]
-    pub read_iops_sec_max: Option<u64>,
-    /// Writes per second in a burst.
-    #[xml(leaf, name = "write_iops_sec_max")]
-    pub write_iops_sec_max: Option<u64>,
-    /// Bytes that count as one request.
-    #[xml(leaf, name = "size_iops_sec")]
-    pub size_iops_sec: Option<u64>,
-    /// The group that shares the limits.
-    #[xml(leaf, name = "group_name")]
-    pub group_name: Option<String>,
-    /// Seconds of a burst.
-    #[xml(leaf, name = "total_bytes_sec_max_length")]
-    pub total_bytes_sec_max_length: Option<u64>,
-    /// Seconds of a burst of reading.
-    #[xml(leaf, name = "read_bytes_sec_max_length")]
-    pub read_bytes_sec_max_length: Option<u64>,
-    /// Seconds of a burst of writing.
-    #[xml(leaf, name = "write_bytes_sec_max_length")]
-    pub write_bytes_sec_max_length: Option<u64>,
-    /// Seconds of a burst of requests.
-    #[xml(leaf, name = "total_iops_sec_max_length")]
-    pub total_iops_sec_max_length: Option<u64>,
-    /// Seconds of a burst of reads.
-    #[xml(leaf, name = "read_iops_sec_max_length")]
-    pub read_iops_sec_max_length: Option<u64>,
-    /// Seconds of a burst of writes.
-    #[xml(leaf, name = "write_iops_sec_max_length")]
-    pub write_iops_sec_max_length: Option<u64>,
-}
-
-/// `<throttlefilters>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct ThrottleFilters {
-    /// The groups in order.
-    #[xml(child)]
-    pub throttlefilter: Vec<ThrottleFilter>,
-}
-
-/// `<throttlefilter>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct ThrottleFilter {
-    /// The group's name.
-    #[xml(attr)]
-    pub group: String,
-}
-
-/// `<throttlegroups>` of a domain.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct ThrottleGroups {
-    /// The groups.
-    #[xml(child)]
-    pub throttlegroup: Vec<IoTune>,
 }
 
 /// `<transient>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Transient {
-    /// Whether other guests may use the image at the same time.
+    /// Whether other guests may use the image at the same time. Since 7.4.0.
     #[xml(attr, yesno)]
     pub share_backing: Option<bool>,
 }

@@ -5,6 +5,10 @@ use polyvirt_xml::{Element, words};
 
 use crate::codec::{LargestUnit, Size};
 
+mod hyperv;
+
+pub use hyperv::*;
+
 /// A feature that is only on or off: `<pmu state='on'/>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
@@ -14,13 +18,47 @@ pub struct Switch {
     pub state: Option<bool>,
 }
 
-/// A feature with a word: `<cfpc value='fixed'/>`.
+words! {
+    /// How a pSeries guest is protected from a speculation attack.
+    pub enum Mitigation { Broken = "broken", Workaround = "workaround", Fixed = "fixed" }
+}
+words! {
+    /// How a pSeries guest is protected from indirect branch speculation.
+    pub enum IbsMitigation {
+        Broken = "broken", Workaround = "workaround", FixedIbs = "fixed-ibs", FixedCcd = "fixed-ccd",
+        FixedNa = "fixed-na",
+    }
+}
+words! {
+    /// RISC-V's advanced interrupt architecture.
+    pub enum AiaMode { None = "none", Aplic = "aplic", AplicImsic = "aplic-imsic" }
+}
+
+/// `<cfpc>` and `<sbbc>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
-pub struct FeatureValue {
-    /// The word, in the hypervisor's vocabulary.
+pub struct MitigationValue {
+    /// What the guest is told.
     #[xml(attr)]
-    pub value: String,
+    pub value: Option<Mitigation>,
+}
+
+/// `<ibs>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct IbsValue {
+    /// What the guest is told.
+    #[xml(attr)]
+    pub value: Option<IbsMitigation>,
+}
+
+/// `<aia>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct Aia {
+    /// Which parts there are.
+    #[xml(attr)]
+    pub value: Option<AiaMode>,
 }
 
 /// `<features>`.
@@ -42,7 +80,7 @@ pub struct Features {
     /// Xen: Viridian extensions.
     #[xml(flag)]
     pub viridian: bool,
-    /// A container runs in a user namespace of its own.
+    /// A container has a network namespace of its own even without interfaces.
     #[xml(flag)]
     pub privnet: bool,
     /// Hyper-V enlightenments.
@@ -57,52 +95,52 @@ pub struct Features {
     /// Paravirtual spinlocks.
     #[xml(child)]
     pub pvspinlock: Option<Switch>,
-    /// The performance monitoring unit.
+    /// The performance monitoring unit. Since 1.2.12.
     #[xml(child)]
     pub pmu: Option<Switch>,
-    /// VMware's I/O port.
+    /// VMware's I/O port. Since 1.2.16.
     #[xml(child)]
     pub vmport: Option<Switch>,
-    /// ARM: the interrupt controller.
+    /// ARM: the interrupt controller. Since 1.2.16.
     #[xml(child)]
     pub gic: Option<Gic>,
-    /// System management mode.
+    /// System management mode. Since 2.1.0.
     #[xml(child)]
     pub smm: Option<Smm>,
     /// Capabilities of a container.
     #[xml(child)]
     pub capabilities: Option<Capabilities>,
-    /// The I/O APIC.
+    /// The I/O APIC. Since 3.4.0.
     #[xml(child)]
     pub ioapic: Option<IoApic>,
-    /// pSeries: the hash page table.
+    /// pSeries: the hash page table. Since 3.10.0.
     #[xml(child)]
     pub hpt: Option<Hpt>,
-    /// The VM coredump information device.
+    /// The VM coredump information device. Since 4.4.0.
     #[xml(child)]
     pub vmcoreinfo: Option<Switch>,
-    /// pSeries: hardware transactional memory.
+    /// pSeries: hardware transactional memory. Since 4.6.0.
     #[xml(child)]
     pub htm: Option<Switch>,
-    /// pSeries: nested guests.
+    /// pSeries: nested guests. Since 4.10.0.
     #[xml(child, name = "nested-hv")]
     pub nested_hv: Option<Switch>,
-    /// Unknown model specific registers.
+    /// Unknown model specific registers. Since 5.1.0.
     #[xml(child)]
     pub msrs: Option<Msrs>,
-    /// pSeries: count cache flush assist.
+    /// pSeries: count cache flush assist. Since 5.9.0.
     #[xml(child, name = "ccf-assist")]
     pub ccf_assist: Option<Switch>,
-    /// pSeries: cache flush on privilege change.
+    /// pSeries: cache flush on privilege change. Since 6.3.0.
     #[xml(child)]
-    pub cfpc: Option<FeatureValue>,
-    /// pSeries: speculation barrier.
+    pub cfpc: Option<MitigationValue>,
+    /// pSeries: speculation barrier. Since 6.3.0.
     #[xml(child)]
-    pub sbbc: Option<FeatureValue>,
-    /// pSeries: indirect branch speculation.
+    pub sbbc: Option<MitigationValue>,
+    /// pSeries: indirect branch speculation. Since 6.3.0.
     #[xml(child)]
-    pub ibs: Option<FeatureValue>,
-    /// TCG's own features.
+    pub ibs: Option<IbsValue>,
+    /// TCG's own features. Since 8.0.0.
     #[xml(child)]
     pub tcg: Option<Tcg>,
     /// Memory is torn down in the background.
@@ -116,151 +154,35 @@ pub struct Features {
     pub ps2: Option<Switch>,
     /// RISC-V: the interrupt architecture.
     #[xml(child)]
-    pub aia: Option<FeatureValue>,
+    pub aia: Option<Aia>,
 }
 
 /// `<apic>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Apic {
-    /// Whether the end of interrupts is paravirtual.
+    /// Whether the end of interrupts is paravirtual. Since 0.10.2.
     #[xml(attr, onoff)]
     pub eoi: Option<bool>,
-}
-
-words! {
-    /// Which Hyper-V enlightenments there are.
-    pub enum HypervMode { Custom = "custom", Passthrough = "passthrough" }
-}
-
-/// `<hyperv>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct Hyperv {
-    /// The listed ones, or all that the host has.
-    #[xml(attr)]
-    pub mode: Option<HypervMode>,
-    /// Relaxed timer checks.
-    #[xml(child)]
-    pub relaxed: Option<Switch>,
-    /// A virtual APIC.
-    #[xml(child)]
-    pub vapic: Option<Switch>,
-    /// Spinlocks that yield.
-    #[xml(child)]
-    pub spinlocks: Option<Spinlocks>,
-    /// The virtual processor's index.
-    #[xml(child)]
-    pub vpindex: Option<Switch>,
-    /// Run time of a virtual processor.
-    #[xml(child)]
-    pub runtime: Option<Switch>,
-    /// The synthetic interrupt controller.
-    #[xml(child)]
-    pub synic: Option<Switch>,
-    /// Synthetic timers.
-    #[xml(child)]
-    pub stimer: Option<Stimer>,
-    /// Reset by the guest.
-    #[xml(child)]
-    pub reset: Option<Switch>,
-    /// The vendor string.
-    #[xml(child, name = "vendor_id")]
-    pub vendor_id: Option<VendorId>,
-    /// Frequency registers.
-    #[xml(child)]
-    pub frequencies: Option<Switch>,
-    /// Re-enlightenment after migration.
-    #[xml(child)]
-    pub reenlightenment: Option<Switch>,
-    /// Paravirtual TLB flush.
-    #[xml(child)]
-    pub tlbflush: Option<TlbFlush>,
-    /// Paravirtual interprocessor interrupts.
-    #[xml(child)]
-    pub ipi: Option<Switch>,
-    /// The enlightened VMCS.
-    #[xml(child)]
-    pub evmcs: Option<Switch>,
-    /// AVIC or APICv beside the synthetic controller.
-    #[xml(child)]
-    pub avic: Option<Switch>,
-    /// The enlightened MSR bitmap.
-    #[xml(child, name = "emsr_bitmap")]
-    pub emsr_bitmap: Option<Switch>,
-    /// Hypercall arguments in XMM registers.
-    #[xml(child, name = "xmm_input")]
-    pub xmm_input: Option<Switch>,
-}
-
-/// `<spinlocks>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct Spinlocks {
-    /// Whether it is on.
-    #[xml(attr, onoff)]
-    pub state: Option<bool>,
-    /// Attempts before yielding, at least 4095.
-    #[xml(attr)]
-    pub retries: Option<u32>,
-}
-
-/// `<stimer>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct Stimer {
-    /// Whether it is on.
-    #[xml(attr, onoff)]
-    pub state: Option<bool>,
-    /// Direct mode.
-    #[xml(child)]
-    pub direct: Option<Switch>,
-}
-
-/// `<tlbflush>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct TlbFlush {
-    /// Whether it is on.
-    #[xml(attr, onoff)]
-    pub state: Option<bool>,
-    /// Direct mode.
-    #[xml(child)]
-    pub direct: Option<Switch>,
-    /// Extended mode.
-    #[xml(child)]
-    pub extended: Option<Switch>,
-}
-
-/// `<vendor_id>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct VendorId {
-    /// Whether it is on.
-    #[xml(attr, onoff)]
-    pub state: Option<bool>,
-    /// The string, up to 12 characters.
-    #[xml(attr)]
-    pub value: Option<String>,
 }
 
 /// `<kvm>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Kvm {
-    /// The guest does not see KVM.
+    /// The guest does not see KVM. Since 1.2.8.
     #[xml(child)]
     pub hidden: Option<Switch>,
-    /// The guest may assume dedicated CPUs.
+    /// The guest may assume dedicated CPUs. Since 5.7.0.
     #[xml(child, name = "hint-dedicated")]
     pub hint_dedicated: Option<Switch>,
-    /// The guest controls polling.
+    /// The guest controls polling. Since 6.10.0.
     #[xml(child, name = "poll-control")]
     pub poll_control: Option<Switch>,
-    /// Paravirtual interprocessor interrupts.
+    /// Paravirtual interprocessor interrupts. Since 7.10.0.
     #[xml(child, name = "pv-ipi")]
     pub pv_ipi: Option<Switch>,
-    /// Dirty pages are reported in a ring.
+    /// Dirty pages are reported in a ring. Since 8.0.0.
     #[xml(child, name = "dirty-ring")]
     pub dirty_ring: Option<DirtyRing>,
 }
@@ -281,10 +203,10 @@ pub struct DirtyRing {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Xen {
-    /// The guest sees the host's memory map.
+    /// The guest sees the host's memory map. Since 6.3.0.
     #[xml(child, name = "e820_host")]
     pub e820_host: Option<Switch>,
-    /// Devices can be passed through.
+    /// Devices can be passed through. Since 6.3.0.
     #[xml(child)]
     pub passthrough: Option<XenPassthrough>,
 }
@@ -306,13 +228,18 @@ pub struct XenPassthrough {
     pub mode: Option<XenPassthroughMode>,
 }
 
+words! {
+    /// Versions of ARM's interrupt controller.
+    pub enum GicVersion { V2 = "2", V3 = "3", Host = "host" }
+}
+
 /// `<gic>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Gic {
-    /// `2`, `3` or `host`.
+    /// Its version; absent: the hypervisor's choice.
     #[xml(attr)]
-    pub version: Option<String>,
+    pub version: Option<GicVersion>,
 }
 
 /// `<smm>`.
@@ -322,7 +249,7 @@ pub struct Smm {
     /// Whether it is on.
     #[xml(attr, onoff)]
     pub state: Option<bool>,
-    /// Its memory.
+    /// Its memory. Since 4.5.0.
     #[xml(leaf, codec = LargestUnit, unit = "MiB")]
     pub tseg: Option<Kib>,
 }
@@ -382,7 +309,7 @@ pub struct Hpt {
     /// Whether it can be resized.
     #[xml(attr)]
     pub resizing: Option<HptResizing>,
-    /// The largest page.
+    /// The largest page. Since 4.5.0.
     #[xml(leaf, codec = Size, unit = "bytes")]
     pub maxpagesize: Option<Kib>,
 }
@@ -396,7 +323,7 @@ words! {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Msrs {
-    /// What happens at an access to an unknown register.
+    /// What happens at an access to an unknown register; absent: fault.
     #[xml(attr)]
     pub unknown: Option<MsrsUnknown>,
 }

@@ -4,8 +4,9 @@ use polyvirt_numa_placement::Kib;
 use polyvirt_xml::{Element, words};
 
 use crate::address::{DeviceInfo, VirtioModel, VirtioOptions};
-use crate::codec::Size;
+use crate::codec::{Octal, Size, SizeUnit};
 use crate::security::IdMap;
+use crate::storage::ImageFormat;
 
 words! {
     /// What is mounted.
@@ -30,25 +31,25 @@ pub struct Filesystem {
     /// What is mounted; absent: a directory.
     #[xml(attr, name = "type")]
     pub kind: Option<FilesystemKind>,
-    /// Whose permissions count.
+    /// Whose permissions count; absent: `passthrough`. Since 0.8.5.
     #[xml(attr)]
     pub accessmode: Option<AccessMode>,
-    /// The variant of virtio.
+    /// The variant of virtio. Since 5.2.0.
     #[xml(attr)]
     pub model: Option<VirtioModel>,
-    /// Files of several devices.
+    /// Files of several devices. Since 6.3.0.
     #[xml(attr)]
     pub multidevs: Option<Multidevs>,
-    /// Permissions of new files, octal.
-    #[xml(attr)]
-    pub fmode: Option<String>,
-    /// Permissions of new directories, octal.
-    #[xml(attr)]
-    pub dmode: Option<String>,
+    /// Permissions of new files, octal; absent: 0600. Since 6.10.0.
+    #[xml(attr, codec = Octal)]
+    pub fmode: Option<u32>,
+    /// Permissions of new directories, octal; absent: 0700. Since 6.10.0.
+    #[xml(attr, codec = Octal)]
+    pub dmode: Option<u32>,
     /// How it is served.
     #[xml(child)]
     pub driver: Option<FilesystemDriver>,
-    /// The program that serves it.
+    /// The program that serves it. Since 6.2.0.
     #[xml(child)]
     pub binary: Option<FilesystemBinary>,
     /// Users.
@@ -63,10 +64,10 @@ pub struct Filesystem {
     /// The guest may not write.
     #[xml(flag)]
     pub readonly: bool,
-    /// The most it may hold.
+    /// The most it may hold. Since 0.9.13.
     #[xml(leaf, name = "space_hard_limit", codec = Size, unit = "bytes")]
     pub space_hard_limit: Option<Kib>,
-    /// What it should hold.
+    /// What it should hold. Since 0.9.13.
     #[xml(leaf, name = "space_soft_limit", codec = Size, unit = "bytes")]
     pub space_soft_limit: Option<Kib>,
     /// Name, address, boot order.
@@ -82,6 +83,11 @@ words! {
     }
 }
 
+words! {
+    /// When writes to a filesystem reach the host.
+    pub enum WritePolicy { Immediate = "immediate" }
+}
+
 /// `<driver>` of `<filesystem>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
@@ -91,11 +97,11 @@ pub struct FilesystemDriver {
     pub kind: Option<FilesystemDriverType>,
     /// The format of an image.
     #[xml(attr)]
-    pub format: Option<String>,
-    /// When writes reach the host.
+    pub format: Option<ImageFormat>,
+    /// When writes reach the host; absent: as the host likes. Since 0.9.10.
     #[xml(attr)]
-    pub wrpolicy: Option<String>,
-    /// Entries of the queue.
+    pub wrpolicy: Option<WritePolicy>,
+    /// Entries of the queue. Since 6.2.0.
     #[xml(attr)]
     pub queue: Option<u32>,
     /// Options of virtio.
@@ -115,14 +121,14 @@ pub struct FilesystemBinary {
     pub xattr: Option<bool>,
     /// What is cached.
     #[xml(child)]
-    pub cache: Option<ModeWord>,
-    /// How it is confined.
+    pub cache: Option<FilesystemCache>,
+    /// How it is confined. Since 7.2.0.
     #[xml(child)]
-    pub sandbox: Option<ModeWord>,
+    pub sandbox: Option<FilesystemSandbox>,
     /// Locks.
     #[xml(child)]
     pub lock: Option<FilesystemLock>,
-    /// Threads.
+    /// Threads. Since 8.5.0.
     #[xml(child, name = "thread_pool")]
     pub thread_pool: Option<ThreadPool>,
     /// How it opens files.
@@ -130,13 +136,31 @@ pub struct FilesystemBinary {
     pub openfiles: Option<OpenFiles>,
 }
 
-/// An element with a mode in the program's own words.
+words! {
+    /// What virtiofsd caches.
+    pub enum CacheMode { None = "none", Always = "always" }
+}
+words! {
+    /// How virtiofsd is confined.
+    pub enum SandboxMode { Namespace = "namespace", Chroot = "chroot" }
+}
+
+/// `<cache>` of `<binary>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
-pub struct ModeWord {
-    /// The word.
+pub struct FilesystemCache {
+    /// What is cached.
     #[xml(attr)]
-    pub mode: String,
+    pub mode: Option<CacheMode>,
+}
+
+/// `<sandbox>` of `<binary>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct FilesystemSandbox {
+    /// How it is confined.
+    #[xml(attr)]
+    pub mode: Option<SandboxMode>,
 }
 
 /// `<lock>`.
@@ -197,9 +221,9 @@ pub struct FilesystemSource {
     /// The size of a RAM disk.
     #[xml(attr)]
     pub usage: Option<u64>,
-    /// The unit of `usage`.
+    /// The unit of `usage`; absent: KiB.
     #[xml(attr)]
-    pub units: Option<String>,
+    pub units: Option<SizeUnit>,
 }
 
 /// `<target>` of `<filesystem>`.

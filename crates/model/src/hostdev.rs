@@ -3,7 +3,7 @@
 use polyvirt_xml::{Element, words};
 use uuid::Uuid;
 
-use crate::address::{DeviceInfo, PciAddress};
+use crate::address::{DeviceInfo, PciAddress, UsbPort};
 use crate::codec::Uuids;
 use crate::interface::{InterfaceIp, Route, Teaming};
 use crate::storage::{Auth, Initiator, Named, StorageHost};
@@ -67,6 +67,34 @@ impl Default for Hostdev {
     }
 }
 
+words! {
+    /// The API of a mediated device, or the variant of virtio of a SCSI host.
+    pub enum HostdevModel {
+        VfioPci = "vfio-pci", VfioCcw = "vfio-ccw", VfioAp = "vfio-ap", Virtio = "virtio",
+        VirtioTransitional = "virtio-transitional", VirtioNonTransitional = "virtio-non-transitional",
+    }
+}
+words! {
+    /// What hands a PCI device to the guest.
+    pub enum HostdevBackend { Vfio = "vfio", Kvm = "kvm", Xen = "xen" }
+}
+words! {
+    /// How a SCSI unit of the host is found.
+    pub enum ScsiProtocol { Adapter = "adapter", Iscsi = "iscsi" }
+}
+words! {
+    /// How a SCSI host of the host is reached.
+    pub enum ScsiHostProtocol { Vhost = "vhost" }
+}
+words! {
+    /// What happens when the guest resets a USB device.
+    pub enum GuestReset { Off = "off", Uninitialized = "uninitialized", On = "on" }
+}
+words! {
+    /// The kind of a SCSI unit's address.
+    pub enum ScsiAddressType { Scsi = "scsi" }
+}
+
 /// What every `<hostdev>` can have, attributes.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
@@ -77,19 +105,19 @@ pub struct HostdevOptions {
     /// Whether the device is taken from its host driver.
     #[xml(attr, yesno)]
     pub managed: Option<bool>,
-    /// SCSI: whether unprivileged commands are filtered.
+    /// SCSI: whether unprivileged commands are filtered. Since 1.0.6.
     #[xml(attr)]
     pub sgio: Option<crate::disk::Sgio>,
-    /// SCSI: whether it needs `CAP_SYS_RAWIO`.
+    /// SCSI: whether it needs `CAP_SYS_RAWIO`. Since 1.2.9.
     #[xml(attr, yesno)]
     pub rawio: Option<bool>,
-    /// The variant of virtio or VFIO.
+    /// mdev: the API of the device; vhost SCSI: the variant of virtio.
     #[xml(attr)]
-    pub model: Option<String>,
-    /// mdev: whether it has a screen.
+    pub model: Option<HostdevModel>,
+    /// mdev: whether it has a screen; absent: `off`. Since 4.6.0.
     #[xml(attr, onoff)]
     pub display: Option<bool>,
-    /// mdev: whether there is a boot frame buffer.
+    /// mdev: whether there is a boot frame buffer; absent: `off`. Since 5.10.0.
     #[xml(attr, onoff)]
     pub ramfb: Option<bool>,
 }
@@ -154,9 +182,9 @@ hostdevs!(
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct HostdevDriver {
-    /// `vfio` or `xen`.
+    /// What hands it to the guest. Since 1.0.5.
     #[xml(attr)]
-    pub name: Option<String>,
+    pub name: Option<HostdevBackend>,
     /// The variant of a VFIO driver.
     #[xml(attr)]
     pub model: Option<String>,
@@ -166,7 +194,7 @@ pub struct HostdevDriver {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct PciSource {
-    /// Xen: whether writes to the configuration space are filtered.
+    /// Xen: whether writes to the configuration space are filtered. Since 6.8.0.
     #[xml(attr, yesno)]
     pub write_filtering: Option<bool>,
     /// Its address on the host.
@@ -183,12 +211,12 @@ words! {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct UsbSource {
-    /// What happens if it is missing at start.
+    /// What happens if it is missing at start; absent: mandatory. Since 1.0.0.
     #[xml(attr)]
     pub startup_policy: Option<UsbStartupPolicy>,
-    /// Whether the guest may reset it.
+    /// What happens when the guest resets it. Since 8.6.0.
     #[xml(attr)]
-    pub guest_reset: Option<String>,
+    pub guest_reset: Option<GuestReset>,
     /// Whether it is missing, while the guest runs.
     #[xml(attr, yesno, live)]
     pub missing: Option<bool>,
@@ -224,16 +252,16 @@ pub struct UsbHostAddress {
     pub device: Option<u32>,
     /// The port.
     #[xml(attr)]
-    pub port: Option<String>,
+    pub port: Option<UsbPort>,
 }
 
 /// Which SCSI unit.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct ScsiSource {
-    /// `adapter` or `iscsi`.
+    /// How it is found; absent: through its adapter. Since 1.2.8.
     #[xml(attr)]
-    pub protocol: Option<String>,
+    pub protocol: Option<ScsiProtocol>,
     /// iSCSI: the name of the target.
     #[xml(attr)]
     pub name: Option<String>,
@@ -243,7 +271,7 @@ pub struct ScsiSource {
     /// iSCSI: who logs in.
     #[xml(child)]
     pub auth: Option<Auth>,
-    /// iSCSI: the initiator.
+    /// iSCSI: the initiator. Since 6.7.0.
     #[xml(child)]
     pub initiator: Option<Initiator>,
     /// The adapter.
@@ -260,7 +288,7 @@ pub struct ScsiSource {
 pub struct ScsiHostAddress {
     /// The kind; not needed.
     #[xml(attr, name = "type")]
-    pub kind: Option<String>,
+    pub kind: Option<ScsiAddressType>,
     /// The bus.
     #[xml(attr)]
     pub bus: Option<u32>,
@@ -276,9 +304,9 @@ pub struct ScsiHostAddress {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct ScsiHostSource {
-    /// `vhost`.
+    /// How it is reached.
     #[xml(attr)]
-    pub protocol: Option<String>,
+    pub protocol: Option<ScsiHostProtocol>,
     /// The world wide port name.
     #[xml(attr)]
     pub wwpn: Option<String>,

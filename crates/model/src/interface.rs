@@ -7,8 +7,10 @@ use crate::address::{DeviceInfo, PciAddress, VirtioOptions};
 use crate::codec::Uuids;
 use crate::storage::Named;
 
+mod identity;
 mod network;
 
+pub use identity::{MacAddress, PortId};
 pub use network::{
     BandwidthLimit, BandwidthLimits, Coalesce, CoalesceFrames, CoalesceRx, FilterParameter, FilterRef, ForwardProtocol,
     InterfaceIp, InterfaceTune, IpFamily, Link, LinkState, Mtu, PortForward, PortOptions, PortRange, Route, Teaming,
@@ -34,7 +36,7 @@ pub struct Interface {
     /// Whether a device is taken from its host driver, or a tap is made for us.
     #[xml(attr, yesno)]
     pub managed: Option<bool>,
-    /// Whether filters set by the guest are trusted.
+    /// Whether filters set by the guest are trusted; absent: `no`. Since 1.2.10.
     #[xml(attr, yesno)]
     pub trust_guest_rx_filters: Option<bool>,
     /// Its hardware address.
@@ -43,7 +45,7 @@ pub struct Interface {
     /// The other end.
     #[xml(child)]
     pub source: Option<InterfaceSource>,
-    /// VLAN tags.
+    /// VLAN tags. Since 0.10.0.
     #[xml(child)]
     pub vlan: Option<Vlan>,
     /// How it joins a switch.
@@ -52,31 +54,31 @@ pub struct Interface {
     /// Limits.
     #[xml(child)]
     pub bandwidth: Option<BandwidthLimits>,
-    /// Isolation on the bridge.
+    /// Isolation on the bridge. Since 6.1.0.
     #[xml(child)]
     pub port: Option<PortOptions>,
-    /// Addresses that the guest is given.
+    /// Addresses that the guest is given. Since 1.2.12.
     #[xml(child)]
     pub ip: Vec<InterfaceIp>,
-    /// Routes that the guest is given.
+    /// Routes that the guest is given. Since 1.2.12.
     #[xml(child)]
     pub route: Vec<Route>,
-    /// Forwarded ports.
+    /// Forwarded ports. Since 9.0.0.
     #[xml(child)]
     pub port_forward: Vec<PortForward>,
     /// A script that connects it.
     #[xml(child)]
     pub script: Option<Script>,
-    /// A script that disconnects it.
+    /// A script that disconnects it. Since 6.4.0.
     #[xml(child)]
     pub downscript: Option<Script>,
-    /// Xen: the domain that serves it.
+    /// Xen: the domain that serves it. Since 1.2.13.
     #[xml(child)]
     pub backenddomain: Option<Named>,
     /// Its name on the host.
     #[xml(child)]
     pub target: Option<InterfaceTarget>,
-    /// Its name in a container.
+    /// Its name in a container. Since 1.2.7.
     #[xml(child)]
     pub guest: Option<InterfaceGuest>,
     /// What the guest sees.
@@ -88,22 +90,22 @@ pub struct Interface {
     /// What carries its packets.
     #[xml(child)]
     pub backend: Option<InterfaceBackend>,
-    /// Packet filters.
+    /// Packet filters. Since 0.8.0.
     #[xml(child)]
     pub filterref: Option<FilterRef>,
     /// Buffers.
     #[xml(child)]
     pub tune: Option<InterfaceTune>,
-    /// Whether the cable is in.
+    /// Whether the cable is in. Since 0.9.5.
     #[xml(child)]
     pub link: Option<LinkState>,
-    /// The largest packet.
+    /// The largest packet. Since 3.1.0.
     #[xml(child)]
     pub mtu: Option<Mtu>,
-    /// How interrupts are coalesced.
+    /// How interrupts are coalesced. Since 3.3.0.
     #[xml(child)]
     pub coalesce: Option<Coalesce>,
-    /// A pair of cards that stand in for each other.
+    /// A pair of cards that stand in for each other. Since 6.1.0.
     #[xml(child)]
     pub teaming: Option<Teaming>,
     /// Name, address, boot order.
@@ -120,10 +122,10 @@ words! {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Mac {
-    /// The address.
+    /// The address; all zeroes: one is drawn.
     #[xml(attr)]
-    pub address: String,
-    /// VMware: whether it is permanent.
+    pub address: MacAddress,
+    /// VMware: whether it is permanent. Since 6.6.0.
     #[xml(attr, name = "type")]
     pub kind: Option<MacType>,
     /// VMware: whether the range is checked.
@@ -131,36 +133,41 @@ pub struct Mac {
     pub check: Option<bool>,
     /// The network's current one, while the guest runs.
     #[xml(attr, name = "currentAddress", live)]
-    pub current_address: Option<String>,
+    pub current_address: Option<MacAddress>,
 }
 
-/// The six bytes of a hardware address; libvirt takes one digit or two a byte.
-pub(crate) fn parse_mac(text: &str) -> Option<[u8; 6]> {
-    let mut bytes = [0; 6];
-    let mut parts = text.split(':');
-    for byte in &mut bytes {
-        let part = parts.next().filter(|part| matches!(part.len(), 1 | 2))?;
-        *byte = part.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u8::from_str_radix(part, 16).ok())??;
+words! {
+    /// The kind of socket behind `vhostuser`.
+    pub enum SocketType { Unix = "unix" }
+}
+words! {
+    /// How `direct` joins a device (the first four), or which side of `vhostuser` we are.
+    pub enum SourceMode {
+        Vepa = "vepa", Private = "private", Bridge = "bridge", Passthrough = "passthrough", Server = "server",
+        Client = "client",
     }
-    parts.next().is_none().then_some(bytes)
+}
+words! {
+    /// The kind of a device's address on the host.
+    pub enum HostAddressType { Pci = "pci", Usb = "usb" }
 }
 
 /// `<source>` of an interface. Which fields count follows from the interface's kind.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct InterfaceSource {
-    /// `unix`, for `vhostuser`.
+    /// The kind of socket, for `vhostuser`.
     #[xml(attr, name = "type")]
-    pub kind: Option<String>,
+    pub kind: Option<SocketType>,
     /// A virtual network.
     #[xml(attr)]
     pub network: Option<String>,
-    /// A group of ports of it.
+    /// A group of ports of it. Since 0.9.4.
     #[xml(attr)]
     pub portgroup: Option<String>,
-    /// The port that was given, while the guest runs.
-    #[xml(attr, codec = Uuids, live)]
-    pub portid: Option<Uuid>,
+    /// The port: of a virtual network the one that was given, while the guest runs; of a distributed switch its number.
+    #[xml(attr)]
+    pub portid: Option<PortId>,
     /// A bridge.
     #[xml(attr)]
     pub bridge: Option<String>,
@@ -170,9 +177,9 @@ pub struct InterfaceSource {
     /// A socket.
     #[xml(attr)]
     pub path: Option<String>,
-    /// How `direct` joins the device, or the side of `vhostuser`.
+    /// How `direct` joins the device, or which side of `vhostuser` we are.
     #[xml(attr)]
-    pub mode: Option<String>,
+    pub mode: Option<SourceMode>,
     /// An internal network.
     #[xml(attr)]
     pub name: Option<String>,
@@ -182,28 +189,28 @@ pub struct InterfaceSource {
     /// A port.
     #[xml(attr)]
     pub port: Option<u32>,
-    /// ESX: the switch.
-    #[xml(attr)]
-    pub switchid: Option<String>,
+    /// ESX: the distributed switch. Since 8.7.0.
+    #[xml(attr, codec = Uuids)]
+    pub switchid: Option<Uuid>,
     /// ESX: the group.
     #[xml(attr)]
     pub portgroupid: Option<String>,
     /// ESX: the connection.
     #[xml(attr)]
-    pub connectionid: Option<String>,
-    /// UDP: our side.
+    pub connectionid: Option<i64>,
+    /// UDP: our side. Since 1.2.20.
     #[xml(child)]
     pub local: Option<LocalEndpoint>,
-    /// How to connect again.
+    /// How to connect again. Since 4.1.0.
     #[xml(child)]
     pub reconnect: Option<crate::chardev::Reconnect>,
     /// A PCI device of the host.
     #[xml(child, name = "address")]
     pub pci: Option<HostPciAddress>,
-    /// Addresses on the host.
+    /// Addresses on the host. Since 2.1.0.
     #[xml(child)]
     pub ip: Vec<InterfaceIp>,
-    /// Routes on the host.
+    /// Routes on the host. Since 2.1.0.
     #[xml(child)]
     pub route: Vec<Route>,
 }
@@ -212,9 +219,9 @@ pub struct InterfaceSource {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct HostPciAddress {
-    /// `pci`.
+    /// The kind of address.
     #[xml(attr, name = "type")]
-    pub kind: Option<String>,
+    pub kind: Option<HostAddressType>,
     /// The numbers.
     #[xml(group)]
     pub pci: PciAddress,
@@ -248,7 +255,7 @@ pub struct InterfaceTarget {
     /// Its name on the host.
     #[xml(attr)]
     pub dev: Option<String>,
-    /// Whether it exists and is used as it is.
+    /// Whether it exists and is used as it is; absent: `yes`. Since 5.7.0.
     #[xml(attr, yesno)]
     pub managed: Option<bool>,
 }
@@ -274,47 +281,60 @@ pub struct InterfaceModel {
     pub kind: String,
 }
 
+words! {
+    /// Who serves an interface: the kernel (`vhost`) or QEMU; of a passed through device what hands it over.
+    pub enum InterfaceDriverName { Qemu = "qemu", Vhost = "vhost", Vfio = "vfio", Kvm = "kvm", Xen = "xen" }
+}
+words! {
+    /// Who sends packets: the main loop, or a timer that waits for more.
+    pub enum TxMode { IoThread = "iothread", Timer = "timer" }
+}
+words! {
+    /// What carries packets of a `user` interface.
+    pub enum InterfaceBackendType { Default = "default", Passt = "passt" }
+}
+
 /// `<driver>` of an interface.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct InterfaceDriver {
-    /// Who serves it: `vhost`, `qemu`, `vfio`.
+    /// Who serves it. Since 0.8.8.
     #[xml(attr)]
-    pub name: Option<String>,
+    pub name: Option<InterfaceDriverName>,
     /// The variant of a VFIO driver.
     #[xml(attr)]
     pub model: Option<String>,
-    /// How packets are sent.
+    /// Who sends packets. Since 0.8.8.
     #[xml(attr)]
-    pub txmode: Option<String>,
-    /// Whether kicks are asynchronous.
+    pub txmode: Option<TxMode>,
+    /// Whether kicks are asynchronous. Since 0.9.3.
     #[xml(attr, onoff)]
     pub ioeventfd: Option<bool>,
-    /// Whether interrupts are suppressed by index.
+    /// Whether interrupts are suppressed by index. Since 0.9.5.
     #[xml(attr, name = "event_idx", onoff)]
     pub event_idx: Option<bool>,
-    /// Queues.
+    /// Queues. Since 1.0.6.
     #[xml(attr)]
     pub queues: Option<u32>,
-    /// Entries of a receive queue.
+    /// Entries of a receive queue. Since 2.3.0.
     #[xml(attr, name = "rx_queue_size")]
     pub rx_queue_size: Option<u32>,
-    /// Entries of a send queue.
+    /// Entries of a send queue. Since 3.7.0.
     #[xml(attr, name = "tx_queue_size")]
     pub tx_queue_size: Option<u32>,
-    /// Receive-side scaling.
+    /// Receive-side scaling. Since 8.3.0.
     #[xml(attr, onoff)]
     pub rss: Option<bool>,
-    /// Whether the guest is told the hash.
+    /// Whether the guest is told the hash. Since 8.3.0.
     #[xml(attr, name = "rss_hash_report", onoff)]
     pub rss_hash_report: Option<bool>,
     /// Options of virtio.
     #[xml(group)]
     pub virtio: VirtioOptions,
-    /// Offloads on the host.
+    /// Offloads on the host. Since 1.2.9.
     #[xml(child)]
     pub host: Option<Offloads>,
-    /// Offloads in the guest.
+    /// Offloads in the guest. Since 1.2.9.
     #[xml(child)]
     pub guest: Option<Offloads>,
 }
@@ -341,7 +361,7 @@ pub struct Offloads {
     /// Fragmentation of UDP.
     #[xml(attr, onoff)]
     pub ufo: Option<bool>,
-    /// Merged receive buffers.
+    /// Merged receive buffers. Since 1.2.13.
     #[xml(attr, name = "mrg_rxbuf", onoff)]
     pub mrg_rxbuf: Option<bool>,
 }
@@ -350,16 +370,16 @@ pub struct Offloads {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct InterfaceBackend {
-    /// What carries packets: `passt`, `default`.
+    /// What carries packets; absent: the hypervisor itself. Since 9.0.0.
     #[xml(attr, name = "type")]
-    pub kind: Option<String>,
-    /// The tap device node.
+    pub kind: Option<InterfaceBackendType>,
+    /// The tap device node. Since 1.2.9.
     #[xml(attr)]
     pub tap: Option<String>,
-    /// The vhost device node.
+    /// The vhost device node. Since 1.2.9.
     #[xml(attr)]
     pub vhost: Option<String>,
-    /// passt: its log.
+    /// passt: its log. Since 9.0.0.
     #[xml(attr)]
     pub log_file: Option<String>,
     /// passt: its host name for the guest.

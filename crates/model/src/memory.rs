@@ -9,7 +9,7 @@ use crate::codec::{Sets, Size};
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Memory {
-    /// Whether a core dump contains the guest's memory.
+    /// Whether a core dump contains the guest's memory. Since 0.10.2.
     #[xml(attr, onoff)]
     pub dump_core: Option<bool>,
     /// The size.
@@ -60,10 +60,10 @@ pub struct MemoryBacking {
     /// Huge pages.
     #[xml(child)]
     pub hugepages: Option<HugePages>,
-    /// Equal pages are not shared with other guests (KSM).
+    /// Equal pages are not shared with other guests (KSM). Since 1.0.6.
     #[xml(flag)]
     pub nosharepages: bool,
-    /// Pages are locked into RAM.
+    /// Pages are locked into RAM. Since 1.0.6.
     #[xml(flag)]
     pub locked: bool,
     /// What provides the pages.
@@ -75,7 +75,7 @@ pub struct MemoryBacking {
     /// When they are taken from the host.
     #[xml(child)]
     pub allocation: Option<BackingAllocation>,
-    /// Their content is discarded when the guest ends.
+    /// Their content is discarded when the guest ends. Since 4.4.0.
     #[xml(flag)]
     pub discard: bool,
 }
@@ -84,7 +84,7 @@ pub struct MemoryBacking {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct HugePages {
-    /// Page sizes by guest cell.
+    /// Page sizes by guest cell. Since 1.2.5.
     #[xml(child, name = "page")]
     pub pages: Vec<HugePage>,
 }
@@ -110,7 +110,7 @@ words! {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct BackingSource {
-    /// What provides the pages.
+    /// What provides the pages; absent: anonymous.
     #[xml(attr, name = "type")]
     pub kind: Option<BackingType>,
 }
@@ -141,7 +141,7 @@ pub struct BackingAllocation {
     /// When memory is taken.
     #[xml(attr)]
     pub mode: Option<AllocationMode>,
-    /// Threads that touch it.
+    /// Threads that touch it. Since 8.2.0.
     #[xml(attr)]
     pub threads: Option<u32>,
 }

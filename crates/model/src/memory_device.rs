@@ -22,13 +22,13 @@ pub struct MemoryDevice {
     /// The device.
     #[xml(attr)]
     pub model: Option<MemoryModel>,
-    /// Whether other processes may map it.
+    /// Whether other processes may map it. Since 3.2.0.
     #[xml(attr)]
     pub access: Option<MemoryAccess>,
-    /// Whether its content is discarded when the guest ends.
+    /// Whether its content is discarded when the guest ends. Since 4.4.0.
     #[xml(attr, yesno)]
     pub discard: Option<bool>,
-    /// pSeries: the identity of an NVDIMM.
+    /// pSeries: the identity of an NVDIMM. Since 6.2.0.
     #[xml(leaf, codec = Uuids)]
     pub uuid: Option<Uuid>,
     /// What it is made of.
@@ -55,10 +55,10 @@ pub struct MemoryDeviceSource {
     /// A file or device.
     #[xml(leaf)]
     pub path: Option<String>,
-    /// How it is aligned.
+    /// How it is aligned. Since 5.0.0.
     #[xml(leaf, codec = Size, unit = "KiB")]
     pub alignsize: Option<Kib>,
-    /// The file is persistent memory.
+    /// The file is persistent memory. Since 5.0.0.
     #[xml(flag)]
     pub pmem: bool,
 }
@@ -79,16 +79,16 @@ pub struct MemoryDeviceTarget {
     /// NVDIMM: the label area.
     #[xml(child)]
     pub label: Option<MemoryLabel>,
-    /// NVDIMM: the guest may not write.
+    /// NVDIMM: the guest may not write. Since 5.0.0.
     #[xml(flag)]
     pub readonly: bool,
-    /// virtio-mem: its granularity.
+    /// virtio-mem: its granularity. Since 7.9.0.
     #[xml(leaf, codec = Size, unit = "KiB")]
     pub block: Option<Kib>,
-    /// virtio-mem: how much the guest is asked to use.
+    /// virtio-mem: how much the guest is asked to use. Since 7.9.0.
     #[xml(leaf, codec = Size, unit = "KiB")]
     pub requested: Option<Kib>,
-    /// virtio-mem: how much the guest uses, while it runs.
+    /// virtio-mem: how much the guest uses, while it runs. Since 7.9.0.
     #[xml(leaf, codec = Size, unit = "KiB", live)]
     pub current: Option<Kib>,
     /// virtio: where it is mapped.

@@ -7,6 +7,12 @@ use crate::address::{DeviceInfo, VirtioDriver, VirtioModel};
 use crate::chardev::{CharBackend, CharSource};
 use crate::codec::Size;
 
+mod shmem;
+mod tpm;
+
+pub use shmem::*;
+pub use tpm::*;
+
 words! {
     /// Balloon devices.
     pub enum BalloonModel {
@@ -22,19 +28,19 @@ pub struct MemBalloon {
     /// The device.
     #[xml(attr)]
     pub model: Option<BalloonModel>,
-    /// Whether it gives memory back before the guest kills processes.
+    /// Whether it gives memory back before the guest kills processes. Since 1.3.1.
     #[xml(attr, onoff)]
     pub autodeflate: Option<bool>,
-    /// Whether the host is told of free pages.
+    /// Whether the host is told of free pages. Since 6.9.0.
     #[xml(attr, onoff)]
     pub free_page_reporting: Option<bool>,
-    /// How often it is asked.
+    /// How often it is asked. Since 1.1.1.
     #[xml(child)]
     pub stats: Option<BalloonStats>,
     /// Name and address.
     #[xml(group)]
     pub info: DeviceInfo,
-    /// Options of virtio.
+    /// Options of virtio. Since 3.5.0.
     #[xml(child)]
     pub driver: Option<VirtioDriver>,
 }
@@ -52,16 +58,16 @@ pub struct BalloonStats {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Rng {
-    /// The device.
+    /// The device; absent: `virtio`.
     #[xml(attr)]
     pub model: Option<VirtioModel>,
-    /// The limit.
+    /// The limit. Since 1.0.4.
     #[xml(child)]
     pub rate: Option<RngRate>,
     /// Where entropy comes from.
     #[xml(child)]
     pub backend: Option<RngBackend>,
-    /// Options of virtio.
+    /// Options of virtio. Since 3.5.0.
     #[xml(child)]
     pub driver: Option<VirtioDriver>,
     /// Name and address.
@@ -123,7 +129,7 @@ pub struct Watchdog {
     /// The device.
     #[xml(attr)]
     pub model: Option<WatchdogModel>,
-    /// What happens when it fires.
+    /// What happens when it fires; absent: `reset`.
     #[xml(attr)]
     pub action: Option<WatchdogAction>,
     /// Name and address.
@@ -151,204 +157,6 @@ pub struct Panic {
 }
 
 words! {
-    /// TPM devices.
-    pub enum TpmModel {
-        Default = "default", TpmTis = "tpm-tis", TpmCrb = "tpm-crb", TpmSpapr = "tpm-spapr",
-        SpaprTpmProxy = "spapr-tpm-proxy",
-    }
-}
-
-/// `<tpm>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct Tpm {
-    /// The device.
-    #[xml(attr)]
-    pub model: Option<TpmModel>,
-    /// What is behind it.
-    #[xml(child)]
-    pub backend: Option<TpmBackend>,
-    /// Name and address.
-    #[xml(group)]
-    pub info: DeviceInfo,
-}
-
-words! {
-    /// What is behind a TPM.
-    pub enum TpmBackendType { Passthrough = "passthrough", Emulator = "emulator", External = "external" }
-}
-words! {
-    /// Versions of TPMs.
-    pub enum TpmVersion { V12 = "1.2", V20 = "2.0" }
-}
-
-/// `<backend>` of `<tpm>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct TpmBackend {
-    /// What is behind it.
-    #[xml(attr, name = "type")]
-    pub kind: Option<TpmBackendType>,
-    /// The version.
-    #[xml(attr)]
-    pub version: Option<TpmVersion>,
-    /// Whether its state stays when the guest is removed.
-    #[xml(attr, name = "persistent_state", yesno)]
-    pub persistent_state: Option<bool>,
-    /// How much swtpm logs.
-    #[xml(attr)]
-    pub debug: Option<u32>,
-    /// Passthrough: the device.
-    #[xml(child)]
-    pub device: Option<crate::storage::PathRef>,
-    /// How the state is encrypted.
-    #[xml(child)]
-    pub encryption: Option<TpmEncryption>,
-    /// Banks that are switched on.
-    #[xml(child, name = "active_pcr_banks")]
-    pub active_pcr_banks: Option<PcrBanks>,
-    /// Its state, or the external server.
-    #[xml(child)]
-    pub source: Option<TpmSource>,
-    /// swtpm's profile.
-    #[xml(child)]
-    pub profile: Option<TpmProfile>,
-}
-
-/// `<source>` of a TPM's backend.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct TpmSource {
-    /// `file`, `dir` or `unix`.
-    #[xml(attr, name = "type")]
-    pub kind: Option<String>,
-    /// `connect`.
-    #[xml(attr)]
-    pub mode: Option<String>,
-    /// The path.
-    #[xml(attr)]
-    pub path: Option<String>,
-}
-
-/// `<encryption>` of a TPM's backend.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct TpmEncryption {
-    /// The secret with the passphrase.
-    #[xml(attr, codec = crate::codec::Uuids)]
-    pub secret: Option<uuid::Uuid>,
-}
-
-/// `<active_pcr_banks>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct PcrBanks {
-    /// SHA-1.
-    #[xml(flag)]
-    pub sha1: bool,
-    /// SHA-256.
-    #[xml(flag)]
-    pub sha256: bool,
-    /// SHA-384.
-    #[xml(flag)]
-    pub sha384: bool,
-    /// SHA-512.
-    #[xml(flag)]
-    pub sha512: bool,
-}
-
-/// `<profile>` of a TPM's backend.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct TpmProfile {
-    /// Where it comes from.
-    #[xml(attr)]
-    pub source: Option<String>,
-    /// What is removed when the host forbids it.
-    #[xml(attr)]
-    pub remove_disabled: Option<String>,
-    /// Its name, once it is created.
-    #[xml(attr)]
-    pub name: Option<String>,
-}
-
-/// `<shmem>`: memory shared between guests.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct Shmem {
-    /// Its name.
-    #[xml(attr)]
-    pub name: String,
-    /// Who keeps its content in a migration: `master` or `peer`.
-    #[xml(attr)]
-    pub role: Option<String>,
-    /// The device.
-    #[xml(child)]
-    pub model: Option<ShmemModel>,
-    /// Its size.
-    #[xml(child)]
-    pub size: Option<ShmemSize>,
-    /// The server that hands it out.
-    #[xml(child)]
-    pub server: Option<ShmemServer>,
-    /// Interrupts.
-    #[xml(child)]
-    pub msi: Option<ShmemMsi>,
-    /// Name and address.
-    #[xml(group)]
-    pub info: DeviceInfo,
-}
-
-words! {
-    /// Shared memory devices.
-    pub enum ShmemType {
-        Ivshmem = "ivshmem", IvshmemPlain = "ivshmem-plain", IvshmemDoorbell = "ivshmem-doorbell",
-    }
-}
-
-/// `<model>` of `<shmem>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct ShmemModel {
-    /// The device.
-    #[xml(attr, name = "type")]
-    pub kind: Option<ShmemType>,
-}
-
-/// `<size>` of `<shmem>`: whole MiB, printed so.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct ShmemSize {
-    /// The size.
-    #[xml(text, codec = crate::codec::Mebibytes, unit = "bytes")]
-    pub size: Kib,
-}
-
-/// `<server>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct ShmemServer {
-    /// Its socket.
-    #[xml(attr)]
-    pub path: Option<String>,
-}
-
-/// `<msi>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct ShmemMsi {
-    /// Whether interrupts are used.
-    #[xml(attr, onoff)]
-    pub enabled: Option<bool>,
-    /// Vectors.
-    #[xml(attr)]
-    pub vectors: Option<u32>,
-    /// Whether kicks are asynchronous.
-    #[xml(attr, onoff)]
-    pub ioeventfd: Option<bool>,
-}
-
-words! {
     /// IOMMUs.
     pub enum IommuModel { Intel = "intel", Smmuv3 = "smmuv3", Virtio = "virtio", Amd = "amd" }
 }
@@ -360,7 +168,7 @@ pub struct Iommu {
     /// The device.
     #[xml(attr)]
     pub model: Option<IommuModel>,
-    /// How it works.
+    /// How it works. Since 3.4.0.
     #[xml(child)]
     pub driver: Option<IommuDriver>,
     /// Name and address.
@@ -381,10 +189,10 @@ pub struct IommuDriver {
     /// Extended interrupts.
     #[xml(attr, onoff)]
     pub eim: Option<bool>,
-    /// Whether devices cache translations.
+    /// Whether devices cache translations. Since 3.5.0.
     #[xml(attr, onoff)]
     pub iotlb: Option<bool>,
-    /// Address bits.
+    /// Address bits. Since 6.5.0.
     #[xml(attr, name = "aw_bits")]
     pub aw_bits: Option<u32>,
     /// Whether DMA is translated.
@@ -402,13 +210,13 @@ pub struct IommuDriver {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Vsock {
-    /// The variant of virtio.
+    /// The variant of virtio; absent: `virtio`. Since 5.2.0.
     #[xml(attr)]
     pub model: Option<VirtioModel>,
     /// Its number.
     #[xml(child)]
     pub cid: Option<VsockCid>,
-    /// Options of virtio.
+    /// Options of virtio. Since 7.1.0.
     #[xml(child)]
     pub driver: Option<VirtioDriver>,
     /// Name and address.
@@ -428,16 +236,25 @@ pub struct VsockCid {
     pub address: Option<u32>,
 }
 
+words! {
+    /// Crypto devices.
+    pub enum CryptoDevice { Virtio = "virtio" }
+}
+words! {
+    /// Who emulates a crypto device.
+    pub enum CryptoType { Qemu = "qemu" }
+}
+
 /// `<crypto>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Crypto {
-    /// `virtio`.
+    /// The device.
     #[xml(attr)]
-    pub model: Option<String>,
-    /// `qemu`.
+    pub model: Option<CryptoDevice>,
+    /// Who emulates it.
     #[xml(attr, name = "type")]
-    pub kind: Option<String>,
+    pub kind: Option<CryptoType>,
     /// What does the work.
     #[xml(child)]
     pub backend: Option<CryptoBackend>,
@@ -475,13 +292,18 @@ pub struct NvramDevice {
     pub info: DeviceInfo,
 }
 
+words! {
+    /// Buses of hubs.
+    pub enum HubType { Usb = "usb" }
+}
+
 /// `<hub>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Hub {
-    /// `usb`.
+    /// Its bus.
     #[xml(attr, name = "type")]
-    pub kind: Option<String>,
+    pub kind: Option<HubType>,
     /// Name and address.
     #[xml(group)]
     pub info: DeviceInfo,

@@ -13,7 +13,7 @@ pub struct NumaTune {
     /// The general policy.
     #[xml(child)]
     pub memory: Option<NumaMemory>,
-    /// Policies of single guest cells.
+    /// Policies of single guest cells. Since 1.2.7.
     #[xml(child)]
     pub memnode: Vec<MemNode>,
 }
@@ -22,13 +22,13 @@ pub struct NumaTune {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct NumaMemory {
-    /// The policy.
+    /// The policy; absent: strict.
     #[xml(attr, codec = Words)]
     pub mode: Option<MemMode>,
     /// Host nodes.
     #[xml(attr, codec = Sets)]
     pub nodeset: Option<NodeSet>,
-    /// Whether `nodeset` or the placement engine decides.
+    /// Whether `nodeset` or the placement engine decides. Since 0.9.12.
     #[xml(attr, codec = Words)]
     pub placement: Option<MemoryPlacement>,
 }

@@ -2,7 +2,7 @@
 
 use polyvirt_xml::{Element, words};
 
-use crate::storage::Source;
+use crate::storage::{Source, SourceKind};
 
 words! {
     /// Which firmware is picked automatically.
@@ -13,13 +13,13 @@ words! {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Os {
-    /// Pick firmware of this kind automatically.
+    /// Pick firmware of this kind automatically. Since 5.2.0.
     #[xml(attr)]
     pub firmware: Option<FirmwareKind>,
     /// The kind of guest and its machine.
     #[xml(child)]
     pub r#type: Option<OsType>,
-    /// What the picked firmware must or must not be able to do.
+    /// What the picked firmware must or must not be able to do. Since 7.2.0.
     #[xml(child, name = "firmware")]
     pub firmware_features: Option<FirmwareFeatures>,
     /// The program a container starts.
@@ -43,7 +43,7 @@ pub struct Os {
     /// A firmware image.
     #[xml(child)]
     pub loader: Option<Loader>,
-    /// Where firmware keeps its variables.
+    /// Where firmware keeps its variables. Since 1.2.8.
     #[xml(child)]
     pub nvram: Option<Nvram>,
     /// A kernel to boot directly.
@@ -58,22 +58,22 @@ pub struct Os {
     /// A boot loader between firmware and kernel.
     #[xml(leaf)]
     pub shim: Option<String>,
-    /// Its device tree.
+    /// Its device tree. Since 1.0.4.
     #[xml(leaf)]
     pub dtb: Option<String>,
-    /// ACPI tables.
+    /// ACPI tables. Since 1.3.5.
     #[xml(child)]
     pub acpi: Option<AcpiTables>,
     /// Boot devices in order.
     #[xml(child)]
     pub boot: Vec<BootDevice>,
-    /// A menu at boot.
+    /// A menu at boot. Since 0.8.3.
     #[xml(child)]
     pub bootmenu: Option<BootMenu>,
-    /// Options of the BIOS.
+    /// Options of the BIOS. Since 0.9.4.
     #[xml(child)]
     pub bios: Option<Bios>,
-    /// Where SMBIOS strings come from.
+    /// Where SMBIOS strings come from. Since 0.8.7.
     #[xml(child)]
     pub smbios: Option<Smbios>,
 }
@@ -151,16 +151,16 @@ words! {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Loader {
-    /// Whether the guest may not write it.
+    /// Whether the guest may not write it. Since 1.2.8.
     #[xml(attr, yesno)]
     pub readonly: Option<bool>,
-    /// Whether it needs secure boot and SMM.
+    /// Whether it needs secure boot and SMM. Since 2.1.0.
     #[xml(attr, yesno)]
     pub secure: Option<bool>,
-    /// How it is mapped.
+    /// How it is mapped. Since 1.2.8.
     #[xml(attr, name = "type")]
     pub kind: Option<LoaderType>,
-    /// Whether it keeps no variables.
+    /// Whether it keeps no variables. Since 8.6.0.
     #[xml(attr, yesno)]
     pub stateless: Option<bool>,
     /// Its format.
@@ -181,9 +181,9 @@ pub struct Nvram {
     /// The template's format.
     #[xml(attr)]
     pub template_format: Option<FirmwareFormat>,
-    /// The kind of `source`.
+    /// The kind of `source`. Since 8.5.0.
     #[xml(attr, name = "type")]
-    pub kind: Option<String>,
+    pub kind: Option<SourceKind>,
     /// Its format.
     #[xml(attr)]
     pub format: Option<FirmwareFormat>,
@@ -242,7 +242,7 @@ pub struct BootMenu {
     /// Whether there is one.
     #[xml(attr, yesno)]
     pub enable: Option<bool>,
-    /// Milliseconds it waits, up to 65535.
+    /// Milliseconds it waits, up to 65535. Since 1.2.8.
     #[xml(attr)]
     pub timeout: Option<u32>,
 }
@@ -254,7 +254,7 @@ pub struct Bios {
     /// Whether its messages go to the serial port.
     #[xml(attr, yesno)]
     pub useserial: Option<bool>,
-    /// Milliseconds after which it boots again when nothing boots; -1: never.
+    /// Milliseconds after which it boots again when nothing boots; -1: never. Since 0.10.2.
     #[xml(attr)]
     pub reboot_timeout: Option<i32>,
 }
@@ -294,13 +294,13 @@ pub struct Sysinfo {
     /// SMBIOS blocks 2.
     #[xml(child)]
     pub base_board: Vec<SysinfoBlock>,
-    /// SMBIOS block 3.
+    /// SMBIOS block 3. Since 4.1.0.
     #[xml(child)]
     pub chassis: Option<SysinfoBlock>,
-    /// SMBIOS block 11.
+    /// SMBIOS block 11. Since 4.1.0.
     #[xml(child)]
     pub oem_strings: Option<SysinfoBlock>,
-    /// Files of fw_cfg.
+    /// Files of fw_cfg. Since 6.5.0.
     #[xml(child)]
     pub entry: Vec<SysinfoEntry>,
 }

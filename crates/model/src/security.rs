@@ -78,7 +78,7 @@ impl Default for LaunchSecurity {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Sev {
-    /// Whether hashes of a direct kernel are measured.
+    /// Whether hashes of a direct kernel are measured. Since 8.0.0.
     #[xml(attr, yesno)]
     pub kernel_hashes: Option<bool>,
     /// The position of the C-bit.
@@ -155,6 +155,18 @@ pub struct Tdx {
     /// Measured owner's configuration.
     #[xml(leaf, name = "mrOwnerConfig")]
     pub mr_owner_config: Option<String>,
+    /// The service that signs reports.
+    #[xml(child)]
+    pub quote_generation_service: Option<QuoteService>,
+}
+
+/// `<quoteGenerationService>`.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct QuoteService {
+    /// Its socket; absent: the hypervisor's default.
+    #[xml(attr)]
+    pub path: Option<String>,
 }
 
 /// `<keywrap>`: s390 key wrapping.

@@ -1,11 +1,15 @@
 //! Where data of disks is: files, block devices, network storage, volumes, and chains of them.
 
 use polyvirt_xml::{Element, words};
-use uuid::Uuid;
 
 use crate::address::PciAddress;
-use crate::codec::{Bytes, Uuids};
 use crate::security::DeviceLabel;
+
+mod access;
+mod chain;
+
+pub use access::*;
+pub use chain::*;
 
 words! {
     /// Kinds of sources.
@@ -26,13 +30,30 @@ words! {
     }
 }
 
+words! {
+    /// How a source is addressed.
+    pub enum SourceAddress { Pci = "pci", Unix = "unix" }
+}
+words! {
+    /// How an iSCSI volume is reached: as a device of the host, or by the hypervisor itself.
+    pub enum VolumeMode { Host = "host", Direct = "direct" }
+}
+words! {
+    /// Formats of images. `aio` is Xen's old word for `raw`.
+    pub enum ImageFormat {
+        None = "none", Raw = "raw", Dir = "dir", Bochs = "bochs", Cloop = "cloop", Dmg = "dmg", Iso = "iso",
+        Vpc = "vpc", Vdi = "vdi", Fat = "fat", Vhd = "vhd", Ploop = "ploop", Cow = "cow", Qcow = "qcow",
+        Qcow2 = "qcow2", Qed = "qed", Vmdk = "vmdk", Aio = "aio",
+    }
+}
+
 /// `<source>` of disks, backing stores and NVRAM. Which fields count follows from the kind beside it.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Source {
-    /// The kind, where the element around it has none (`nvme`: `pci`; `vhostuser`: `unix`).
+    /// How the device is addressed: `nvme` by PCI, `vhostuser` by a socket.
     #[xml(attr, name = "type")]
-    pub kind: Option<String>,
+    pub kind: Option<SourceAddress>,
     /// A file.
     #[xml(attr)]
     pub file: Option<String>,
@@ -51,13 +72,13 @@ pub struct Source {
     /// The image on the server.
     #[xml(attr)]
     pub name: Option<String>,
-    /// The query part of a URL.
+    /// The query part of a URL. Since 6.2.0.
     #[xml(attr)]
     pub query: Option<String>,
-    /// Whether the connection is encrypted.
+    /// Whether the connection is encrypted. Since 4.5.0.
     #[xml(attr, yesno)]
     pub tls: Option<bool>,
-    /// The name that the server's certificate has.
+    /// The name that the server's certificate has. Since 8.2.0.
     #[xml(attr)]
     pub tls_hostname: Option<String>,
     /// A storage pool.
@@ -66,46 +87,46 @@ pub struct Source {
     /// A volume of the pool.
     #[xml(attr)]
     pub volume: Option<String>,
-    /// How an iSCSI volume is reached.
+    /// How an iSCSI volume is reached; absent: through the host. Since 1.1.1.
     #[xml(attr)]
-    pub mode: Option<String>,
+    pub mode: Option<VolumeMode>,
     /// NVMe: whether the device is taken from its host driver.
     #[xml(attr, yesno)]
     pub managed: Option<bool>,
     /// NVMe: the namespace.
     #[xml(attr)]
     pub namespace: Option<u64>,
-    /// What happens if it is missing at start.
+    /// What happens if it is missing at start; absent: mandatory. Since 0.9.7.
     #[xml(attr)]
     pub startup_policy: Option<StartupPolicy>,
     /// Its number in the chain, while the guest runs.
     #[xml(attr, live)]
     pub index: Option<u32>,
-    /// A group of file descriptors that the client passes.
+    /// A group of file descriptors that the client passes. Since 9.0.0.
     #[xml(attr)]
     pub fdgroup: Option<String>,
     /// Servers.
     #[xml(child)]
     pub host: Vec<StorageHost>,
-    /// A snapshot on the server.
+    /// A snapshot on the server. Since 1.2.11.
     #[xml(child)]
     pub snapshot: Option<Named>,
-    /// The client's configuration file.
+    /// The client's configuration file. Since 1.2.11.
     #[xml(child)]
     pub config: Option<FileRef>,
-    /// iSCSI: the initiator.
+    /// iSCSI: the initiator. Since 4.7.0.
     #[xml(child)]
     pub initiator: Option<Initiator>,
-    /// TLS for https.
+    /// TLS for https. Since 6.2.0.
     #[xml(child)]
     pub ssl: Option<Ssl>,
-    /// Cookies for http.
+    /// Cookies for http. Since 6.2.0.
     #[xml(child)]
     pub cookies: Option<Cookies>,
-    /// The size of a read-ahead buffer.
+    /// The size of a read-ahead buffer. Since 6.2.0.
     #[xml(child)]
     pub readahead: Option<CacheAmount>,
-    /// Seconds until a request times out.
+    /// Seconds until a request times out. Since 6.2.0.
     #[xml(child)]
     pub timeout: Option<TimeoutSeconds>,
     /// How to connect again.
@@ -117,22 +138,22 @@ pub struct Source {
     /// NFS and SSH: who the client is.
     #[xml(child)]
     pub identity: Option<Identity>,
-    /// PCI address of an NVMe device.
+    /// PCI address of an NVMe device. Since 6.0.0.
     #[xml(child)]
     pub address: Option<PciAddress>,
-    /// Parts of the image.
+    /// Parts of the image. Since 6.1.0.
     #[xml(child)]
     pub slices: Option<Slices>,
-    /// Who logs in.
+    /// Who logs in. Since 3.9.0.
     #[xml(child)]
     pub auth: Option<Auth>,
-    /// How the content is encrypted.
+    /// How the content is encrypted. Since 3.9.0.
     #[xml(child)]
     pub encryption: Option<Encryption>,
-    /// SCSI persistent reservations.
+    /// SCSI persistent reservations. Since 4.4.0.
     #[xml(child)]
     pub reservations: Option<Reservations>,
-    /// Labels that differ from the guest's.
+    /// Labels that differ from the guest's. Since 0.9.9.
     #[xml(child)]
     pub seclabel: Vec<DeviceLabel>,
     /// A file beside a qcow2 image that holds the data.
@@ -165,347 +186,4 @@ pub struct PathRef {
     /// The path.
     #[xml(attr)]
     pub path: String,
-}
-
-words! {
-    /// How a server is reached.
-    pub enum StorageTransport { Tcp = "tcp", Unix = "unix", Rdma = "rdma" }
-}
-
-/// `<host>`: a server.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct StorageHost {
-    /// How it is reached.
-    #[xml(attr)]
-    pub transport: Option<StorageTransport>,
-    /// Its name or address.
-    #[xml(attr)]
-    pub name: Option<String>,
-    /// Its port.
-    #[xml(attr)]
-    pub port: Option<String>,
-    /// Its socket.
-    #[xml(attr)]
-    pub socket: Option<String>,
-}
-
-/// `<auth>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct Auth {
-    /// Who logs in.
-    #[xml(attr)]
-    pub username: Option<String>,
-    /// The secret to use.
-    #[xml(child)]
-    pub secret: Option<SecretRef>,
-}
-
-/// `<secret>`: a secret by its use or UUID.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct SecretRef {
-    /// What it is for.
-    #[xml(attr, name = "type")]
-    pub kind: Option<String>,
-    /// Its use.
-    #[xml(attr)]
-    pub usage: Option<String>,
-    /// Its UUID.
-    #[xml(attr, codec = Uuids)]
-    pub uuid: Option<Uuid>,
-}
-
-words! {
-    /// Formats of encryption.
-    pub enum EncryptionFormat {
-        Default = "default", Qcow = "qcow", Luks = "luks", Luks2 = "luks2", LuksAny = "luks-any",
-    }
-}
-words! {
-    /// Who encrypts.
-    pub enum EncryptionEngine { Qemu = "qemu", Librbd = "librbd" }
-}
-
-/// `<encryption>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct Encryption {
-    /// The format.
-    #[xml(attr)]
-    pub format: Option<EncryptionFormat>,
-    /// Who encrypts.
-    #[xml(attr)]
-    pub engine: Option<EncryptionEngine>,
-    /// The keys, one per layer.
-    #[xml(child)]
-    pub secret: Vec<SecretRef>,
-    /// The cipher for new volumes.
-    #[xml(child)]
-    pub cipher: Option<Cipher>,
-    /// How the initialisation vector is made.
-    #[xml(child)]
-    pub ivgen: Option<IvGen>,
-}
-
-/// `<cipher>` of `<encryption>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct Cipher {
-    /// Its name.
-    #[xml(attr)]
-    pub name: String,
-    /// Bits of the key.
-    #[xml(attr)]
-    pub size: Option<u32>,
-    /// Its mode.
-    #[xml(attr)]
-    pub mode: Option<String>,
-    /// Its hash.
-    #[xml(attr)]
-    pub hash: Option<String>,
-}
-
-/// `<ivgen>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct IvGen {
-    /// Its name.
-    #[xml(attr)]
-    pub name: String,
-    /// Its hash.
-    #[xml(attr)]
-    pub hash: Option<String>,
-}
-
-/// `<reservations>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct Reservations {
-    /// Whether the helper is started for the guest.
-    #[xml(attr, yesno)]
-    pub managed: Option<bool>,
-    /// The helper's socket.
-    #[xml(child)]
-    pub source: Option<ReservationsSource>,
-}
-
-/// `<source>` of `<reservations>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct ReservationsSource {
-    /// `unix`.
-    #[xml(attr, name = "type")]
-    pub kind: Option<String>,
-    /// The socket.
-    #[xml(attr)]
-    pub path: Option<String>,
-    /// `client`.
-    #[xml(attr)]
-    pub mode: Option<String>,
-}
-
-/// `<initiator>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct Initiator {
-    /// Its qualified name.
-    #[xml(child)]
-    pub iqn: Option<Named>,
-}
-
-/// `<slices>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct Slices {
-    /// The parts.
-    #[xml(child)]
-    pub slice: Vec<Slice>,
-}
-
-/// `<slice>`: a part of an image, in bytes.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct Slice {
-    /// `storage`.
-    #[xml(attr, name = "type")]
-    pub kind: Option<String>,
-    /// Where it begins.
-    #[xml(attr)]
-    pub offset: u64,
-    /// How long it is.
-    #[xml(attr)]
-    pub size: u64,
-}
-
-/// `<ssl>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct Ssl {
-    /// Whether the certificate is verified.
-    #[xml(attr, yesno)]
-    pub verify: Option<bool>,
-}
-
-/// `<cookies>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct Cookies {
-    /// The cookies.
-    #[xml(child)]
-    pub cookie: Vec<Cookie>,
-}
-
-/// `<cookie>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct Cookie {
-    /// Its name.
-    #[xml(attr)]
-    pub name: String,
-    /// Its value: a secret.
-    #[xml(text, secret)]
-    pub value: Option<String>,
-}
-
-/// `<reconnect>` of a network source.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct StorageReconnect {
-    /// Whether it connects again.
-    #[xml(attr, yesno)]
-    pub enabled: Option<bool>,
-    /// Seconds after which it gives up.
-    #[xml(attr)]
-    pub timeout: Option<u32>,
-    /// Seconds until requests fail.
-    #[xml(attr)]
-    pub delay: Option<u32>,
-}
-
-/// `<readahead>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct CacheAmount {
-    /// The size.
-    #[xml(attr, codec = Bytes, unit = "bytes")]
-    pub size: u64,
-}
-
-/// `<timeout>` in seconds.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct TimeoutSeconds {
-    /// Seconds.
-    #[xml(attr)]
-    pub seconds: Option<u64>,
-}
-
-/// `<identity>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct Identity {
-    /// NFS: the user.
-    #[xml(attr)]
-    pub user: Option<String>,
-    /// NFS: the group.
-    #[xml(attr)]
-    pub group: Option<String>,
-    /// SSH: the user.
-    #[xml(attr)]
-    pub username: Option<String>,
-    /// SSH: the key.
-    #[xml(attr)]
-    pub keyfile: Option<String>,
-    /// SSH: the agent's socket.
-    #[xml(attr)]
-    pub agentsock: Option<String>,
-}
-
-/// `<dataStore>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct DataStore {
-    /// The kind of its source.
-    #[xml(attr, name = "type")]
-    pub kind: Option<SourceKind>,
-    /// Its format.
-    #[xml(child)]
-    pub format: Option<Format>,
-    /// Where it is.
-    #[xml(child)]
-    pub source: Option<Source>,
-}
-
-/// `<format>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct Format {
-    /// The format of the image.
-    #[xml(attr, name = "type")]
-    pub kind: Option<String>,
-    /// The cache for its metadata.
-    #[xml(child, name = "metadata_cache")]
-    pub metadata_cache: Option<MetadataCache>,
-}
-
-/// `<metadata_cache>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct MetadataCache {
-    /// Its size.
-    #[xml(leaf, name = "max_size", codec = Bytes, unit = "bytes")]
-    pub max_size: Option<u64>,
-}
-
-/// `<backingStore>`: what an image is based on. An empty one ends the chain.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct BackingStore {
-    /// The kind of its source; absent: there is none.
-    #[xml(attr, name = "type")]
-    pub kind: Option<SourceKind>,
-    /// Its number in the chain, while the guest runs.
-    #[xml(attr, live)]
-    pub index: Option<u32>,
-    /// Its format.
-    #[xml(child)]
-    pub format: Option<Format>,
-    /// Where it is.
-    #[xml(child)]
-    pub source: Option<Source>,
-    /// What it is based on.
-    #[xml(child)]
-    pub backing_store: Option<Box<BackingStore>>,
-}
-
-/// `<mirror>`: the target of a block job, while the guest runs.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct Mirror {
-    /// The kind of its source.
-    #[xml(attr, name = "type")]
-    pub kind: Option<SourceKind>,
-    /// A file (old form).
-    #[xml(attr)]
-    pub file: Option<String>,
-    /// Its format (old form).
-    #[xml(attr, name = "format")]
-    pub format_name: Option<String>,
-    /// The job.
-    #[xml(attr)]
-    pub job: Option<String>,
-    /// Whether it follows the guest's writes.
-    #[xml(attr)]
-    pub ready: Option<String>,
-    /// Its format.
-    #[xml(child)]
-    pub format: Option<Format>,
-    /// Where it is.
-    #[xml(child)]
-    pub source: Option<Source>,
-    /// What it is based on.
-    #[xml(child)]
-    pub backing_store: Option<Box<BackingStore>>,
 }

@@ -9,7 +9,7 @@ pub struct BlkioTune {
     /// Weight against other guests, 10 to 1000.
     #[xml(leaf)]
     pub weight: Option<u32>,
-    /// Weights and limits of single devices.
+    /// Weights and limits of single devices. Since 0.9.8.
     #[xml(child)]
     pub device: Vec<BlkioDevice>,
 }
@@ -24,16 +24,16 @@ pub struct BlkioDevice {
     /// Its weight.
     #[xml(leaf)]
     pub weight: Option<u32>,
-    /// Reads per second.
+    /// Reads per second. Since 1.2.2.
     #[xml(leaf, name = "read_iops_sec")]
     pub read_iops_sec: Option<u32>,
-    /// Writes per second.
+    /// Writes per second. Since 1.2.2.
     #[xml(leaf, name = "write_iops_sec")]
     pub write_iops_sec: Option<u32>,
-    /// Bytes read per second.
+    /// Bytes read per second. Since 1.2.2.
     #[xml(leaf, name = "read_bytes_sec")]
     pub read_bytes_sec: Option<u64>,
-    /// Bytes written per second.
+    /// Bytes written per second. Since 1.2.2.
     #[xml(leaf, name = "write_bytes_sec")]
     pub write_bytes_sec: Option<u64>,
 }
@@ -42,10 +42,10 @@ pub struct BlkioDevice {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Resource {
-    /// The cgroup it is put below.
+    /// The cgroup it is put below. Since 1.0.5.
     #[xml(leaf)]
     pub partition: Option<String>,
-    /// Its Fibre Channel identity.
+    /// Its Fibre Channel identity. Since 7.7.0.
     #[xml(child)]
     pub fibrechannel: Option<FibreChannel>,
 }

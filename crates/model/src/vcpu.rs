@@ -11,13 +11,13 @@ use polyvirt_numa_placement::Kib;
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct Vcpu {
-    /// Whether pins and `cpuset` or the advice of the placement engine decide.
+    /// Whether pins and `cpuset` or the advice of the placement engine decide. Since 0.9.11.
     #[xml(attr, codec = Words)]
     pub placement: Option<VcpuPlacement>,
-    /// Host CPUs of every thread that has no pin of its own.
+    /// Host CPUs of every thread that has no pin of its own. Since 0.4.4.
     #[xml(attr, codec = Sets)]
     pub cpuset: Option<CpuSet>,
-    /// How many are online at boot; absent: all.
+    /// How many are online at boot; absent: all. Since 0.8.5.
     #[xml(attr)]
     pub current: Option<u32>,
     /// How many there can be; absent: one.
@@ -68,10 +68,10 @@ pub struct IoThread {
     /// Its number, from 1.
     #[xml(attr)]
     pub id: u32,
-    /// Worker threads that always exist.
+    /// Worker threads that always exist. Since 8.5.0.
     #[xml(attr, name = "thread_pool_min")]
     pub thread_pool_min: Option<i32>,
-    /// Worker threads at most.
+    /// Worker threads at most. Since 8.5.0.
     #[xml(attr, name = "thread_pool_max")]
     pub thread_pool_max: Option<i32>,
     /// How it polls.
@@ -113,28 +113,28 @@ pub struct CpuTune {
     /// Weight against other guests.
     #[xml(leaf)]
     pub shares: Option<u64>,
-    /// Period of the vCPUs' quota, in microseconds.
+    /// Period of the vCPUs' quota, in microseconds. Since 0.9.4.
     #[xml(leaf)]
     pub period: Option<u64>,
-    /// What each vCPU may use of a period, in microseconds; -1: everything.
+    /// What each vCPU may use of a period, in microseconds; -1: everything. Since 0.9.4.
     #[xml(leaf)]
     pub quota: Option<i64>,
-    /// Period of the whole guest's quota.
+    /// Period of the whole guest's quota. Since 1.3.3.
     #[xml(leaf, name = "global_period")]
     pub global_period: Option<u64>,
-    /// The whole guest's quota.
+    /// The whole guest's quota. Since 1.3.3.
     #[xml(leaf, name = "global_quota")]
     pub global_quota: Option<i64>,
-    /// Period of the emulator's quota.
+    /// Period of the emulator's quota. Since 0.10.0.
     #[xml(leaf, name = "emulator_period")]
     pub emulator_period: Option<u64>,
-    /// The emulator's quota.
+    /// The emulator's quota. Since 0.10.0.
     #[xml(leaf, name = "emulator_quota")]
     pub emulator_quota: Option<i64>,
-    /// Period of the I/O threads' quota.
+    /// Period of the I/O threads' quota. Since 2.1.0.
     #[xml(leaf, name = "iothread_period")]
     pub iothread_period: Option<u64>,
-    /// The I/O threads' quota.
+    /// The I/O threads' quota. Since 2.1.0.
     #[xml(leaf, name = "iothread_quota")]
     pub iothread_quota: Option<i64>,
     /// Host CPUs of single vCPUs.
@@ -143,22 +143,22 @@ pub struct CpuTune {
     /// Host CPUs of the emulator's threads.
     #[xml(child)]
     pub emulatorpin: Option<EmulatorPin>,
-    /// Host CPUs of single I/O threads.
+    /// Host CPUs of single I/O threads. Since 1.2.9.
     #[xml(child)]
     pub iothreadpin: Vec<IoThreadPin>,
-    /// Scheduler of the emulator.
+    /// Scheduler of the emulator. Since 5.3.0.
     #[xml(child)]
     pub emulatorsched: Option<EmulatorSched>,
-    /// Scheduler of vCPUs.
+    /// Scheduler of vCPUs. Since 1.2.13.
     #[xml(child)]
     pub vcpusched: Vec<VcpuSched>,
-    /// Scheduler of I/O threads.
+    /// Scheduler of I/O threads. Since 1.2.13.
     #[xml(child)]
     pub iothreadsched: Vec<IoThreadSched>,
-    /// Cache allocations (resctrl).
+    /// Cache allocations (resctrl). Since 4.1.0.
     #[xml(child)]
     pub cachetune: Vec<CacheTune>,
-    /// Memory bandwidth allocations (resctrl).
+    /// Memory bandwidth allocations (resctrl). Since 4.7.0.
     #[xml(child)]
     pub memorytune: Vec<MemoryTune>,
 }
@@ -264,7 +264,7 @@ pub struct CacheTune {
     /// The parts.
     #[xml(child)]
     pub cache: Vec<CacheShare>,
-    /// What is watched.
+    /// What is watched. Since 4.10.0.
     #[xml(child)]
     pub monitor: Vec<CacheMonitor>,
 }

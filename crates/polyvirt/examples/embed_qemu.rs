@@ -5,6 +5,7 @@
 
 use std::{error::Error, time::Duration};
 
+use polyvirt::model::{DomainConfig, DomainKind, Kib, chardev::Serial, features::Features, os::Os, vcpu::Vcpu};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 #[tokio::main]
@@ -16,22 +17,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     std::fs::set_permissions(&root, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
 
     let connection = polyvirt::open(&format!("qemu:///embed?root={}", root.path().display())).await?;
-    let xml = format!(
-        "<domain type='qemu'>
-           <name>embedded</name>
-           <memory unit='MiB'>256</memory>
-           <vcpu placement='auto'>2</vcpu>
-           <os>
-             <type arch='x86_64' machine='q35'>hvm</type>
-             <kernel>{kernel}</kernel>
-             <initrd>{initrd}</initrd>
-             <cmdline>console=ttyS0 quiet</cmdline>
-           </os>
-           <features><acpi/></features>
-           <devices><serial type='pty'/></devices>
-         </domain>"
-    );
-    let guest = connection.create(&xml, true).await?.guest;
+    let os = Os::hvm("x86_64", "q35").with_kernel(kernel.as_str()).with_initrd(initrd.as_str());
+    let definition = DomainConfig::new(DomainKind::Qemu, "embedded")
+        .with_memory(Kib::from_mib(256))
+        .with_vcpu(Vcpu::of(2).auto())
+        .with_os(os.with_cmdline("console=ttyS0 quiet"))
+        .with_features(Features::default().with_acpi(true))
+        .with_device(Serial::pty());
+    let guest = connection.create(&definition.to_xml(), true).await?.guest;
     let mut console = BufReader::new(guest.console(None).await?);
     guest.resume().await?;
 

@@ -70,8 +70,8 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
 
 /// A child of ours that runs its program. Dropping it lets the process run on.
 ///
-/// Somebody should [`wait`](Self::wait) for it as long as we live: until then an ended child keeps its pid, though
-/// nothing of it runs. It is bound to the tokio runtime in which its gate was opened.
+/// An ended child keeps its pid, though nothing of it runs, until somebody waits for it. Dropped within a tokio runtime, that
+/// runtime does so; else it is so until we end. It is bound to the runtime in which its gate was opened.
 #[derive(Debug)]
 pub struct Child {
     id: ProcessId,
@@ -130,7 +130,21 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         // Reaps it if it has ended already. An error is the kernel's business then.
-        self.try_wait().ok();
+        if let Ok(None) = self.try_wait()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+            && let Ok(pidfd) = self.pidfd.get_ref().try_clone()
+        {
+            runtime.spawn(reap_later(pidfd));
+        }
+    }
+}
+
+/// Waits for a child that nobody holds any more, so that it does not stay a zombie.
+async fn reap_later(pidfd: OwnedFd) {
+    if let Ok(pidfd) = sys::watch(pidfd, Interest::READABLE)
+        && let Ok(_ready) = pidfd.readable().await
+    {
+        reap(pidfd.as_fd()).ok();
     }
 }
 

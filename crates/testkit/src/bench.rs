@@ -158,6 +158,25 @@ pub struct Bench {
     last: Mutex<Option<(LiveConfig, Recorded)>>,
 }
 
+impl Drop for Bench {
+    /// A case that failed leaves its guest running: that is what guests are made for.
+    fn drop(&mut self) {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((live, recorded)) = last.filter(|_| std::thread::panicking()) else { return };
+        let (driver, roots) = (self.driver.clone(), self.roots.clone());
+        // A runtime cannot be waited for inside another one.
+        let reaping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let cx = ReapContext::new(live.guest(), roots, Deadline::after(Duration::from_secs(20)));
+            let reaped = runtime.block_on(async { launcher(&*driver).reap(&cx, recorded.record().as_ref()).await });
+            reaped.map(drop).map_err(std::io::Error::other)
+        });
+        if let Ok(Err(error)) = reaping.join() {
+            eprintln!("the guest of a failed case may still run: {error}");
+        }
+    }
+}
+
 impl Bench {
     /// Opens the driver on a new directory.
     ///

@@ -44,6 +44,7 @@ pub(crate) fn expand(input: &DeriveInput, data: &DataStruct) -> Result<TokenStre
     let in_tag = indices(&slots, |slot| {
         matches!(slot.kind, Kind::Attribute | Kind::Group | Kind::Foreign)
             || slot.kind == Kind::Text && slot.options.unit.is_some()
+            || slot.options.namespace.is_some()
     });
     let in_content = indices(&slots, |slot| slot.kind != Kind::Attribute);
     let required = (0..).zip(&slots).filter(|(_, slot)| slot.is_required()).fold(0_u128, |bits, (i, _)| bits | 1 << i);
@@ -244,12 +245,17 @@ impl Slot<'_> {
             Some(unit) => quote! { ::core::option::Option::Some(#unit) },
             None => quote! { ::core::option::Option::None },
         };
+        let namespace = match &options.namespace {
+            Some(namespace) => quote! { ::core::option::Option::Some(#namespace) },
+            None => quote! { ::core::option::Option::None },
+        };
         let (always, once) = (options.always, options.once);
         let (secret, live) = (options.secret, options.live);
         quote! {
             ::polyvirt_xml::Field {
                 name: #name,
                 xml: #xml,
+                namespace: #namespace,
                 doc: #doc,
                 place: #place,
                 style: #style,

@@ -8,6 +8,9 @@
 //!
 //! Invariant: a node's index is larger than its parent's; children are chained in document order.
 
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
 use crate::escape::{self, Reference};
 use crate::problem::Problem;
 
@@ -34,6 +37,9 @@ impl Default for Limits {
         Self { bytes: 16 << 20, depth: 64, attributes: 128, value: 1 << 20, elements: 400_000, namespaces: 1024 }
     }
 }
+
+/// Bytes of the name of an element or attribute. Paths are made of names, and every problem has a path.
+const MAX_NAME: usize = 256;
 
 /// Index of no node.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -82,6 +88,16 @@ pub(crate) struct Arena {
     declarations: Vec<Declaration>,
     /// Whether some element declares a default namespace; without one, names without a prefix have none.
     default_namespace: bool,
+    /// Made when the first path is asked for, because most documents never show one.
+    ordinals: OnceLock<Vec<Ordinal>>,
+}
+
+/// Which of the siblings of one name a node is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ordinal {
+    /// From 1.
+    index: u32,
+    is_only: bool,
 }
 
 /// A namespace and the element it is declared on.
@@ -176,24 +192,36 @@ impl<'a> Document<'a> {
 
     /// The path of a node: `/domain/devices/disk[2]`; an index only where siblings share the name.
     pub(crate) fn path(self, id: u32) -> String {
+        let ordinals = self.arena.ordinals.get_or_init(|| self.count_siblings());
         let mut steps = Vec::new();
         let mut at = id;
         while at != NONE {
             let node = self.node(at);
-            let name = self.name(at);
-            let mut step = format!("/{name}");
-            if node.parent != NONE {
-                let same: Vec<u32> = self.children(node.parent).filter(|&c| self.name(c) == name).collect();
-                if same.len() > 1 {
-                    let index = same.iter().position(|&c| c == at).unwrap_or(0) + 1;
-                    step.push_str(&format!("[{index}]"));
-                }
+            let mut step = format!("/{}", self.name(at));
+            let ordinal = ordinals.get(at as usize).copied().unwrap_or_default();
+            if node.parent != NONE && !ordinal.is_only {
+                step.push_str(&format!("[{}]", ordinal.index));
             }
             steps.push(step);
             at = node.parent;
         }
         steps.reverse();
         steps.concat()
+    }
+
+    /// One pass for all nodes: looking at the siblings of each would cost the square of a hostile document.
+    fn count_siblings(self) -> Vec<Ordinal> {
+        let mut ordinals = vec![Ordinal::default(); self.arena.nodes.len()];
+        let mut count: HashMap<(u32, &str), u32> = HashMap::new();
+        for (ordinal, (node, id)) in ordinals.iter_mut().zip(self.arena.nodes.iter().zip(0..)) {
+            let counted = count.entry((node.parent, self.name(id))).or_default();
+            *counted += 1;
+            ordinal.index = *counted;
+        }
+        for (ordinal, (node, id)) in ordinals.iter_mut().zip(self.arena.nodes.iter().zip(0..)) {
+            ordinal.is_only = count.get(&(node.parent, self.name(id))) == Some(&1);
+        }
+        ordinals
     }
 
     /// Whether names without a prefix can have a namespace.
@@ -295,10 +323,7 @@ impl<'t> Builder<'t> {
         if self.arena.nodes.len() >= self.limits.elements {
             return Err(self.problem(start, format!("more than {} elements", self.limits.elements)));
         }
-        if !escape::is_name(&self.text[name.clone()]) {
-            let message = format!("'{}' is no element name", &self.text[name]);
-            return Err(self.problem(start, message));
-        }
+        self.check_name("element", start, &name)?;
         let id = self.index(self.arena.nodes.len());
         let (name, first_attribute, offset) =
             (self.source(name), self.index(self.arena.attributes.len()), self.index(start));
@@ -327,6 +352,18 @@ impl<'t> Builder<'t> {
         Ok(())
     }
 
+    fn check_name(&self, what: &str, at: usize, range: &std::ops::Range<usize>) -> Result<(), Box<Problem>> {
+        if range.len() > MAX_NAME {
+            let message = format!("an {what} name of {} bytes, the limit is {MAX_NAME}", range.len());
+            return Err(self.problem(at, message));
+        }
+        let name = &self.text[range.clone()];
+        if !escape::is_name(name) {
+            return Err(self.problem(at, format!("'{name}' is no {what} name")));
+        }
+        Ok(())
+    }
+
     /// One attribute of the element opened last.
     pub(crate) fn attribute(
         &mut self,
@@ -334,10 +371,8 @@ impl<'t> Builder<'t> {
         value: std::ops::Range<usize>,
     ) -> Result<(), Box<Problem>> {
         let Some(&id) = self.open.last() else { return Ok(()) };
+        self.check_name("attribute", name.start, &name)?;
         let key = &self.text[name.clone()];
-        if !escape::is_name(key) {
-            return Err(self.problem(name.start, format!("'{key}' is no attribute name")));
-        }
         let count = self.arena.nodes[id as usize].attributes as usize;
         if count >= self.limits.attributes {
             return Err(self.problem(name.start, format!("more than {} attributes", self.limits.attributes)));

@@ -9,6 +9,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::access::ValueAccess;
+use crate::escape::is_char;
 use crate::problem::Problem;
 use crate::suggest::nearest;
 use crate::table::{Choice, Element, Field, Place, Table};
@@ -239,7 +240,10 @@ fn fill(element: &mut dyn Element, entries: Vec<(String, Node)>, path: &str) -> 
             let near = nearest(&key, table.fields.iter().map(|field| field.name));
             return Err(suggesting(wrong(path, format!("'{key}' is not known here")), near));
         };
-        if !matches!(node, Node::Null) {
+        // As in XML: white space is no text.
+        let blank = |node: &Node| matches!(node, Node::Scalar(Scalar::Text(text)) if text.trim().is_empty());
+        let absent = matches!(table.fields[index].place, Place::Text(_)) && blank(&node);
+        if !absent && !matches!(node, Node::Null) {
             seen |= 1 << index;
             field(element, index, &table.fields[index], node, &path)?;
         }
@@ -282,13 +286,20 @@ fn field(element: &mut dyn Element, index: usize, field: &Field, node: Node, pat
         }
         Place::Tree => {
             if let Some(slot) = slot.downcast_mut::<Option<XmlTree>>() {
-                *slot = Some(tree(&node, path)?);
+                let tree = tree(&node, path)?;
+                if tree.name != field.xml || tree.namespace.is_some() {
+                    return Err(wrong(path, format!("<{}> was expected here, without a namespace", field.xml)));
+                }
+                *slot = Some(tree);
             }
             Ok(())
         }
         Place::Foreign => {
             let Node::List(list) = node else { return Err(wrong(path, "a list was expected here")) };
             let trees = list.iter().map(|node| tree(node, path)).collect::<Result<Vec<_>, _>>()?;
+            if let Some(stray) = trees.iter().find(|tree| tree.namespace.is_none()) {
+                return Err(wrong(path, format!("<{}> has no namespace, elements of others have one", stray.name)));
+            }
             if let Some(slot) = slot.downcast_mut::<Vec<XmlTree>>() {
                 *slot = trees;
             }
@@ -299,7 +310,15 @@ fn field(element: &mut dyn Element, index: usize, field: &Field, node: Node, pat
 
 fn tree(node: &Node, path: &str) -> Result<XmlTree, Box<Problem>> {
     match node {
-        Node::Scalar(Scalar::Text(text)) => XmlTree::parse(text).map_err(|problem| wrong(path, problem.to_string())),
+        Node::Scalar(Scalar::Text(text)) => {
+            let tree = XmlTree::parse(text).map_err(|problem| wrong(path, problem.to_string()))?;
+            match tree.undeclared() {
+                Some(prefix) => {
+                    Err(wrong(path, format!("the prefix '{prefix}' is not declared, add xmlns:{prefix}='…'")))
+                }
+                None => Ok(tree),
+            }
+        }
         _ => Err(wrong(path, "XML text was expected here")),
     }
 }
@@ -324,6 +343,9 @@ fn value(
             (if *b { yes } else { no }.to_owned(), field.style)
         }
     };
+    if let Some(c) = text.chars().find(|c| !is_char(*c)) {
+        return Err(wrong(path, format!("the character {} cannot stand in XML", c.escape_unicode())));
+    }
     let context = ValueContext { style, unit: access.unit() };
     access
         .parse(slot, &text, &context)

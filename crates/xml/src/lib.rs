@@ -48,8 +48,9 @@
 //! | `foreign` | children of other namespaces, kept as they are | `Vec<XmlTree>` |
 //!
 //! with `name = "…"` (else the field's name in camelCase), `hex = N`, `yesno`, `onoff`, `unit = "KiB"` (a size; the unit that is
-//! meant when none is written), `codec = Type`, `default`, `once`, `secret`, `live`. A value or child that is neither
-//! optional nor a list is required, unless it says `default`; plain `child` elements are optional and printed if they hold
+//! meant when none is written), `codec = Type`, `default`, `once`, `secret`, `live`, and `ns = "…"` for a child of
+//! another namespace, whose name then has its usual prefix (any prefix is read). A value or child that is neither optional nor a
+//! list is required, unless it says `default`; plain `child` elements are optional and printed if they hold
 //! anything, unless they say `always`.
 //!
 //! On the type: `root = "…"` gives `from_xml` and `to_xml`; on an enum `tag = "attribute"` (and `default = "word"`), and
@@ -73,6 +74,7 @@ pub mod json;
 mod positions;
 mod problem;
 mod read;
+mod reference;
 mod schema;
 mod size;
 mod suggest;
@@ -88,6 +90,7 @@ pub use polyvirt_xml_derive::Element;
 pub use positions::Positions;
 pub use problem::{Position, Problem, Problems, Severity};
 pub use read::{ParseOptions, Parsed, Unknown, parse};
+pub use reference::reference;
 pub use schema::{Schema, schema};
 pub use size::{parse_bytes, unit_bytes};
 pub use suggest::nearest;

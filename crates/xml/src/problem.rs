@@ -122,6 +122,9 @@ impl Problem {
     pub fn long(&self) -> String {
         let mut out = self.to_string();
         if let (Some(source), Some(line), Some(column)) = (&self.source_line, self.line, self.column) {
+            // One character for one, so that the marker stays where it belongs.
+            let source: String =
+                source.chars().map(|c| if is_hidden(c) { char::REPLACEMENT_CHARACTER } else { c }).collect();
             let indent: String = source
                 .chars()
                 .take(usize::try_from(column).unwrap_or(1) - 1)
@@ -135,13 +138,26 @@ impl Problem {
     }
 }
 
+/// Line ends, and what commands terminals: documents may hold the control characters from U+0080.
+fn is_hidden(c: char) -> bool {
+    c.is_control() && c != '\t'
+}
+
+/// The text on one line, with escapes for what is hidden.
+fn visible(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().map(|c| if is_hidden(c) { c.escape_debug().to_string() } else { c.to_string() }).collect())
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.path)?;
+        f.write_str(&visible(&self.path))?;
         if let (Some(line), Some(column)) = (self.line, self.column) {
             write!(f, ", line {line} column {column}")?;
         }
-        write!(f, ": {}", self.message)?;
+        write!(f, ": {}", visible(&self.message))?;
         if let Some(name) = &self.suggestion {
             write!(f, "; did you mean '{name}'?")?;
         }
@@ -295,6 +311,13 @@ mod tests {
             "{}",
             problem.long()
         );
+    }
+
+    #[test]
+    fn what_a_document_holds_commands_no_terminal() {
+        let problem = Problem::error("/a", "'x\n\u{9b}2J' is wrong").located("<a>\u{9b}2J</a>", 3);
+        assert_eq!(problem.to_string(), "/a, line 1 column 4: 'x\\n\\u{9b}2J' is wrong");
+        assert!(!problem.long().contains('\u{9b}'));
     }
 
     #[test]

@@ -256,8 +256,9 @@ impl Binder<'_> {
             }
             return;
         };
-        // Without text the field is absent, not empty: libvirt prints such elements and reads them the same way.
-        if text.trim().is_empty() && (text.is_empty() || document.children(node).next().is_some()) {
+        // Without text the field is absent, not empty: libvirt prints such elements and reads them the same way. White space
+        // is no text, for it cannot be told from what stands around children.
+        if text.trim().is_empty() {
             return;
         }
         *seen |= 1 << index;
@@ -272,26 +273,47 @@ impl Binder<'_> {
         let foreign = (prefixed || self.document.has_default_namespace())
             && self.document.namespace(child, name.split_once(':').map_or("", |(prefix, _)| prefix)).is_some();
         if prefixed && !foreign {
-            let problem = |b: &Self| {
-                let prefix = name.split(':').next().unwrap_or_default();
-                b.at(child, format!("the prefix '{prefix}' is not declared, add xmlns:{prefix}='…'"))
-            };
-            return self.add(problem);
+            let prefix = name.split(':').next().unwrap_or_default();
+            return self.undeclared(child, prefix);
         }
-        let known =
-            if foreign { self.foreign(child, element, table) } else { self.known(child, name, element, table, seen) };
+        let known = if foreign {
+            self.foreign(child, element, table, seen)
+        } else {
+            self.known(child, name, element, table, seen)
+        };
         if !known {
             self.unknown_element(child, name, table);
         }
     }
 
-    fn foreign(&mut self, child: u32, element: &mut dyn Element, table: &'static Table) -> bool {
+    /// Fills the field of an element of another namespace: one that the type knows by the name with its usual prefix, all
+    /// others as they are.
+    fn foreign(&mut self, child: u32, element: &mut dyn Element, table: &'static Table, seen: &mut Seen) -> bool {
+        let (prefix, local) = self.document.name(child).split_once(':').unwrap_or(("", self.document.name(child)));
+        let namespace = self.document.namespace(child, prefix);
+        let ours = |field: &&Field| field.namespace.is_some() && field.namespace == namespace;
+        if let Some(usual) = table.fields.iter().find(ours).and_then(|field| field.xml.split(':').next()) {
+            return self.known(child, &format!("{usual}:{local}"), element, table, seen);
+        }
         let place = table.fields.iter().position(|field| matches!(field.place, Place::Foreign));
         let Some(index) = place else { return false };
+        let tree = self.tree(child);
         if let Some(trees) = element.slot_mut(index).downcast_mut::<Vec<XmlTree>>() {
-            trees.push(XmlTree::capture(self.document, child));
+            trees.push(tree);
         }
         true
+    }
+
+    fn tree(&mut self, child: u32) -> XmlTree {
+        let tree = XmlTree::capture(self.document, child);
+        if let Some(prefix) = tree.undeclared() {
+            self.undeclared(child, &prefix);
+        }
+        tree
+    }
+
+    fn undeclared(&mut self, node: u32, prefix: &str) {
+        self.add(|b| b.at(node, format!("the prefix '{prefix}' is not declared, add xmlns:{prefix}='…'")));
     }
 
     /// Fills the field of a child element; `false` if no field has that name.
@@ -337,10 +359,11 @@ impl Binder<'_> {
                     self.nothing_inside(child);
                 }
                 Place::Tree if field.xml == name => {
+                    let tree = self.tree(child);
                     if let Some(slot) = element.slot_mut(index).downcast_mut::<Option<XmlTree>>()
                         && !repeated
                     {
-                        *slot = Some(XmlTree::capture(self.document, child));
+                        *slot = Some(tree);
                     }
                 }
                 _ => continue,

@@ -80,6 +80,8 @@ pub struct Field {
     pub name: &'static str,
     /// The name in XML; empty for text and groups.
     pub xml: &'static str,
+    /// The namespace of the name, for an element of another namespace; `xml` then has its usual prefix.
+    pub namespace: Option<&'static str>,
     /// Its documentation.
     pub doc: &'static str,
     /// Where it stands.

@@ -19,7 +19,11 @@ pub fn decode<'b>(bytes: &'b [u8], limits: &Limits) -> Result<&'b str, Box<Probl
         return Err(too_large(bytes.len(), limits));
     }
     let bytes = bytes.strip_prefix(&[0xEF, 0xBB, 0xBF]).unwrap_or(bytes);
-    if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) || bytes.starts_with(&[0, b'<']) {
+    if bytes.starts_with(&[0xFF, 0xFE])
+        || bytes.starts_with(&[0xFE, 0xFF])
+        || bytes.starts_with(b"\0<")
+        || bytes.starts_with(b"<\0")
+    {
         return Err(Box::new(Problem::error("/", "the document is in UTF-16, only UTF-8 is read")));
     }
     std::str::from_utf8(bytes).map_err(|error| {

@@ -64,6 +64,13 @@ impl XmlTree {
         self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// A prefix that means nothing, because neither this element nor one below declares it where it is used.
+    pub(crate) fn undeclared(&self) -> Option<String> {
+        let mut used = BTreeSet::new();
+        self.prefixes(&mut used);
+        used.into_iter().find(|prefix| !prefix.is_empty())
+    }
+
     /// The element at a path that begins with this one's name.
     fn find_mut(&mut self, path: &str) -> Option<&mut Self> {
         let mut steps = path.strip_prefix('/')?.split('/').map(split);
@@ -144,13 +151,14 @@ impl XmlTree {
     }
 
     /// Writes the tree on lines of its own; `hoisted` is the prefix that the parent declares.
-    pub(crate) fn write(&self, depth: usize, hoisted: Option<&str>, out: &mut String) {
+    fn write(&self, depth: usize, hoisted: Option<&str>, out: &mut String) {
         indent(depth, out);
         self.write_inline(depth, hoisted, out);
         out.push('\n');
     }
 
-    fn write_inline(&self, depth: usize, hoisted: Option<&str>, out: &mut String) {
+    /// Writes the tree without white space around it.
+    pub(crate) fn write_inline(&self, depth: usize, hoisted: Option<&str>, out: &mut String) {
         out.push('<');
         out.push_str(&self.name);
         for (prefix, namespace) in self.declarations.iter().filter(|(prefix, _)| Some(prefix.as_str()) != hoisted) {

@@ -45,7 +45,14 @@ pub fn format(
     choice: Option<&'static crate::Choice>,
     options: FormatOptions,
 ) -> String {
-    let mut writer = Writer { out: String::with_capacity(4096), scratch: String::new(), depth: 0, options };
+    let mut writer = Writer {
+        out: String::with_capacity(4096),
+        scratch: String::new(),
+        depth: 0,
+        declared: Vec::new(),
+        after_text: false,
+        options,
+    };
     writer.element(name, element, choice, false);
     writer.out
 }
@@ -54,11 +61,18 @@ struct Writer {
     out: String,
     scratch: String,
     depth: usize,
+    /// Prefixes of typed elements that are declared here.
+    declared: Vec<&'static str>,
+    /// Whether the text of the open element was written last. A child follows it at once: white space would be part of it.
+    after_text: bool,
     options: FormatOptions,
 }
 
 impl Writer {
     fn indent(&mut self) {
+        if std::mem::take(&mut self.after_text) {
+            return;
+        }
         for _ in 0..self.depth {
             self.out.push_str("  ");
         }
@@ -76,6 +90,7 @@ impl Writer {
             Some((choice, variant)) if choice.attribute.is_none() => variant.word,
             _ => name,
         };
+        let declared = self.declared.len();
         self.indent();
         self.out.push('<');
         self.out.push_str(name);
@@ -90,8 +105,10 @@ impl Writer {
         self.out.push('>');
         let content = self.out.len();
         self.depth += 1;
-        self.content(element);
+        let has_text = self.content(element);
         self.depth -= 1;
+        self.declared.truncate(declared);
+        self.after_text = false;
         if self.out.len() == content {
             if droppable && tag == bare {
                 self.out.truncate(start);
@@ -101,7 +118,7 @@ impl Writer {
             self.out.push_str("/>\n");
             return;
         }
-        if self.out.as_bytes().get(content) == Some(&b'\n') {
+        if !has_text {
             self.indent();
         }
         self.out.push_str("</");
@@ -133,8 +150,19 @@ impl Writer {
                     }
                 }
                 Place::Foreign => self.declarations(slot.downcast_ref::<Vec<XmlTree>>()),
+                Place::Child(access) if access.count(slot) > 0 => self.declaration(field),
+                Place::Leaf(access) if access.count(slot) > 0 => self.declaration(field),
                 _ => {}
             }
+        }
+    }
+
+    /// Declares the namespace of a child where it is not yet.
+    fn declaration(&mut self, field: &Field) {
+        let prefix = field.xml.split(':').next().unwrap_or_default();
+        if let Some(namespace) = field.namespace.filter(|_| !self.declared.contains(&prefix)) {
+            self.declared.push(prefix);
+            tree::declare(prefix, namespace, &mut self.out);
         }
     }
 
@@ -143,8 +171,8 @@ impl Writer {
         let mut done: Vec<&str> = Vec::new();
         for tree in trees.into_iter().flatten() {
             let prefix = tree.prefix();
-            if let Some(namespace) = tree.namespace.as_deref().filter(|_| !prefix.is_empty() && !done.contains(&prefix))
-            {
+            let known = prefix.is_empty() || done.contains(&prefix) || self.declared.contains(&prefix);
+            if let Some(namespace) = tree.namespace.as_deref().filter(|_| !known) {
                 done.push(prefix);
                 tree::declare(prefix, namespace, &mut self.out);
             }
@@ -163,9 +191,10 @@ impl Writer {
         escape::escape(&self.scratch, at, &mut self.out);
     }
 
-    /// Children begin with a newline, text does not: this is how `element` tells them apart.
-    fn content(&mut self, element: &dyn Element) {
+    /// Whether text is in it: then no white space may be added.
+    fn content(&mut self, element: &dyn Element) -> bool {
         let table = element.table();
+        let mut has_text = false;
         for &index in table.in_content {
             let (index, field) = (usize::from(index), &table.fields[usize::from(index)]);
             if !self.shown(field) {
@@ -173,7 +202,12 @@ impl Writer {
             }
             let slot = element.slot(index);
             match field.place {
-                Place::Text(access) if access.count(slot) > 0 => self.value(access, slot, 0, field, At::Text),
+                Place::Text(access) if access.count(slot) > 0 => {
+                    let start = self.out.len();
+                    self.value(access, slot, 0, field, At::Text);
+                    self.after_text = self.out.len() > start;
+                    has_text |= self.after_text;
+                }
                 Place::Leaf(access) => self.leaves(access, slot, field),
                 Place::Flag if slot.downcast_ref::<bool>() == Some(&true) => {
                     self.first_child();
@@ -185,7 +219,7 @@ impl Writer {
                 Place::Child(access) => self.children(access, slot, field),
                 Place::Group(access) => {
                     if let Some(group) = access.item(slot, 0) {
-                        self.content(group);
+                        has_text |= self.content(group);
                     }
                 }
                 Place::Tree => self.trees(slot.downcast_ref::<Option<XmlTree>>().into_iter().flatten(), false),
@@ -193,6 +227,7 @@ impl Writer {
                 _ => {}
             }
         }
+        has_text
     }
 
     fn first_child(&mut self) {
@@ -226,12 +261,13 @@ impl Writer {
         let choice = access.table().choice;
         for index in 0..access.count(slot) {
             if let Some(child) = access.item(slot, index) {
-                let before = self.out.len();
+                let (before, after_text) = (self.out.len(), self.after_text);
                 self.first_child();
                 let start = self.out.len();
                 self.element(field.xml, child, choice, access.is_plain() && !field.always);
                 if self.out.len() == start {
                     self.out.truncate(before);
+                    self.after_text = after_text;
                 }
             }
         }
@@ -243,14 +279,16 @@ impl Writer {
             self.first_child();
             let prefix = tree.prefix();
             // The first tree of a prefix decides what it means on the parent; another meaning is declared on the tree.
-            let hoisted = hoist && !prefix.is_empty() && {
+            let hoisted = hoist && !prefix.is_empty() && !self.declared.contains(&prefix) && {
                 let known = declared.iter().find(|(known, _)| *known == prefix).map(|(_, namespace)| namespace);
                 known.is_none_or(|namespace| *namespace == tree.namespace.as_deref())
             };
             if hoisted {
                 declared.push((prefix, tree.namespace.as_deref()));
             }
-            tree.write(self.depth, hoisted.then_some(prefix), &mut self.out);
+            self.indent();
+            tree.write_inline(self.depth, hoisted.then_some(prefix), &mut self.out);
+            self.out.push('\n');
         }
     }
 }

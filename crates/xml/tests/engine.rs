@@ -349,9 +349,66 @@ fn bounds_hold() {
     assert!(Thing::from_xml(&many, &options).unwrap_err().len() <= 202);
 }
 
+/// Entities that double thirty times over, an attribute of 4 GiB, a name that never ends: refused by what they are, before
+/// anything is allocated for what they would become.
+#[test]
+fn bombs_are_refused_before_they_grow() {
+    let doubling =
+        |name: char, of: char| format!("<!ENTITY {name} '&{of};&{of};&{of};&{of};&{of};&{of};&{of};&{of};'>");
+    let laughs: String = ('b'..='z').zip('a'..).map(|(name, of)| doubling(name, of)).collect();
+    let bomb = format!("<!DOCTYPE thing [<!ENTITY a 'ha'>{laughs}]><thing><name>&z;</name></thing>");
+    assert!(refusal(&bomb).contains("document type"), "{}", refusal(&bomb));
+    assert!(refusal("<thing><name>&z;</name></thing>").contains("'&z;' is not known"));
+    // The length decides: the text is not looked at, nor does it have to be there.
+    let long = vec![b'x'; Limits::default().bytes + 1];
+    assert!(polyvirt_xml::decode(&long, &Limits::default()).unwrap_err().message.contains("the limit is 16777216"));
+    let attribute = format!("<thing bus='{}'/>", "x".repeat((1 << 20) + 1));
+    assert!(refusal(&attribute).contains("column 13: a value of 1048577 bytes, the limit is 1048576"));
+    let name = format!("<{}>", "x".repeat(1 << 22));
+    assert!(refusal(&name).len() < 20_000_000, "never more than the input");
+}
+
+#[test]
+fn namespaces_gone_wrong_are_refused() {
+    for (text, expected) in [
+        ("<thing xmlns:q='urn:q' xmlns:q='urn:r'><name>a</name></thing>", "attribute 'xmlns:q' is given twice"),
+        ("<thing><name>a</name><q:x/></thing>", "the prefix 'q' is not declared"),
+        (
+            "<thing><name>a</name><inner xmlns:q='urn:q'><name>i</name></inner><q:x/></thing>",
+            "the prefix 'q' is not declared",
+        ),
+        ("<thing xmlns:='urn:q'><name>a</name></thing>", "'xmlns:' is no attribute name"),
+        ("<thing><name>a</name><:x/></thing>", "':x' is no element name"),
+        ("<thing><name>a</name><a:b:c/></thing>", "'a:b:c' is no element name"),
+        ("<thing><name>a</name><q:x xmlns:q=''/></thing>", "the prefix 'q' is not declared"),
+        ("<thing xmlns='urn:x' xmlns:q='urn:q'><name>a</name></thing>", "without a namespace"),
+    ] {
+        assert!(refusal(text).contains(expected), "{text}: {}", refusal(text));
+    }
+}
+
+#[test]
+fn text_before_children_keeps_its_white_space() {
+    let text = "<thing><name>a</name></thing>";
+    assert_eq!(parse(&print(&parse(text).unwrap())).unwrap(), parse(text).unwrap());
+}
+
 #[test]
 fn other_encodings_are_refused() {
     let limits = Limits::default();
+    let utf16 = |order: fn(u16) -> [u8; 2]| "\u{FEFF}<a/>".encode_utf16().flat_map(order).collect::<Vec<u8>>();
+    for bytes in [utf16(u16::to_le_bytes), utf16(u16::to_be_bytes), b"\0<\0a".to_vec(), b"<\0a\0".to_vec()] {
+        assert!(polyvirt_xml::decode(&bytes, &limits).unwrap_err().message.contains("UTF-16"), "{bytes:?}");
+    }
+    for encoding in ["latin1", "ISO-8859-1", "UTF-16", "utf-7", "windows-1252", ""] {
+        let text = format!("<?xml version='1.0' encoding='{encoding}'?><thing><name>a</name></thing>");
+        assert!(
+            refusal(&text).contains(&format!("encoding '{encoding}' is not read")),
+            "{encoding}: {}",
+            refusal(&text)
+        );
+    }
+    assert!(parse("<?xml version='1.0' encoding='Utf-8'?><thing><name>a</name></thing>").is_ok());
     assert_eq!(polyvirt_xml::decode(b"\xEF\xBB\xBF<a/>", &limits), Ok("<a/>"));
     assert!(polyvirt_xml::decode(b"\xFF\xFE<\0a\0", &limits).unwrap_err().message.contains("UTF-16"));
     let error = polyvirt_xml::decode(b"<a>\n\xE4</a>", &limits).unwrap_err();

@@ -9,7 +9,7 @@ use polyvirt_core::{
     placement::{Owner, Plan},
 };
 use polyvirt_process::{ProcessId, Signal, Watched, command_line};
-use polyvirt_qmp::{Monitor, QueryStatus, Quit, RunState};
+use polyvirt_qmp::{Monitor, QmpError, QueryStatus, Quit, RunState};
 
 use crate::{
     command::{block, machine},
@@ -24,6 +24,9 @@ use crate::{
 
 /// How long QEMU may take to answer when it is found again.
 const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long a QEMU that closed its monitor may take to be gone.
+const ENDING: Duration = Duration::from_secs(1);
 
 #[async_trait]
 impl Launcher for Qemu {
@@ -49,7 +52,7 @@ impl Launcher for Qemu {
         let within = ANSWER.min(cx.deadline.left());
         let (monitor, events) = match Monitor::connect(&record.monitor, within).await {
             Ok(connected) => connected,
-            Err(error) => return Ok(Reattached::Unreachable(format!("process {}: {error}", record.process.pid))),
+            Err(error) => return Ok(no_answer(&watched, &error).await),
         };
         match monitor.execute(&QueryStatus {}, within).await {
             // It powered off for a reboot that nobody finished.
@@ -59,7 +62,7 @@ impl Launcher for Qemu {
                 return Ok(Reattached::Stopped(StopReason::Shutdown));
             }
             Ok(_) => {}
-            Err(error) => return Ok(Reattached::Unreachable(format!("process {}: {error}", record.process.pid))),
+            Err(error) => return Ok(no_answer(&watched, &error).await),
         }
         let parts = Parts {
             live: live.clone(),
@@ -96,6 +99,14 @@ impl Launcher for Qemu {
     fn owner(&self, record: &DriverRecord) -> Option<Owner> {
         Record::read(record).ok().map(|it| it.owner)
     }
+}
+
+/// What a QEMU is that does not answer: one that is ending closes its monitor a moment before it is gone.
+async fn no_answer(watched: &Watched, error: &QmpError) -> Reattached {
+    if !matches!(error, QmpError::Timeout { .. }) && tokio::time::timeout(ENDING, watched.exited()).await.is_ok() {
+        return Reattached::Stopped(StopReason::Unknown);
+    }
+    Reattached::Unreachable(format!("process {}: {error}", watched.id().pid))
 }
 
 /// The recorded process, if it still runs and is what the record says.

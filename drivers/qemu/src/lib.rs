@@ -63,6 +63,7 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
     honours: HONOURS,
     needs_attendant: &[AttendedAction::RestartOnPoweroff, AttendedAction::DestroyOnReboot, AttendedAction::OnCrash],
     settings: config::DOCS,
+    offline: Some(complete::offline),
     probe: driver::probe,
     open: driver::open,
 };
@@ -191,5 +192,5 @@ const HONOURS: &[&str] = &[
     "/domain/devices/rng/alias/**",
     "/domain/devices/rng/address/**",
     "/domain/devices/panic/@model",
-    "/domain/commandline/**",
+    "/domain/qemu:commandline/**",
 ];

@@ -14,10 +14,11 @@ pub(super) fn format(cx: &Context<'_>) -> Result<Tally, String> {
         .checkout
         .files()?
         .into_iter()
-        .filter(|f| f.starts_with("tests/out-of-tree") && f.extension().is_some_and(|e| e == "rs"));
+        .filter(|f| ["tests/fuzz", "tests/out-of-tree"].iter().any(|dir| f.starts_with(dir)))
+        .filter(|f| f.extension().is_some_and(|e| e == "rs"));
     let mut rustfmt = Command::new("rustfmt");
     rustfmt.current_dir(cx.root()).args(["--check", "--edition", "2024"]).args(outside);
-    tally.add(cx.one("rustfmt --check of tests/out-of-tree", &mut rustfmt, LONG)?);
+    tally.add(cx.one("rustfmt --check outside the workspace", &mut rustfmt, LONG)?);
     Ok(tally)
 }
 

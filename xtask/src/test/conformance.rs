@@ -7,7 +7,10 @@ use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 
-use crate::test::{Context, LONG, corpus, tally::Tally};
+use crate::{
+    corpus,
+    test::{Context, LONG, tally::Tally},
+};
 
 /// A suite of the corpus.
 struct Suite {
@@ -20,7 +23,7 @@ struct Suite {
 const SUITES: &[Suite] = &[Suite { name: "generic/xml", floor: 29 }, Suite { name: "syntax", floor: 29 }];
 
 pub(super) fn run(cx: &Context<'_>) -> Result<Tally, String> {
-    let archive = match corpus::archive(cx) {
+    let archive = match corpus::archive(cx.checkout) {
         Ok(archive) => archive,
         Err(why) => return Ok(cx.cannot("conformance", "corpus", why)),
     };

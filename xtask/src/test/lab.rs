@@ -45,7 +45,7 @@ const SHAPES: &[Shape] = &[
 ];
 
 pub(super) fn run(cx: &Context<'_>) -> Result<Tally, String> {
-    let lab = match cx.beside("POLYVIRT_LAB", "shared/lab") {
+    let lab = match cx.checkout.beside("POLYVIRT_LAB", "shared/lab") {
         Ok(dir) => dir.join("numa-lab"),
         Err(why) => return Ok(cx.cannot("lab", "lab", why)),
     };

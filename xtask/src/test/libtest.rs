@@ -7,8 +7,9 @@ use std::{env, fs, process::Command};
 
 use crate::{
     command::Outcome,
+    corpus,
     test::{
-        Context, LONG, corpus,
+        Context, LONG,
         tally::{Failure, Skip, Tally},
     },
 };
@@ -55,8 +56,8 @@ fn run(cx: &Context<'_>, name: &str, cargo: &mut Command) -> Result<Tally, Strin
         }
     }
     // Without the corpus the tests that want it skip by themselves.
-    if let Ok(corpus) = corpus::archive(cx) {
-        cargo.env("POLYVIRT_CORPUS", corpus::unpacked(cx, &corpus)?);
+    if let Ok(corpus) = corpus::archive(cx.checkout) {
+        cargo.env("POLYVIRT_CORPUS", corpus::unpacked(cx.checkout, cx.progress, &corpus)?);
     }
     let outcome = cx.run(cargo, LONG)?;
     let mut tally = read(&outcome.output);

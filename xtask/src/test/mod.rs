@@ -5,7 +5,6 @@
 
 mod builds;
 mod conformance;
-mod corpus;
 mod guest;
 mod lab;
 mod libtest;
@@ -97,23 +96,6 @@ impl Context<'_> {
         } else {
             Tally::skipped(name.to_owned(), reason)
         }
-    }
-
-    /// A directory that a variable names, else one beside the checkout; `None` when it is not there.
-    fn beside(&self, variable: &str, default: &str) -> Result<PathBuf, String> {
-        let (path, named) = match env::var_os(variable) {
-            Some(path) => (PathBuf::from(path), true),
-            None => (self.checkout.root.join("..").join(default), false),
-        };
-        if path.is_dir() {
-            return Ok(path);
-        }
-        let path = path.display();
-        Err(if named {
-            format!("{variable} names {path}, which is no directory")
-        } else {
-            format!("no {path}; {variable} may name another place")
-        })
     }
 
     /// The optimised `polyvirt` program, built; `None` while the workspace has none.

@@ -63,6 +63,7 @@ const TABLE: &[Row] = &[
     row("polyvirt-driver-mock", DRIVER),
     row("polyvirt-driver-qemu", DRIVER),
     row("polyvirt-driver-xen", DRIVER),
+    row("polyvirt-fuzz-targets", &["polyvirt-core", "polyvirt-xml"]),
     // The first thing a newcomer builds.
     row("xtask", &[]),
 ];

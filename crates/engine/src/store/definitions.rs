@@ -151,19 +151,35 @@ impl Definitions {
         Ok(file_of(&self.marks(), name, "xml")?.symlink_metadata().is_ok())
     }
 
-    /// Stores a definition; `then` is told, still under the lock, whether it replaced one.
+    /// Stores a definition if `may` agrees; `then` is told whether it replaced one. Both are called under the lock.
     ///
     /// # Errors
     /// `AlreadyExists` when the name has another UUID or the UUID another name; `Storage` when it cannot be written, and then
     /// the definition that was there still is.
-    pub(crate) fn put(&self, config: &DomainConfig, then: impl FnOnce(bool)) -> Result<bool> {
+    pub(crate) fn put(
+        &self,
+        config: &DomainConfig,
+        may: impl FnOnce() -> Result<()>,
+        then: impl FnOnce(bool),
+    ) -> Result<bool> {
         let path = file_of(&self.dir, &config.name, "xml")?;
         let _lock = self.lock()?;
         let existed = self.check_identity(config)?;
+        may()?;
         write_atomic(&path, config.to_xml().as_bytes(), 0o600, Durability::Durable)
             .map_err(|e| io_error("store the definition", &path, e))?;
         then(existed);
         Ok(existed)
+    }
+
+    /// Refuses a guest of which the name was defined with another UUID meanwhile. Once the guest has a record, [`Definitions::put`]
+    /// refuses the other.
+    pub(crate) fn check_name(&self, config: &DomainConfig) -> Result<()> {
+        let _lock = self.lock()?;
+        match self.get(&config.name)?.and_then(|stored| stored.config.uuid).filter(|uuid| Some(*uuid) != config.uuid) {
+            Some(uuid) => Err(name_taken(&config.name, uuid)),
+            None => Ok(()),
+        }
     }
 
     /// A name belongs to one UUID and a UUID to one name.
@@ -174,11 +190,8 @@ impl Definitions {
             let same_name = stored.name == config.name;
             existed |= same_name;
             let same_uuid = uuid.is_some() && uuid == config.uuid;
-            if same_name && uuid.is_some() && !same_uuid {
-                let uuid = uuid.unwrap_or_default();
-                let message = format!("the guest '{}' exists already with UUID {uuid}", stored.name);
-                return Err(Error::new(ErrorKind::AlreadyExists, message)
-                    .hint(format!("take another name, or write <uuid>{uuid}</uuid> to change that guest")));
+            if let Some(uuid) = uuid.filter(|_| same_name && !same_uuid) {
+                return Err(name_taken(&stored.name, uuid));
             }
             if same_uuid && !same_name {
                 let message =
@@ -239,6 +252,11 @@ impl Definitions {
             Ok(()) => sync_directory(&self.marks()),
         }
     }
+}
+
+fn name_taken(name: &str, uuid: uuid::Uuid) -> Error {
+    Error::new(ErrorKind::AlreadyExists, format!("the guest '{name}' exists already with UUID {uuid}"))
+        .hint(format!("take another name, or write <uuid>{uuid}</uuid> to change that guest"))
 }
 
 fn read_definition(path: &Path, name: &str, size: u64) -> Result<DomainConfig> {

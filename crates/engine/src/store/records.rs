@@ -121,6 +121,11 @@ impl Records {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(io_error("read the status record", &path, e)),
         };
+        // What a power cut leaves of a record that was never synced. No process of its time is left either.
+        if text.iter().all(|byte| *byte == 0) {
+            tracing::warn!(guest = name, path = %path.display(), "an empty status record is taken for one that a power cut emptied, and passed over");
+            return Ok(None);
+        }
         #[derive(Deserialize)]
         struct Version {
             schema: u32,
@@ -142,13 +147,21 @@ impl Records {
         names_in(&self.dir, "json")
     }
 
-    /// Writes a record, durably.
-    pub(crate) fn put(&self, record: &StatusRecord) -> Result<()> {
+    /// Names that have a record or that somebody owned who did not come to remove the mark of it, sorted.
+    pub(crate) fn traces(&self) -> Result<Vec<String>> {
+        let mut names = self.names()?;
+        names.extend(names_in(&self.dir, "owner")?);
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// Writes a record in one step: every process sees the old one or the new one.
+    pub(crate) fn put(&self, record: &StatusRecord, durability: Durability) -> Result<()> {
         let path = file_of(&self.dir, &record.guest.name, "json")?;
         let text = serde_json::to_vec(record)
             .map_err(|e| Error::new(ErrorKind::Internal, "a status record that is no JSON").source(e))?;
-        write_atomic(&path, &text, 0o600, Durability::Durable)
-            .map_err(|e| io_error("write the status record", &path, e))
+        write_atomic(&path, &text, 0o600, durability).map_err(|e| io_error("write the status record", &path, e))
     }
 
     /// Removes a record; nothing there is no error.

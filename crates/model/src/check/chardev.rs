@@ -32,18 +32,20 @@ pub(super) fn check(devices: &Devices, positions: &Positions) -> Problems {
 
 fn all(devices: &Devices) -> Vec<Device<'_>> {
     let mut out: Vec<Device<'_>> = Vec::new();
+    // What completion will take for it.
+    let unsaid = Some(CharBackend::Pty);
     let path = |name: &str, count: usize, index: usize| format!("/domain/devices/{}", nth(name, count, index));
     for (i, d) in devices.serials.iter().enumerate() {
-        out.push((path("serial", devices.serials.len(), i), d.kind, &d.backend, false));
+        out.push((path("serial", devices.serials.len(), i), d.kind.or(unsaid), &d.backend, false));
     }
     for (i, d) in devices.parallels.iter().enumerate() {
-        out.push((path("parallel", devices.parallels.len(), i), d.kind, &d.backend, false));
+        out.push((path("parallel", devices.parallels.len(), i), d.kind.or(unsaid), &d.backend, false));
     }
     for (i, d) in devices.consoles.iter().enumerate() {
-        out.push((path("console", devices.consoles.len(), i), d.kind, &d.backend, false));
+        out.push((path("console", devices.consoles.len(), i), d.kind.or(unsaid), &d.backend, false));
     }
     for (i, d) in devices.channels.iter().enumerate() {
-        out.push((path("channel", devices.channels.len(), i), d.kind, &d.backend, true));
+        out.push((path("channel", devices.channels.len(), i), d.kind.or(unsaid), &d.backend, true));
     }
     for (i, d) in devices.redirdevs.iter().enumerate() {
         out.push((path("redirdev", devices.redirdevs.len(), i), d.kind, &d.backend, false));

@@ -6,10 +6,10 @@ use polyvirt_xml::{Positions, Problems};
 
 use super::{MAX_PROBLEMS, nth};
 use crate::complete::devices::boot_orders;
+use crate::controller::ControllerModel;
 use crate::devices::Devices;
 use crate::display::{Graphics, GraphicsKind, ListenType};
 use crate::domain::DomainConfig;
-use crate::interface::parse_mac;
 
 pub(super) fn check(config: &DomainConfig, positions: &Positions) -> Problems {
     let mut rules = Rules { positions, problems: Problems::new() };
@@ -94,19 +94,9 @@ impl Rules<'_> {
     fn macs(&mut self, devices: &Devices) {
         for (index, card) in devices.interfaces.iter().enumerate() {
             let Some(mac) = &card.mac else { continue };
-            let path = format!("{}/mac/@address", path("interface", devices.interfaces.len(), index));
-            match parse_mac(&mac.address) {
-                None => {
-                    let shown: String = mac.address.chars().take(40).collect();
-                    self.error(&path, format!("'{shown}' is not a hardware address, which is like 52:54:00:12:34:56"));
-                }
-                Some([first, ..]) if first & 1 == 1 => {
-                    self.error(
-                        &path,
-                        format!("'{}' is a multicast address, its first byte is to be even", mac.address),
-                    );
-                }
-                Some(_) => {}
+            if mac.address.is_multicast() {
+                let path = format!("{}/mac/@address", path("interface", devices.interfaces.len(), index));
+                self.error(&path, format!("'{}' is a multicast address, its first byte is to be even", mac.address));
             }
         }
     }
@@ -116,8 +106,7 @@ impl Rules<'_> {
         let mut seen = HashSet::new();
         for (index, controller) in devices.controllers.iter().enumerate() {
             let (Some(kind), Some(number)) = (controller.kind, controller.index) else { continue };
-            let companion =
-                controller.master.is_some() || controller.model.as_deref().is_some_and(|m| m.starts_with("ich9"));
+            let companion = controller.master.is_some() || controller.model.is_some_and(ControllerModel::is_ich9);
             if !seen.insert((kind, number)) && !companion {
                 let path = format!("{}/@index", path("controller", devices.controllers.len(), index));
                 self.error(

@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::address::{Address, CcidAddress};
-use crate::controller::{Controller, ControllerKind};
+use crate::controller::{Controller, ControllerKind, ControllerModel};
 use crate::devices::Devices;
 use crate::domain::DomainConfig;
-use crate::interface::{Mac, parse_mac};
+use crate::interface::{Mac, MacAddress};
 use crate::os::{BootDevice, BootDeviceKind, OsKind};
 
 pub(super) fn complete(config: &mut DomainConfig) {
@@ -42,37 +42,26 @@ fn boot(config: &mut DomainConfig) {
     }
 }
 
-/// Two lower-case digits a byte. One that is missing or all zeroes follows from the guest's identity, so that the same
+/// An address that is missing or all zeroes follows from the guest's identity, so that the same
 /// definition gets the same one; the range is QEMU's.
 fn macs(devices: &mut Devices, identity: &[u8; 16]) {
-    let zero = [0; 6];
-    let given: HashSet<[u8; 6]> =
-        devices.interfaces.iter().filter_map(|card| parse_mac(&card.mac.as_ref()?.address)).collect();
+    let given: HashSet<MacAddress> =
+        devices.interfaces.iter().filter_map(|card| Some(card.mac.as_ref()?.address)).collect();
     for (at, card) in devices.interfaces.iter_mut().enumerate() {
-        let bytes = match &card.mac {
-            None => zero,
-            Some(mac) => match parse_mac(&mac.address) {
-                Some(bytes) => bytes,
-                None => continue,
-            },
-        };
-        let [a, b, c, d, e, f] = if bytes == zero {
-            (at..).map(|at| derived(identity, at)).find(|mac| !given.contains(mac)).unwrap_or(zero)
-        } else {
-            bytes
-        };
-        let text = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
-        card.mac.get_or_insert_with(Mac::default).address = text;
+        let mac = card.mac.get_or_insert_with(Mac::default);
+        if mac.address == MacAddress::ZERO {
+            mac.address = (at..).map(|at| derived(identity, at)).find(|mac| !given.contains(mac)).unwrap_or_default();
+        }
     }
 }
 
-fn derived(identity: &[u8; 16], at: usize) -> [u8; 6] {
+fn derived(identity: &[u8; 16], at: usize) -> MacAddress {
     // FNV-1a, 64 bits.
     let seed = identity.iter().copied().chain(at.to_le_bytes());
     let hash =
         seed.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let [a, b, c, ..] = hash.to_be_bytes();
-    [0x52, 0x54, 0x00, a, b, c]
+    MacAddress([0x52, 0x54, 0x00, a, b, c])
 }
 
 /// A controller without a number gets the lowest free one of its kind. A USB companion has the number of the controller that
@@ -87,8 +76,8 @@ fn controller_numbers(devices: &mut Devices) {
     let mut master = None;
     for controller in &mut devices.controllers {
         let kind = controller.kind;
-        let model = controller.model.as_deref().unwrap_or_default();
-        let companion = kind == Some(ControllerKind::Usb) && model.starts_with("ich9-uhci");
+        let companion =
+            kind == Some(ControllerKind::Usb) && controller.model.is_some_and(ControllerModel::is_companion);
         if controller.index.is_none() {
             controller.index = match master {
                 _ if first_root && is_root(controller) => {
@@ -117,7 +106,7 @@ fn controller_numbers(devices: &mut Devices) {
 
 fn is_root(controller: &Controller) -> bool {
     controller.kind == Some(ControllerKind::Pci)
-        && matches!(controller.model.as_deref(), Some("pci-root" | "pcie-root"))
+        && matches!(controller.model, Some(ControllerModel::PciRoot | ControllerModel::PcieRoot))
 }
 
 /// A smart card gets the next free slot of the first reader, and each reader that is named exists.

@@ -1,9 +1,11 @@
 //! What an interface is beside its two ends: switch ports, filters, limits, VLANs, addresses, forwarding, teams.
 
+use std::net::IpAddr;
+
 use polyvirt_xml::{Element, words};
 use uuid::Uuid;
 
-use crate::codec::Uuids;
+use crate::codec::{IpAddresses, Uuids};
 
 /// `<virtualport>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
@@ -76,7 +78,7 @@ pub struct FilterParameter {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct InterfaceTune {
-    /// Bytes of the send buffer.
+    /// Bytes of the send buffer. Since 0.8.8.
     #[xml(leaf)]
     pub sndbuf: Option<u64>,
 }
@@ -90,7 +92,7 @@ words! {
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct LinkState {
-    /// Whether the cable is in.
+    /// Whether the cable is in; absent: `up`.
     #[xml(attr)]
     pub state: Option<Link>,
 }
@@ -173,6 +175,11 @@ pub struct Vlan {
     pub tag: Vec<VlanTag>,
 }
 
+words! {
+    /// Whether packets of the native VLAN carry its tag.
+    pub enum NativeMode { Tagged = "tagged", Untagged = "untagged" }
+}
+
 /// `<tag>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
@@ -180,16 +187,16 @@ pub struct VlanTag {
     /// The number, up to 4095.
     #[xml(attr)]
     pub id: u32,
-    /// What untagged packets become.
+    /// Open vSwitch: this is the native VLAN, and whether its packets carry the tag. Since 1.1.0.
     #[xml(attr)]
-    pub native_mode: Option<String>,
+    pub native_mode: Option<NativeMode>,
 }
 
 /// `<port>` of an interface.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
 pub struct PortOptions {
-    /// Whether it cannot reach other isolated ports.
+    /// Whether it cannot reach other isolated ports; absent: `no`.
     #[xml(attr, yesno)]
     pub isolated: Option<bool>,
 }
@@ -204,17 +211,17 @@ words! {
 #[non_exhaustive]
 pub struct InterfaceIp {
     /// The address.
-    #[xml(attr)]
-    pub address: String,
+    #[xml(attr, codec = IpAddresses)]
+    pub address: Option<IpAddr>,
     /// Its family.
     #[xml(attr)]
     pub family: Option<IpFamily>,
     /// Bits of the network.
     #[xml(attr)]
     pub prefix: Option<u32>,
-    /// The other end.
-    #[xml(attr)]
-    pub peer: Option<String>,
+    /// The other end. Since 2.1.0.
+    #[xml(attr, codec = IpAddresses)]
+    pub peer: Option<IpAddr>,
 }
 
 /// `<route>`.
@@ -225,17 +232,17 @@ pub struct Route {
     #[xml(attr)]
     pub family: Option<IpFamily>,
     /// The destination.
-    #[xml(attr)]
-    pub address: Option<String>,
+    #[xml(attr, codec = IpAddresses)]
+    pub address: Option<IpAddr>,
     /// Its mask.
-    #[xml(attr)]
-    pub netmask: Option<String>,
+    #[xml(attr, codec = IpAddresses)]
+    pub netmask: Option<IpAddr>,
     /// Bits of the destination.
     #[xml(attr)]
     pub prefix: Option<u32>,
     /// Where packets go.
-    #[xml(attr)]
-    pub gateway: Option<String>,
+    #[xml(attr, codec = IpAddresses)]
+    pub gateway: Option<IpAddr>,
     /// How good it is.
     #[xml(attr)]
     pub metric: Option<u32>,
@@ -254,8 +261,8 @@ pub struct PortForward {
     #[xml(attr)]
     pub proto: Option<ForwardProtocol>,
     /// The address on the host.
-    #[xml(attr)]
-    pub address: Option<String>,
+    #[xml(attr, codec = IpAddresses)]
+    pub address: Option<IpAddr>,
     /// The device on the host.
     #[xml(attr)]
     pub dev: Option<String>,

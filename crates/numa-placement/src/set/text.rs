@@ -49,7 +49,8 @@ impl fmt::Display for SetErrorKind {
             SetErrorKind::Empty => f.write_str("the set is empty: write numbers and ranges such as '0-3,5'"),
             SetErrorKind::EmptyItem => f.write_str("a number is missing beside a comma"),
             SetErrorKind::NotAnItem(text) => {
-                write!(f, "'{text}' is none of 'N', 'A-B' and '^N'")
+                // The text is anybody's: neither line ends nor control sequences pass.
+                write!(f, "'{}' is none of 'N', 'A-B' and '^N'", text.escape_debug())
             }
             SetErrorKind::Backwards(first, last) => {
                 write!(f, "'{first}-{last}' runs backwards: write '{last}-{first}'")

@@ -335,6 +335,23 @@ async fn signals_after_the_end_reach_nobody() {
 }
 
 #[tokio::test]
+async fn a_child_that_nobody_holds_runs_on_and_leaves_no_zombie() {
+    let (spec, mut cat) = Cat::spec();
+    let child = spawn(&spec).unwrap().open_gate(WITHIN).await.unwrap();
+    drop(spec);
+    let entry = format!("/proc/{}", child.id().pid);
+    drop(child);
+    cat.echo();
+    drop(cat);
+    let gone = async {
+        while Path::new(&entry).exists() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(WITHIN, gone).await.expect("reaped");
+}
+
+#[tokio::test]
 async fn another_process_can_be_watched_and_only_it() {
     let mut other = Command::new("/bin/cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
     let id = ProcessId::of(other.id()).unwrap();

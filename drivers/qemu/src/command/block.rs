@@ -4,9 +4,10 @@ use polyvirt_core::{
     Error, ErrorKind, Result,
     model::{
         address::Address,
-        controller::ControllerKind,
+        controller::{ControllerKind, ControllerModel},
         disk::{Disk, DiskBus, DiskCache, DiskDevice},
         os::BootDeviceKind,
+        storage::ImageFormat,
     },
 };
 use serde_json::{Value, json};
@@ -88,7 +89,7 @@ fn nodes(args: &mut Args, disk: &Disk, at: usize, path: &str) -> String {
         .maybe("aio", driver.and_then(|it| it.io).map(|it| it.as_str()))
         .maybe("cache", cache.clone());
     args.add("-blockdev", protocol.build());
-    let layer = Members::new("driver", driver.and_then(|it| it.kind.as_deref()).unwrap_or("raw"))
+    let layer = Members::new("driver", driver.and_then(|it| it.kind).unwrap_or(ImageFormat::Raw).as_str())
         .with("node-name", format.clone())
         .with("read-only", is_readonly(disk))
         .maybe("discard", discard)
@@ -183,7 +184,7 @@ fn scsi(disk: &Disk, cdrom: bool, input: &Input<'_>) -> Members {
 fn is_virtio_scsi(input: &Input<'_>, index: u32) -> bool {
     let mut scsi = input.config.devices.controllers.iter().filter(|it| it.kind == Some(ControllerKind::Scsi));
     let found = scsi.find(|it| it.index.unwrap_or(0) == index);
-    found.is_none_or(|it| matches!(it.model.as_deref(), None | Some("virtio-scsi")))
+    found.is_none_or(|it| matches!(it.model, None | Some(ControllerModel::VirtioScsi)))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use polyvirt_core::{
     Error, ErrorKind, Result,
     model::{
         address::{Address, DeviceInfo, PciAddress},
-        controller::{Controller, ControllerKind},
+        controller::{Controller, ControllerKind, ControllerModel},
     },
 };
 
@@ -65,7 +65,7 @@ fn device(
     index: u32,
     input: &Input<'_>,
 ) -> Result<Option<Members>, String> {
-    let model = controller.model.as_deref();
+    let model = controller.model.map(ControllerModel::as_str);
     let q35 = input.is_q35();
     let plain = |driver: &str| Ok(Some(Members::new("driver", driver)));
     match kind {

@@ -18,20 +18,13 @@ mod option;
 
 use std::path::{Path, PathBuf};
 
-use polyvirt_core::{
-    Error, ErrorKind, Result,
-    model::{DomainConfig, XmlTree},
-    placement::Plan,
-};
+use polyvirt_core::{Error, ErrorKind, Result, model::DomainConfig, placement::Plan};
 use polyvirt_qmp::Machine;
 
 use self::option::Opts;
 use crate::probe::Binary;
 
 pub(crate) use chardev::{ConsoleTarget, backend_of, console_target};
-
-/// Namespace of `<qemu:commandline>`.
-const NAMESPACE: &str = "http://libvirt.org/schemas/domain/qemu/1.0";
 
 /// Where the monitor listens.
 #[derive(Clone, Debug)]
@@ -169,23 +162,15 @@ fn monitor(args: &mut Args, at: &MonitorAt) {
 
 /// `<qemu:commandline>`: arguments that the user answers for, last, so that they can overrule.
 fn extra(args: &mut Args, config: &DomainConfig) {
-    for tree in command_line(config) {
-        if let Some(value) = tree.attribute("value").filter(|_| tree.local_name() == "arg") {
-            args.flag(value);
-        }
+    for arg in config.qemu_commandline.iter().flat_map(|line| &line.arg) {
+        args.flag(&arg.value);
     }
 }
 
 /// Variables of `<qemu:commandline>`.
 pub(crate) fn extra_environment(config: &DomainConfig) -> Vec<(String, String)> {
-    let variables = command_line(config).filter(|tree| tree.local_name() == "env");
-    let text = |tree: &XmlTree, name| tree.attribute(name).map(str::to_owned);
-    variables.filter_map(|tree| Some((text(tree, "name")?, text(tree, "value").unwrap_or_default()))).collect()
-}
-
-fn command_line(config: &DomainConfig) -> impl Iterator<Item = &XmlTree> {
-    let ours = |tree: &&XmlTree| tree.local_name() == "commandline" && tree.namespace.as_deref() == Some(NAMESPACE);
-    config.extensions.iter().filter(ours).flat_map(|tree| &tree.children)
+    let variables = config.qemu_commandline.iter().flat_map(|line| &line.env);
+    variables.map(|variable| (variable.name.clone(), variable.value.clone().unwrap_or_default())).collect()
 }
 
 /// The arguments as a shell would take them, for logs and for people. Option and value share a line.

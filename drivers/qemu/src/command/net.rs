@@ -60,7 +60,7 @@ fn device(card: &Interface, at: usize, input: &Input<'_>) -> Members {
     let members = Members::new("driver", model)
         .with("netdev", format!("hostnet{at}"))
         .with("id", bus::alias(&card.info, || format!("net{at}")))
-        .maybe("mac", card.mac.as_ref().map(|it| it.address.clone()))
+        .maybe("mac", card.mac.as_ref().map(|it| it.address.to_string()))
         .maybe("rx_queue_size", driver.and_then(|it| it.rx_queue_size))
         .maybe("tx_queue_size", driver.and_then(|it| it.tx_queue_size))
         .maybe("host_mtu", card.mtu.as_ref().filter(|_| virtio).map(|it| it.size));

@@ -146,8 +146,7 @@ fn one(placer: &Placer<'_>, plan: &Plan, step: &PlanStep, weakened: &mut Vec<Wea
 /// QEMU 7.2 does not tell where it mapped a backend, but the kernel tells sizes: guest memory is in the mappings without code
 /// that are as large as the smallest cell at least. TCG's buffer holds code, and heaps are smaller.
 async fn observe(pid: u32, config: &DomainConfig) -> io::Result<BTreeMap<u32, u64>> {
-    let sizes = mapping_sizes(pid).await?;
-    let mappings = numa_maps::read(pid).await?;
+    let (sizes, mappings) = tokio::try_join!(mapping_sizes(pid), numa_maps::read(pid))?;
     let cells = config.cells().iter().map(|it| it.memory.0);
     let smallest = cells.min().unwrap_or(config.memory_total().0).saturating_mul(1024);
     let guest = |it: &&numa_maps::Mapping| sizes.get(&it.start).is_some_and(|size| *size >= smallest);

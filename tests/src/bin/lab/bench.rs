@@ -21,7 +21,7 @@ pub(crate) use ensure;
 /// A root of its own, and a connection to it.
 pub(crate) struct Bench {
     pub(crate) connection: Connection,
-    dir: tempfile::TempDir,
+    dir: polyvirt_tests::Root,
 }
 
 /// A guest that runs, and where it was put.

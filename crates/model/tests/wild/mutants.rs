@@ -3,15 +3,11 @@
 //! What can be mistaken follows from the tables of the model: names of elements and attributes, words, whole numbers and sizes,
 //! what is required. Documents that hold anything unknown are left out, and so is what is kept raw.
 
-#![expect(clippy::unwrap_used, reason = "a test: every failure is a panic with its cause")]
-
-mod inputs;
-
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use inputs::with_inputs;
+use super::inputs::with_inputs;
 use polyvirt_model::{DomainConfig, ParseOptions, Unknown, XmlTree};
 use polyvirt_xml::{Element as _, Field, Place, Table, ValueKind};
 
@@ -382,9 +378,9 @@ fn a_mistake_is_reported_where_it_is() {
             let mut out = Vec::new();
             loop {
                 let index = next.fetch_add(STRIDE, Ordering::Relaxed);
-                let Some((_, text)) = inputs.get(index) else { return out };
+                let Some(input) = inputs.get(index) else { return out };
                 // A seed of its own, so that the outcome does not depend on who takes the document.
-                out.extend(document(text, SEED ^ (u64::try_from(index).unwrap() + 1)));
+                out.extend(document(&input.text, SEED ^ (u64::try_from(index).unwrap() + 1)));
             }
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);

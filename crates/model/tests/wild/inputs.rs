@@ -3,13 +3,27 @@
 //! `POLYVIRT_CORPUS` names a directory with `in/*.xml` somewhere below it, or an archive of one, or a directory that holds such
 //! an archive; by default `../shared/corpus` beside the workspace. Inputs are all that is read.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use polyvirt_model::XmlTree;
+use serde_json::Value;
+
+/// One document.
+pub(crate) struct Input {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// What it says.
+    pub(crate) text: String,
+    /// The directory around `in`.
+    pub(crate) suite: String,
+    /// Whether the suite's own list of cases wants it refused.
+    pub(crate) is_wrong: bool,
+}
 
 /// Runs a test with every document; without any it says so and passes.
-pub(crate) fn with_inputs(check: impl FnOnce(&[(PathBuf, String)])) {
+pub(crate) fn with_inputs(check: impl FnOnce(&[Input])) {
     let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
     let root = std::env::var_os("POLYVIRT_CORPUS").map_or(default, PathBuf::from);
     if !root.exists() {
@@ -46,10 +60,12 @@ fn unpack(archive: &Path) -> Option<tempfile::TempDir> {
 }
 
 /// Every `in/*.xml` below the directory whose root is `<domain>` and that is well-formed, in a stable order.
-fn below(root: &Path) -> Vec<(PathBuf, String)> {
+fn below(root: &Path) -> Vec<Input> {
     let mut found = Vec::new();
     let mut open = vec![root.to_owned()];
     while let Some(directory) = open.pop() {
+        let wrong = if directory.ends_with("in") { wrong(&directory) } else { HashSet::new() };
+        let suite = directory.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
         for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
             let path = entry.path();
             if path.is_dir() {
@@ -57,11 +73,23 @@ fn below(root: &Path) -> Vec<(PathBuf, String)> {
             } else if directory.ends_with("in") && path.extension().is_some_and(|e| e == "xml") {
                 let Ok(text) = std::fs::read_to_string(&path) else { continue };
                 if XmlTree::parse(&text).is_ok_and(|tree| tree.name == "domain") {
-                    found.push((path, text));
+                    let name = entry.file_name().to_string_lossy().into_owned();
+                    found.push(Input { path, text, suite: suite.clone(), is_wrong: wrong.contains(&name) });
                 }
             }
         }
     }
-    found.sort();
+    found.sort_by(|one, other| one.path.cmp(&other.path));
     found
+}
+
+/// Names of inputs that a case wants refused. Of `manifest.json` beside `in` nothing is read but each case's arguments and the
+/// kind of what it expects.
+fn wrong(inputs: &Path) -> HashSet<String> {
+    let text = std::fs::read_to_string(inputs.with_file_name("manifest.json")).unwrap_or_default();
+    let manifest: Value = serde_json::from_str(&text).unwrap_or_default();
+    let cases = manifest["cases"].as_array().into_iter().flatten();
+    let refusals = cases.filter(|case| case["expect"]["kind"] == "fail");
+    let arguments = refusals.flat_map(|case| case["argv"].as_array().into_iter().flatten());
+    arguments.filter_map(|argument| argument.as_str()?.strip_prefix("@suite:in/")).map(str::to_owned).collect()
 }

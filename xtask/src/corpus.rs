@@ -4,17 +4,20 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
-use crate::test::{Context, LONG};
+use crate::{checkout::Checkout, command, progress::Progress};
+
+/// Unpacking takes seconds; a step that needs longer hangs.
+const LONG: Duration = Duration::from_secs(600);
 
 /// The archive; its runner `conform.py` lies beside it.
 ///
 /// # Errors
 /// Where it was looked for.
-pub(super) fn archive(cx: &Context<'_>) -> Result<PathBuf, String> {
-    let archive = cx.beside("POLYVIRT_CORPUS", "shared/corpus")?.join("visible.tar.xz");
+pub(crate) fn archive(checkout: &Checkout) -> Result<PathBuf, String> {
+    let archive = checkout.beside("POLYVIRT_CORPUS", "shared/corpus")?.join("visible.tar.xz");
     if archive.is_file() { Ok(archive) } else { Err(format!("there is no {}", archive.display())) }
 }
 
@@ -22,8 +25,8 @@ pub(super) fn archive(cx: &Context<'_>) -> Result<PathBuf, String> {
 ///
 /// # Errors
 /// When it cannot be unpacked.
-pub(super) fn unpacked(cx: &Context<'_>, archive: &Path) -> Result<PathBuf, String> {
-    let dir = cx.checkout.target.join("corpus");
+pub(crate) fn unpacked(checkout: &Checkout, progress: &Progress, archive: &Path) -> Result<PathBuf, String> {
+    let dir = checkout.target.join("corpus");
     let stamp = dir.join(".unpacked");
     if let (Some(done), Some(changed)) = (modified(&stamp), modified(archive))
         && done >= changed
@@ -31,7 +34,9 @@ pub(super) fn unpacked(cx: &Context<'_>, archive: &Path) -> Result<PathBuf, Stri
         return Ok(dir);
     }
     fs::create_dir_all(&dir).map_err(|e| format!("cannot create {}: {e}", dir.display()))?;
-    let outcome = cx.run(Command::new("tar").arg("-xJf").arg(archive).arg("-C").arg(&dir), LONG)?;
+    let mut tar = Command::new("tar");
+    tar.arg("-xJf").arg(archive).arg("-C").arg(&dir);
+    let outcome = command::run(&mut tar, LONG, progress)?;
     if let Some(why) = outcome.failure {
         return Err(format!("{} cannot be unpacked ({why}): {}", archive.display(), outcome.output.trim()));
     }

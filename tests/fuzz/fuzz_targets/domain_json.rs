@@ -1,0 +1,4 @@
+//! `polyvirt_fuzz_targets`' `domain_json` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| polyvirt_fuzz_targets::run("domain_json", data));
