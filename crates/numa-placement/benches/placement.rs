@@ -1,15 +1,18 @@
 //! Placement quality beside other algorithms, and how long decisions take: `cargo xtask bench placement`.
 //!
-//! Without arguments everything that `docs/numa.md` shows. `latency`, `dedicated`, `single` and `shared` run a part;
+//! Without arguments everything that `docs/numa.md` shows. `latency`, `dedicated`, `single`, `shared` and `burst` run a part;
 //! `quick` runs it with two tuning seeds and fewer guests.
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
+use polyvirt_numa_placement::simulate::burst::burst;
+use polyvirt_numa_placement::simulate::rivals::{Numad, Ours, Rival, Xen};
 use polyvirt_numa_placement::simulate::table::{Kind, REPORTING_SEEDS, TUNING_SEEDS, markdown, rows};
 use polyvirt_numa_placement::simulate::{hosts, latency};
+use polyvirt_numa_placement::{HostTopology, Span};
 
-const PARTS: [&str; 4] = ["latency", "dedicated", "single", "shared"];
+const PARTS: [&str; 5] = ["latency", "dedicated", "single", "shared", "burst"];
 
 fn main() -> ExitCode {
     // `cargo bench` adds `--bench`.
@@ -52,7 +55,29 @@ fn run(words: &[String]) -> Result<(), Box<dyn std::error::Error>> {
             println!("## {title}\n\nSeeds {seeds:?}, {guests} guests each.\n\n{table}");
         }
     }
+    if wanted("burst") {
+        println!("## Starts at the same moment: no memory left for them % / fullest node\n");
+        print!("{}", bursts(&hosts::nps4()?));
+    }
     Ok(())
+}
+
+type Maker = fn() -> Box<dyn Rival>;
+
+fn bursts(host: &HostTopology) -> String {
+    let ours: Maker = || Box::new(Ours::new(Span::IfNeeded));
+    let columns: [(Maker, bool); 4] =
+        [(|| Box::new(Numad), false), (|| Box::new(Xen), false), (ours, false), (ours, true)];
+    let mut out =
+        String::from("| guests | numad | xen | polyvirt without a ledger | polyvirt |\n|---|---|---|---|---|\n");
+    for count in [1, 4, 8, 16] {
+        let cell = |(rival, ledger): (Maker, bool)| {
+            let burst = burst(host, count, &REPORTING_SEEDS, ledger, rival);
+            format!("{:.1} % / {:.2}", burst.over, burst.fullest)
+        };
+        out.push_str(&format!("| {count} | {} |\n", columns.map(cell).join(" | ")));
+    }
+    out
 }
 
 fn progress(part: &str, done: usize, all: usize) {

@@ -87,7 +87,7 @@ pub fn run(topology: &HostTopology, guests: &[Guest], dedicated: bool, rival: &m
     sums.outcome()
 }
 
-fn empty(topology: &HostTopology) -> Vec<NodeView> {
+pub(super) fn empty(topology: &HostTopology) -> Vec<NodeView> {
     let of = |(node, capacity): (&crate::Node, &crate::topology::Capacity)| NodeView {
         threads: capacity.usable.cpus,
         cores: capacity.usable.cores(),
