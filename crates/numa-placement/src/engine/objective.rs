@@ -32,7 +32,7 @@ const NAMES: [TermName; TERMS] = [
     TermName::Devices,
 ];
 
-/// How much each term of the objective counts. See the documentation of the crate's `docs/numa.md` for how the presets
+/// How much each term of the objective counts. `docs/numa.md` says how the presets
 /// were found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
