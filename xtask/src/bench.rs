@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::checkout::Checkout;
+use crate::checkout::{Checkout, Target};
 
 /// What `cargo xtask bench` is told.
 #[derive(Args)]
@@ -16,29 +16,28 @@ pub(crate) struct Options {
 
 /// `cargo xtask bench NAME [ARGUMENT…]`.
 pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<bool, String> {
-    let benches: Vec<(&str, &str)> = checkout
+    let benches: Vec<(&Target, &str)> = checkout
         .packages
         .iter()
-        .flat_map(|p| {
-            p.targets
-                .iter()
-                .filter(|t| t.kinds.iter().any(|k| k == "bench"))
-                .map(|t| (t.name.as_str(), p.name.as_str()))
-        })
+        .flat_map(|p| p.targets.iter().filter(|t| t.kinds.iter().any(|k| k == "bench")).map(|t| (t, p.name.as_str())))
         .collect();
     if options.name == "list" {
-        benches.iter().for_each(|(bench, package)| println!("{bench:<16} {package}"));
+        benches.iter().for_each(|(bench, package)| println!("{:<16} {package}", bench.name));
         if benches.is_empty() {
             println!("no member of the workspace has a [[bench]] yet");
         }
         return Ok(true);
     }
-    let Some((bench, package)) = benches.iter().find(|(bench, _)| *bench == options.name) else {
-        let names: Vec<_> = benches.iter().map(|(bench, _)| *bench).collect();
+    let Some((bench, package)) = benches.iter().find(|(bench, _)| bench.name == options.name) else {
+        let names: Vec<_> = benches.iter().map(|(bench, _)| bench.name.as_str()).collect();
         return Err(format!("no benchmark '{}': there are [{}]", options.name, names.join(", ")));
     };
     let mut cargo = checkout.cargo();
-    cargo.args(["bench", "--package", package, "--bench", bench, "--"]).args(&options.arguments);
+    cargo.args(["bench", "--package", package, "--bench", &bench.name]);
+    if !bench.features.is_empty() {
+        cargo.arg("--features").arg(bench.features.join(","));
+    }
+    cargo.arg("--").args(&options.arguments);
     let status = cargo.status().map_err(|e| format!("cargo does not start: {e}"))?;
     Ok(status.success())
 }

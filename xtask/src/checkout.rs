@@ -37,6 +37,8 @@ pub(crate) struct Dependency {
 pub(crate) struct Target {
     pub(crate) name: String,
     pub(crate) kinds: Vec<String>,
+    /// Features it is not built without.
+    pub(crate) features: Vec<String>,
     /// Relative to the root.
     pub(crate) source: PathBuf,
 }
@@ -128,6 +130,7 @@ fn package(value: &Value, root: &Path) -> Package {
     let target = |t: &Value| Target {
         name: text(t, "name").to_owned(),
         kinds: array(t, "kind").iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        features: array(t, "required-features").iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         source: below(text(t, "src_path")),
     };
     Package {

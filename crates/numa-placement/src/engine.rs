@@ -4,8 +4,8 @@
 //! promise memory to every cell and device → bind threads. The same input gives the same plan: there is no clock, no
 //! random number and no hash order in here.
 //!
-//! What it does not do: per-cell automatic placement, dedicated CPUs, devices, observed load. By default a definition
-//! means what libvirt says it means, so one advice holds for the whole guest.
+//! By default a definition means what libvirt says it means, so one advice holds for the whole guest. A request may ask
+//! for more: a node for each guest cell, CPUs of its own, headroom, devices nearby.
 
 use crate::plan::Plan;
 use crate::policy::PageSize;
@@ -18,15 +18,23 @@ use crate::trace::Trace;
 use crate::units::Kib;
 
 mod assemble;
+mod board;
+mod cells;
 mod checks;
 mod choose;
 mod demand;
-mod field;
+mod objective;
+mod own;
 mod promise;
 mod search;
+mod seats;
 mod shares;
+mod watch;
 
-use field::Field;
+pub(crate) use board::real;
+pub use board::{Board, Decision, Need};
+pub(crate) use objective::BUSY_PER_VCPU;
+pub use objective::Weights;
 
 /// What every step sees.
 #[derive(Clone, Copy)]
@@ -57,8 +65,9 @@ pub fn plan(
     if !wrong.is_empty() {
         return Err(refuse(wrong, Trace::default()));
     }
-    let field = Field::new(host, promised, &demand, profile.max_host_nodes);
-    let choice = choose::choose(cx, &demand, &field).map_err(|(wrong, trace)| refuse(wrong, trace))?;
+    let sizes = demand.totals().into_iter().map(|(size, _)| size).collect();
+    let board = Board::of_sizes(host, promised, sizes, profile.max_host_nodes);
+    let choice = choose::choose(cx, &demand, &board).map_err(|(wrong, trace)| refuse(wrong, trace))?;
     let promise = match promise::promise(cx, &demand, &choice) {
         Ok(promise) => promise,
         Err(wrong) => return Err(refuse(wrong, choice.trace)),
@@ -102,13 +111,12 @@ fn remedy(constraint: &Constraint) -> String {
 }
 
 /// What these nodes lack of a resource, if anything.
-fn shortage(field: &Field<'_>, positions: &[usize], resource: usize) -> Option<Constraint> {
-    let (page, need) = field.resources[resource];
-    let have = field.room(positions, resource);
+fn shortage(board: &Board<'_>, positions: &[usize], (resource, need): (usize, u64)) -> Option<Constraint> {
+    let have = board.room_of(resource, positions);
     if have >= need {
         return None;
     }
-    Some(short_of(page, field.nodes(positions), need, have))
+    Some(short_of(board.size(resource), board.nodes(positions), need, have))
 }
 
 fn short_of(page: PageSize, nodes: crate::NodeSet, need: u64, have: u64) -> Constraint {
@@ -118,5 +126,9 @@ fn short_of(page: PageSize, nodes: crate::NodeSet, need: u64, have: u64) -> Cons
     }
 }
 
+#[cfg(test)]
+mod brute;
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,7 @@
 //! - Memory is promised once: see [`ledger`].
 //! - Numbers from files and definitions are bounded before anything is allocated for them.
 
+pub mod applied;
 pub mod binding;
 pub mod change;
 pub mod engine;
@@ -32,17 +33,20 @@ mod plan;
 mod policy;
 mod profile;
 mod promised;
+pub mod rebalance;
 mod refusal;
 mod request;
 pub mod rules;
 pub mod set;
 mod shape;
+#[cfg(any(feature = "simulate", test))]
+pub mod simulate;
 pub mod topology;
 mod trace;
 mod units;
 
 pub use change::ChangeError;
-pub use engine::plan;
+pub use engine::{Board, Decision, Need, Weights, plan};
 pub use ledger::{Ledger, LedgerError};
 pub use plan::{
     Advice, CellPlan, CpuLoad, Headroom, LeaseId, MemoryDevicePlan, NodeShare, Origin, PLAN_SCHEMA, PlacementReport,
@@ -53,7 +57,7 @@ pub use polyvirt_lease::Owner;
 pub use profile::{CellSupport, LiveSupport, ModeSet, NodesPerCell, PinSupport, PlacementProfile};
 pub use promised::{NodePromise, Promised};
 pub use refusal::{Constraint, Refusal};
-pub use request::{AdviceSource, KernelSupport, MemoryDeviceRequest, Overcommit, Request, Span};
+pub use request::{AdviceSource, KernelSupport, MemoryDeviceRequest, Overcommit, Request, Span, Threads};
 pub use set::{CellSet, CpuSet, IdSet, NodeSet, SetError, SetErrorKind, VcpuSet};
 pub use shape::{CellShape, GuestShape};
 pub use topology::{HostTopology, Node, NodeKind, PagePool, TopologyBuilder, TopologyError};

@@ -51,6 +51,9 @@ pub struct Plan {
     pub headroom: Headroom,
     /// vCPUs that are online at the start, per node, as the ledger books them.
     pub cpu_load: Vec<CpuLoad>,
+    /// CPUs that are this guest's own, by node; empty if it shares CPUs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dedicated: Vec<(HostNode, CpuSet)>,
     /// Only if CPU or memory placement is automatic: libvirt's `<numad nodeset= cpuset=/>`.
     pub advice: Option<Advice>,
     /// What was asked and is met only in part.
@@ -60,13 +63,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What the ledger books: memory per node and page size, cells and devices together, ascending.
+    /// What the ledger books: memory per node and page size, cells, devices and headroom together, ascending.
     #[must_use]
     pub fn promised_memory(&self) -> Vec<(HostNode, PageSize, Kib)> {
         let cells = self.cells.iter().map(|cell| (&cell.memory, cell.page));
         let devices = self.devices.iter().map(|device| (&device.memory, device.page));
         let mut sums = std::collections::BTreeMap::<(HostNode, PageSize), Kib>::new();
-        for (shares, page) in cells.chain(devices) {
+        let headroom = std::iter::once((&self.headroom.memory, self.headroom.page));
+        for (shares, page) in cells.chain(devices).chain(headroom) {
             for share in shares {
                 let sum = sums.entry((share.node, page)).or_default();
                 *sum = sum.saturating_add(share.size);
@@ -198,6 +202,9 @@ pub struct CpuLoad {
 pub struct Headroom {
     /// Memory per node.
     pub memory: Vec<NodeShare>,
+    /// Its page size.
+    #[serde(default)]
+    pub page: PageSize,
     /// vCPUs between those of the start and the maximum.
     pub vcpus: u32,
 }
@@ -253,6 +260,8 @@ impl fmt::Display for Weakening {
 pub enum Origin {
     /// `vcpupin`, `emulatorpin` or `iothreadpin`.
     Pin,
+    /// A CPU of its own.
+    Dedicated,
     /// Automatic placement.
     Advice,
     /// `<vcpu cpuset>`.

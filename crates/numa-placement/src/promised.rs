@@ -12,8 +12,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::BUSY_PER_VCPU;
+use crate::set::CpuSet;
 use crate::topology::Node;
 use crate::units::{HostNode, Kib};
+
+/// What was seen is expected to grow so much.
+const BUSY_GROWS: f64 = 1.15;
 
 /// Promises on one node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +35,23 @@ pub struct NodePromise {
     pub untouched_pages: BTreeMap<Kib, u64>,
     /// Online vCPUs in thousandths: one that may run on two nodes counts 500 on each.
     pub milli_vcpus: u64,
+    /// CPUs that belong to one guest alone.
+    #[serde(skip_serializing_if = "CpuSet::is_empty")]
+    pub dedicated: CpuSet,
+    /// How busy the node's CPUs were seen, in thousandths of a CPU. `None`: nobody looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub busy_milli: Option<u64>,
+}
+
+impl NodePromise {
+    /// Cores that are expected to be busy: what was seen and a little more, else half a core for every vCPU.
+    pub(crate) fn expected_busy(&self) -> f64 {
+        let milli = |milli: u64| crate::engine::real(milli) / 1000.0;
+        // What runs on CPUs of its own is no load for the others.
+        let own = self.dedicated.len() as u64 * 1000;
+        let vcpus = self.milli_vcpus.saturating_sub(own);
+        self.busy_milli.map_or(milli(vcpus) * BUSY_PER_VCPU, |seen| milli(seen.saturating_sub(own)) * BUSY_GROWS)
+    }
 }
 
 /// Promises on all nodes.
@@ -59,6 +81,9 @@ impl Promised {
             sum.memory = sum.memory.saturating_add(more.memory);
             sum.untouched = sum.untouched.saturating_add(more.untouched);
             sum.milli_vcpus = sum.milli_vcpus.saturating_add(more.milli_vcpus);
+            sum.dedicated = sum.dedicated.union(&more.dedicated);
+            // Somebody's look at the whole node, not a part of it.
+            sum.busy_milli = sum.busy_milli.max(more.busy_milli);
             for (to, from) in [(&mut sum.pages, &more.pages), (&mut sum.untouched_pages, &more.untouched_pages)] {
                 for (size, pages) in from {
                     let total = to.entry(*size).or_default();

@@ -8,7 +8,7 @@ use crate::policy::PageRequest;
 use crate::rules::Stored;
 use crate::set::{CpuSet, NodeSet};
 use crate::shape::GuestShape;
-use crate::units::{GuestCell, IoThreadId, Kib, VcpuId};
+use crate::units::{GuestCell, HostNode, IoThreadId, Kib, VcpuId};
 
 /// Who decides for `placement='auto'`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,22 @@ pub enum Span {
     /// One node if the guest fits there without overloading its CPUs, else what costs least; every further node costs.
     #[default]
     IfNeeded,
+    /// What costs least, also where one node would do.
+    Allowed,
+}
+
+/// How a guest with CPUs of its own is put on the threads of cores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Threads {
+    /// Siblings of the same core as far as there are some, else any threads.
+    #[default]
+    Prefer,
+    /// Only threads that have a sibling in the guest too.
+    Require,
+    /// One thread of each core, and nobody on the others.
+    Isolate,
 }
 
 /// Whether more ordinary memory may be promised than there is. Huge pages never are.
@@ -139,6 +155,25 @@ pub struct Request {
     pub span: Span,
     /// Whether more memory may be promised than there is.
     pub overcommit: Overcommit,
+    /// A node for each guest cell instead of one advice for all, where CPUs and memory are automatic.
+    #[serde(default)]
+    pub per_cell: bool,
+    /// Memory to keep for hot-plug, in the page size of the guest, where the guest's other memory is.
+    #[serde(default)]
+    pub headroom: Kib,
+    /// Nodes of devices that the guest gets; the closer its vCPUs are to them the better. One node for each device.
+    #[serde(default)]
+    pub near: Vec<HostNode>,
+    /// CPUs of its own for every vCPU, on threads in this way; `None`: guests share CPUs.
+    #[serde(default)]
+    pub dedicated: Option<Threads>,
+    /// Whether the plan tells how it was found. The decision is the same without, and faster.
+    #[serde(default = "yes")]
+    pub traced: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 impl Request {
@@ -161,6 +196,11 @@ impl Request {
             kernel: KernelSupport::default(),
             span: Span::IfNeeded,
             overcommit: Overcommit::Named,
+            per_cell: false,
+            headroom: Kib::ZERO,
+            near: Vec::new(),
+            dedicated: None,
+            traced: true,
         }
     }
 
@@ -247,6 +287,41 @@ impl Request {
     #[must_use]
     pub fn span(mut self, span: Span) -> Request {
         self.span = span;
+        self
+    }
+
+    /// A node for each guest cell.
+    #[must_use]
+    pub fn per_cell(mut self, wanted: bool) -> Request {
+        self.per_cell = wanted;
+        self
+    }
+
+    /// So much memory is kept for hot-plug.
+    #[must_use]
+    pub fn headroom(mut self, memory: Kib) -> Request {
+        self.headroom = memory;
+        self
+    }
+
+    /// A device of the guest is on this node.
+    #[must_use]
+    pub fn near(mut self, node: HostNode) -> Request {
+        self.near.push(node);
+        self
+    }
+
+    /// CPUs of its own for every vCPU.
+    #[must_use]
+    pub fn dedicated(mut self, threads: Threads) -> Request {
+        self.dedicated = Some(threads);
+        self
+    }
+
+    /// Whether the plan tells how it was found.
+    #[must_use]
+    pub fn traced(mut self, traced: bool) -> Request {
+        self.traced = traced;
         self
     }
 

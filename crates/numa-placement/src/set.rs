@@ -13,8 +13,10 @@ use std::marker::PhantomData;
 use crate::units::{GuestCell, HostCpu, HostNode, VcpuId};
 
 mod text;
+mod words;
 
 pub use text::{SetError, SetErrorKind};
+use words::Words;
 
 /// Numbers are below this. libvirt bounds the bitmaps of its domain XML so, and Linux has no machine beyond it.
 pub const LIMIT: u32 = 16_384;
@@ -68,8 +70,8 @@ pub type CellSet = IdSet<Cells>;
 /// A set of numbers below [`LIMIT`].
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IdSet<K: SetKind> {
-    /// Bit `n % 64` of word `n / 64`; the last word is never zero, so equal sets are equal vectors.
-    words: Vec<u64>,
+    /// Bit `n % 64` of word `n / 64`; the last word is never zero, so equal sets are equal words.
+    words: Words,
     kind: PhantomData<K>,
 }
 
@@ -77,7 +79,7 @@ impl<K: SetKind> IdSet<K> {
     /// The empty set.
     #[must_use]
     pub const fn new() -> Self {
-        IdSet { words: Vec::new(), kind: PhantomData }
+        IdSet { words: Words::new(), kind: PhantomData }
     }
 
     /// The set of this one member (empty if the number is not below [`LIMIT`]).
@@ -166,13 +168,13 @@ impl<K: SetKind> IdSet<K> {
     /// Members of both.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
-        Self::from_words(self.words.iter().zip(&other.words).map(|(a, b)| a & b).collect())
+        Self::from_words(self.words.iter().zip(other.words.iter()).map(|(a, b)| a & b).collect())
     }
 
     /// How many members both have.
     #[must_use]
     pub fn intersection_len(&self, other: &Self) -> usize {
-        self.words.iter().zip(&other.words).map(|(a, b)| (a & b).count_ones() as usize).sum()
+        self.words.iter().zip(other.words.iter()).map(|(a, b)| (a & b).count_ones() as usize).sum()
     }
 
     /// Members of either.
@@ -180,7 +182,7 @@ impl<K: SetKind> IdSet<K> {
     pub fn union(&self, other: &Self) -> Self {
         let (long, short) = if self.words.len() >= other.words.len() { (self, other) } else { (other, self) };
         let mut words = long.words.clone();
-        for (word, more) in words.iter_mut().zip(&short.words) {
+        for (word, more) in words.iter_mut().zip(short.words.iter()) {
             *word |= more;
         }
         Self::from_words(words)
@@ -196,16 +198,16 @@ impl<K: SetKind> IdSet<K> {
     /// Whether every member of `self` is in `other`.
     #[must_use]
     pub fn is_subset(&self, other: &Self) -> bool {
-        self.words.len() <= other.words.len() && self.words.iter().zip(&other.words).all(|(a, b)| a & !b == 0)
+        self.words.len() <= other.words.len() && self.words.iter().zip(other.words.iter()).all(|(a, b)| a & !b == 0)
     }
 
     /// Whether they share no member.
     #[must_use]
     pub fn is_disjoint(&self, other: &Self) -> bool {
-        self.words.iter().zip(&other.words).all(|(a, b)| a & b == 0)
+        self.words.iter().zip(other.words.iter()).all(|(a, b)| a & b == 0)
     }
 
-    fn from_words(words: Vec<u64>) -> Self {
+    fn from_words(words: Words) -> Self {
         let mut set = IdSet { words, kind: PhantomData };
         set.trim();
         set
@@ -226,19 +228,21 @@ impl<K: SetKind> IdSet<K> {
             return;
         }
         if self.words.len() <= word(last) {
-            self.words.resize(word(last) + 1, 0);
+            self.words.grow(word(last) + 1);
         }
-        for id in first..=last {
-            self.words[word(id)] |= bit(id);
+        for at in word(first)..=word(last) {
+            let low = if at == word(first) { u64::MAX << (first % 64) } else { u64::MAX };
+            let high = if at == word(last) { u64::MAX >> (63 - last % 64) } else { u64::MAX };
+            self.words[at] |= low & high;
         }
     }
 
     fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
-        (0u32..).zip(&self.words).flat_map(|(at, word)| bits(*word).map(move |b| at * 64 + b))
+        (0u32..).zip(self.words.iter()).flat_map(|(at, word)| bits(*word).map(move |b| at * 64 + b))
     }
 
     fn numbers_rev(&self) -> impl Iterator<Item = u32> + '_ {
-        let top = (0u32..).zip(&self.words).last();
+        let top = (0u32..).zip(self.words.iter()).last();
         top.into_iter().map(|(at, word)| at * 64 + (63 - word.leading_zeros()))
     }
 }

@@ -12,7 +12,10 @@ use crate::set::{CpuSet, NodeSet};
 use crate::units::{HostNode, Kib};
 
 mod build;
+mod capacity;
 mod sysfs;
+
+pub(crate) use capacity::{Capacity, Count};
 
 pub use build::{TopologyBuilder, TopologyError};
 
@@ -105,6 +108,7 @@ impl Node {
 
 /// The host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "build::Stored")]
 #[non_exhaustive]
 pub struct HostTopology {
     base_page: Kib,
@@ -115,6 +119,9 @@ pub struct HostTopology {
     possible: CpuSet,
     isolated: CpuSet,
     notes: Vec<String>,
+    /// What the CPUs of each node amount to, by position.
+    #[serde(skip)]
+    capacity: Vec<Capacity>,
 }
 
 impl HostTopology {
@@ -171,6 +178,18 @@ impl HostTopology {
     pub fn distance_at(&self, from: usize, to: usize) -> u8 {
         let fallback = if from == to { LOCAL_DISTANCE } else { REMOTE_DISTANCE };
         self.distances.get(from * self.nodes.len() + to).copied().unwrap_or(fallback)
+    }
+
+    /// Distances from the node with this position, by position.
+    #[must_use]
+    pub(crate) fn row(&self, from: usize) -> &[u8] {
+        let count = self.nodes.len();
+        self.distances.get(from * count..(from + 1) * count).unwrap_or_default()
+    }
+
+    /// What the CPUs of each node amount to, by position.
+    pub(crate) fn capacity(&self) -> &[Capacity] {
+        &self.capacity
     }
 
     /// CPUs that run.

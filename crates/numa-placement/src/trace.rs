@@ -75,7 +75,7 @@ pub struct Term {
 pub enum TermName {
     /// Mean distance of a memory access, above local.
     Distance,
-    /// vCPUs beyond what the cores carry.
+    /// What the cores cannot carry if all vCPUs of the guest are busy at once.
     Overload,
     /// How busy the cores become.
     Load,
@@ -83,4 +83,10 @@ pub enum TermName {
     Fill,
     /// Every further node.
     Nodes,
+    /// What stays free beside a guest with CPUs of its own.
+    Slack,
+    /// CPUs that an ordinary guest can no longer use afterwards.
+    Stranded,
+    /// Mean distance to the guest's devices, above local.
+    Devices,
 }

@@ -106,8 +106,12 @@ mod tests {
     }
 
     fn package(name: &str) -> Package {
-        let target =
-            Target { name: name.to_owned(), kinds: vec!["lib".to_owned()], source: "crates/x/src/lib.rs".into() };
+        let target = Target {
+            name: name.to_owned(),
+            kinds: vec!["lib".to_owned()],
+            features: Vec::new(),
+            source: "crates/x/src/lib.rs".into(),
+        };
         Package { name: name.to_owned(), dir: "crates/x".into(), dependencies: Vec::new(), targets: vec![target] }
     }
 

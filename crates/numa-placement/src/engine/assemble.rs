@@ -6,7 +6,7 @@ use super::demand::{Demand, Part};
 use super::promise::{PartPromise, Promise, milli_vcpus};
 use crate::binding;
 use crate::plan::{
-    CellPlan, CpuLoad, Headroom, MemoryDevicePlan, Origin, PLAN_SCHEMA, Plan, ThreadPlan, VcpuPlan, Weakening,
+    Advice, CellPlan, CpuLoad, Headroom, MemoryDevicePlan, Origin, PLAN_SCHEMA, Plan, ThreadPlan, VcpuPlan, Weakening,
 };
 use crate::policy::{MemMode, MemPolicy, PageSize};
 use crate::profile::{CellSupport, NodesPerCell};
@@ -22,6 +22,8 @@ pub(super) fn assemble(cx: Context<'_>, demand: &Demand, choice: Choice, promise
     weaken_policies(cx, &mut weakened);
     let process = process(cx, demand, &choice);
     let (mut cells, mut devices) = (Vec::new(), Vec::new());
+    let vcpus = cx.request.shape.vcpus_max - demand.vcpus;
+    let mut headroom = Headroom { memory: Vec::new(), page: PageSize::Base, vcpus };
     for (item, part) in demand.items.iter().zip(promise.parts) {
         match item.part {
             Part::Cell(at) => cells.push(cell(cx, &demand.cells[at], &choice, &process, part, item.page)),
@@ -32,6 +34,7 @@ pub(super) fn assemble(cx: Context<'_>, demand: &Demand, choice: Choice, promise
                 policy: part.policy,
                 page: item.page,
             }),
+            Part::Headroom => (headroom.memory, headroom.page) = (part.memory, item.page),
         }
     }
     let node = |at: usize| cx.host.nodes()[at].id;
@@ -44,8 +47,9 @@ pub(super) fn assemble(cx: Context<'_>, demand: &Demand, choice: Choice, promise
         io_threads: io_threads(cx, &choice, &process),
         process,
         devices,
-        headroom: Headroom { memory: Vec::new(), vcpus: cx.request.shape.vcpus_max - demand.vcpus },
+        headroom,
         cpu_load: load.into_iter().map(|(at, milli)| CpuLoad { node: node(at), milli_vcpus: milli }).collect(),
+        dedicated: choice.own.map(|own| own.booked).unwrap_or_default(),
         advice: choice.advice,
         weakened,
         trace: choice.trace,
@@ -104,12 +108,22 @@ fn cell(
         }
         _ => process.mems.clone(),
     };
+    // A cell without CPUs near its memory runs wherever the guest does.
+    let near = choice.by_cell.then(|| Advice {
+        cpuset: cx.host.cpus_of(&part.policy.nodes).intersection(&advice.map(|a| a.cpuset.clone()).unwrap_or_default()),
+        nodeset: part.policy.nodes.clone(),
+    });
+    let near = near.filter(|near| !near.cpuset.is_empty());
     let vcpus = shape
         .vcpus
         .iter()
         .map(|vcpu| {
             let pin = cx.request.vcpu_pins.get(&vcpu).filter(|_| cx.profile.pins.vcpu_hard);
-            let (hard, origin) = binding::thread_cpus(pin, stored, advice, cx.host);
+            let (hard, origin) = match choice.own.as_ref().map(|own| (own, own.of(vcpu))) {
+                Some((_, Some((cpu, _)))) => (CpuSet::of(cpu), Origin::Dedicated),
+                Some((own, None)) => (own.cpus(), Origin::Dedicated),
+                None => binding::thread_cpus(pin, stored, near.as_ref().or(advice), cx.host),
+            };
             VcpuPlan { vcpu, hard, soft: None, mems: mems.clone(), origin }
         })
         .collect();

@@ -5,8 +5,8 @@ use super::demand::Demand;
 use crate::policy::MemMode;
 use crate::profile::CellSupport;
 use crate::refusal::Constraint;
-use crate::request::AdviceSource;
-use crate::rules::GeneralPolicy;
+use crate::request::{AdviceSource, Threads};
+use crate::rules::{GeneralPolicy, VcpuPlacement};
 use crate::set::{CpuSet, NodeSet};
 
 /// Everything that is wrong with the names in the request.
@@ -15,7 +15,26 @@ pub(super) fn named(cx: Context<'_>, demand: &Demand) -> Vec<Constraint> {
     nodes(cx, &mut wrong);
     cpus(cx, &mut wrong);
     modes(cx, demand, &mut wrong);
+    own_cpus(cx, &mut wrong);
     wrong
+}
+
+/// CPUs of its own are for guests whose vCPUs nobody has put anywhere yet.
+fn own_cpus(cx: Context<'_>, wrong: &mut Vec<Constraint>) {
+    let Some(threads) = cx.request.dedicated else { return };
+    let mut invalid = |what: &str| wrong.push(Constraint::Invalid { what: what.to_owned() });
+    if cx.request.stored.vcpu_placement != VcpuPlacement::Auto {
+        invalid("CPUs of its own for a guest with static vCPU placement (make it 'auto')");
+    } else if !cx.request.vcpu_pins.is_empty() {
+        invalid("CPUs of its own for a guest with pinned vCPUs (remove the pins)");
+    }
+    if threads == Threads::Require && cx.request.shape.vcpus_online % 2 == 1 {
+        invalid("an odd number of vCPUs that all need a sibling of their own");
+    }
+    if !cx.profile.pins.vcpu_hard {
+        let what = "CPUs of a guest's own by this driver".to_owned();
+        wrong.push(Constraint::Unsupported { rule: "§6".to_owned(), what });
+    }
 }
 
 /// Q1: every node in an effective node set has to be online, also for `restrictive`.

@@ -16,6 +16,8 @@ pub(super) enum Part {
     Cell(usize),
     /// Position among the memory devices.
     Device(usize),
+    /// What is kept for hot-plug.
+    Headroom,
 }
 
 /// Memory that one part of the guest needs.
@@ -102,6 +104,9 @@ pub(super) fn demand(
         let of_cell = device.cell.and_then(|cell: GuestCell| request.cell_pages.get(&cell).copied());
         let asked = device.page.or(of_cell).unwrap_or(request.page);
         push_item(&mut items, &mut wrong, Part::Device(at), asked, device.size, host, profile);
+    }
+    if !request.headroom.is_zero() {
+        push_item(&mut items, &mut wrong, Part::Headroom, request.page, request.headroom, host, profile);
     }
     if wrong.is_empty() { Ok(Demand { cells, items, vcpus: shape.vcpus_online }) } else { Err(wrong) }
 }

@@ -2,6 +2,7 @@
 
 use super::choose::{Choice, spread};
 use super::demand::{Demand, Item, Part, unit_size};
+use super::own;
 use super::shares::{Liking, Shares, Wish, parts, share};
 use super::{Context, short_of};
 use crate::binding;
@@ -84,6 +85,7 @@ fn policy_of(cx: Context<'_>, demand: &Demand, choice: &Choice, at: usize, item:
             let device = &cx.request.devices[at];
             (device.cell.unwrap_or(GuestCell(0)), device.nodes.clone())
         }
+        Part::Headroom => (demand.cells[0].cell, None),
     };
     let stored = &cx.request.stored;
     let mut policy = match cx.profile.nodes_per_cell {
@@ -122,11 +124,12 @@ fn near(cx: Context<'_>, demand: &Demand, choice: &Choice, item: &Item) -> Likin
     let cell = match item.part {
         Part::Cell(at) => Some(&demand.cells[at]),
         Part::Device(at) => demand.cells.iter().find(|cell| Some(cell.cell) == cx.request.devices[at].cell),
+        Part::Headroom => None,
     };
-    let advice = choice.advice.as_ref();
+    let (advice, own) = (choice.advice.as_ref(), choice.own.as_ref());
     Liking::Near(match cell.filter(|cell| !cell.vcpus.is_empty()) {
-        Some(cell) => spread(cx, advice, cell.vcpus.iter()),
-        None => spread(cx, advice, (0..demand.vcpus).map(VcpuId)),
+        Some(cell) => spread(cx, advice, own, cell.vcpus.iter()),
+        None => spread(cx, advice, own, (0..demand.vcpus).map(VcpuId)),
     })
 }
 
@@ -185,7 +188,11 @@ fn ratio(units: u64) -> f64 {
 
 /// vCPUs per node in thousandths, for the ledger.
 pub(super) fn milli_vcpus(cx: Context<'_>, demand: &Demand, choice: &Choice) -> Vec<(usize, u64)> {
-    let shares = spread(cx, choice.advice.as_ref(), (0..demand.vcpus).map(VcpuId));
+    if let (true, Some(one)) = (choice.by_cell, &choice.one) {
+        let groups = own::by_cell(demand, one);
+        return groups.into_iter().map(|(at, vcpus)| (at, vcpus.len() as u64 * 1000)).collect();
+    }
+    let shares = spread(cx, choice.advice.as_ref(), choice.own.as_ref(), (0..demand.vcpus).map(VcpuId));
     let weights: Vec<f64> = shares.iter().map(|(_, share)| *share).collect();
     let milli = parts(u64::from(demand.vcpus) * 1000, &weights);
     shares.into_iter().map(|(at, _)| at).zip(milli).collect()

@@ -426,6 +426,70 @@ fn a_plan_survives_json_and_is_the_same_every_time() {
     assert_eq!(qemu(&four(), &request).unwrap(), one);
 }
 
+#[test]
+fn a_device_draws_its_guest_to_its_node_unless_that_is_full() {
+    let near = |request: Request| request.near(HostNode(1));
+    let plan = qemu(&two(), &near(auto(2, 4))).unwrap();
+    assert_eq!(plan.advice.unwrap().nodeset, nodes("1"));
+    assert!(plan.trace.candidates.iter().flat_map(|c| &c.terms).any(|t| t.name == TermName::Devices && t.value > 0.0));
+    let full = qemu(&free(&two(), &[8, 1]), &near(auto(2, 4))).unwrap();
+    assert_eq!(full.advice.unwrap(), Advice::new(nodes("0"), cpus("0-3")), "memory is worth more than a device");
+    // Two devices outweigh one, and a node that is not there pulls nowhere.
+    let split = near(near(auto(2, 4).near(HostNode(0))));
+    assert_eq!(qemu(&two(), &split).unwrap().advice.unwrap().nodeset, nodes("1"));
+    assert_eq!(qemu(&two(), &auto(2, 4).near(HostNode(77))).unwrap().advice.unwrap().nodeset, nodes("0"));
+}
+
+#[test]
+fn headroom_for_hot_plug_is_promised_with_the_guest() {
+    let plan = qemu(&free(&two(), &[6, 8]), &auto(2, 4).headroom(gib(4))).unwrap();
+    assert_eq!(plan.advice.as_ref().unwrap().nodeset, nodes("1"), "node 0 has no room to grow");
+    assert_eq!(plan.headroom.memory, [NodeShare::new(HostNode(1), gib(4))]);
+    assert_eq!(shares(&plan, 0), [(1, 4)]);
+    assert_eq!(plan.promised_memory(), [(HostNode(1), PageSize::Base, gib(8))]);
+    let refusal = qemu(&two(), &auto(2, 4).headroom(gib(13))).unwrap_err();
+    assert_eq!(refusal.constraints, [Constraint::Memory { nodes: nodes("0-1"), need: gib(17), have: gib(16) }]);
+    assert!(qemu(&two(), &auto(2, 4)).unwrap().headroom.memory.is_empty());
+}
+
+#[test]
+fn a_plan_is_the_same_whether_anybody_looks_on_or_not() {
+    for host in [two(), four(), HostTopology::uniform(24, 4, gib(8)).build().unwrap()] {
+        for (vcpus, memory) in [(1, 1), (3, 7), (7, 12), (8, 9), (6, 100)] {
+            let loud = qemu(&host, &auto(vcpus, memory));
+            let quiet = qemu(&host, &auto(vcpus, memory).traced(false));
+            match (loud, quiet) {
+                (Ok(mut loud), Ok(quiet)) => {
+                    assert!(!loud.trace.candidates.is_empty() && quiet.trace.candidates.is_empty());
+                    loud.trace = quiet.trace.clone();
+                    assert_eq!(loud, quiet);
+                }
+                (Err(loud), Err(quiet)) => assert_eq!(loud.constraints, quiet.constraints),
+                (loud, quiet) => panic!("{loud:?} but {quiet:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_board_that_is_kept_decides_as_a_new_one() {
+    let host = HostTopology::uniform(3, 4, gib(8)).build().unwrap();
+    let mut promised = Promised::default();
+    promised.node_mut(HostNode(0)).memory = gib(5);
+    promised.node_mut(HostNode(0)).milli_vcpus = 2000;
+    let mut kept = Board::new(&host, &Promised::default());
+    let first = kept.decide(&kept.need(2, gib(4))).unwrap();
+    assert_eq!((first.cpus(), first.memory()), (&[0][..], &[0][..]));
+    kept.update(0, 4, 1.0, gib(3));
+    let fresh = Board::new(&host, &promised);
+    let need = kept.need(2, gib(4));
+    assert_eq!(kept.decide(&need), fresh.decide(&need));
+    assert_eq!(kept.decide(&need).unwrap().cpus(), [1]);
+    let own = need.dedicated(Threads::Prefer);
+    kept.update(1, 1, 0.0, gib(8));
+    assert_eq!(kept.counts(&own, &kept.decide(&own).unwrap()), [(2, 2)]);
+}
+
 /// Up to six nodes with random memory, CPUs and distances.
 fn any_host() -> impl Strategy<Value = HostTopology> {
     prop::collection::vec((0u32..5, 0u64..9), 1..6)
@@ -476,18 +540,21 @@ proptest! {
 
     #[test]
     fn the_choice_costs_what_the_best_of_all_pairs_costs(host in any_host(), vcpus in 1u32..8, memory in 1u64..24) {
-        use super::{demand::demand, field::Field};
+        use super::{Board, demand::demand, objective::Scratch};
         let request = auto(vcpus, memory);
         let Ok(plan) = qemu(&host, &request) else { return Ok(()) };
         let profile = PlacementProfile::qemu();
         let demand = demand(&host, &profile, &request).unwrap();
-        let field = Field::new(&host, &Promised::default(), &demand, None);
+        let board = Board::new(&host, &Promised::default());
+        let need = board.need_of(demand.vcpus, &demand.totals()).unwrap();
+        let mut scratch = Scratch::default();
         let sets: Vec<Vec<usize>> =
-            (1u32..1 << field.len()).map(|m| (0..field.len()).filter(|at| m & (1 << at) != 0).collect()).collect();
+            (1u32..1 << board.len()).map(|m| (0..board.len()).filter(|at| m & (1 << at) != 0).collect()).collect();
         let mut best = f64::INFINITY;
-        for on in sets.iter().filter(|set| field.enough_cpus(set) && set.iter().all(|at| field.sites[*at].cpu_count > 0)) {
-            for from in sets.iter().filter(|set| field.enough_memory(set) && set.iter().all(|at| field.sites[*at].memory)) {
-                best = best.min(field.score(&field.cpu_shares(on), from).total);
+        for on in sets.iter().filter(|set| board.enough_cpus(&need, set) && set.iter().all(|at| board.sites[*at].count.cpus > 0)) {
+            for from in sets.iter().filter(|set| board.enough_memory(&need, set) && set.iter().all(|at| board.sites[*at].memory)) {
+                board.shares_into(&need, on, &mut scratch.shares);
+                best = best.min(board.score(&need, from, &mut scratch).total);
             }
         }
         let chosen = plan.trace.candidates.iter().find(|c| c.verdict == Verdict::Chosen).unwrap();

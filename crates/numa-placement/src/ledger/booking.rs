@@ -31,6 +31,10 @@ pub(super) fn of_plan(plan: &Plan) -> Promised {
         let promise = booked.node_mut(load.node);
         promise.milli_vcpus = promise.milli_vcpus.saturating_add(load.milli_vcpus);
     }
+    for (node, cpus) in &plan.dedicated {
+        let promise = booked.node_mut(*node);
+        promise.dedicated = promise.dedicated.union(cpus);
+    }
     booked
 }
 

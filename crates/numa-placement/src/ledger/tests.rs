@@ -45,6 +45,36 @@ fn two_guests_are_not_promised_the_same_memory() {
 }
 
 #[test]
+fn two_guests_are_not_given_the_same_cpus_and_headroom_is_kept() {
+    let (_dir, ledger) = open();
+    let mut taken = crate::CpuSet::new();
+    let mut leases = Vec::new();
+    let own = |guest: &str, vcpus| {
+        let shape = GuestShape::flat(vcpus, Kib::from_gib(2));
+        let request = Request::auto(guest, shape).dedicated(crate::Threads::Prefer).headroom(Kib::from_gib(1));
+        ledger.reserve(&me(), guest, &mut |promised| plan(&host(), promised, &PlacementProfile::qemu(), &request))
+    };
+    for guest in ["a", "b", "c", "d", "e"] {
+        let plan = own(guest, 3).unwrap().plan;
+        for (_, cpus) in &plan.dedicated {
+            assert!(cpus.is_disjoint(&taken), "{guest}: {cpus} of {taken}");
+            taken = taken.union(cpus);
+        }
+        leases.push(plan.lease.unwrap());
+    }
+    assert_eq!(taken.len(), 15);
+    let promised = ledger.snapshot().unwrap().promised;
+    let memory: Kib = promised.nodes.values().map(|node| node.memory).sum();
+    assert_eq!(memory, Kib::from_gib(15), "five guests with 2 GiB and 1 GiB to grow");
+    assert!(matches!(own("f", 2), Err(LedgerError::Refused(_))));
+    // They stay the guest's while it runs, and come back with it.
+    ledger.commit(&leases[0], &[]).unwrap();
+    assert!(matches!(own("f", 2), Err(LedgerError::Refused(_))));
+    ledger.release(&leases[0]).unwrap();
+    assert!(own("f", 4).is_ok());
+}
+
+#[test]
 fn phases_and_owners() {
     let (_dir, ledger) = open();
     let lease = take(&ledger, &me(), "a", Kib::from_gib(2)).unwrap().plan.lease.unwrap();

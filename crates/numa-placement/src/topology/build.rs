@@ -3,7 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::{HostTopology, LOCAL_DISTANCE, MAX_NODES, Node, NodeKind, PagePool, REMOTE_DISTANCE};
+use serde::Deserialize;
+
+use super::{Capacity, HostTopology, LOCAL_DISTANCE, MAX_NODES, Node, NodeKind, PagePool, REMOTE_DISTANCE};
 use crate::set::{CpuSet, SetError};
 use crate::units::{HostCpu, HostNode, Kib};
 
@@ -150,6 +152,7 @@ impl HostTopology {
                 possible: CpuSet::new(),
                 isolated: CpuSet::new(),
                 notes: Vec::new(),
+                capacity: Vec::new(),
             },
             rows: Vec::new(),
         }
@@ -254,7 +257,34 @@ impl TopologyBuilder {
         topology.possible = topology.possible.union(&topology.online);
         topology.isolated = topology.isolated.intersection(&topology.online);
         fill_distances(&mut topology, &rows);
+        topology.capacity = topology.nodes.iter().map(|node| Capacity::of(node, &topology.isolated)).collect();
         Ok(topology)
+    }
+}
+
+/// A topology as it is written down. Reading one builds it anew, so that every topology keeps the invariants.
+#[derive(Deserialize)]
+pub(super) struct Stored {
+    base_page: Kib,
+    default_huge: Option<Kib>,
+    nodes: Vec<Node>,
+    distances: Vec<u8>,
+    possible: CpuSet,
+    isolated: CpuSet,
+    notes: Vec<String>,
+}
+
+impl TryFrom<Stored> for HostTopology {
+    type Error = TopologyError;
+
+    fn try_from(stored: Stored) -> Result<HostTopology, TopologyError> {
+        let rows = stored.distances.chunks(stored.nodes.len().max(1));
+        let builder = TopologyBuilder {
+            rows: rows.map(|row| row.iter().copied().map(u32::from).collect()).collect(),
+            topology: HostTopology { nodes: stored.nodes, notes: stored.notes, ..HostTopology::builder().topology },
+        };
+        let builder = builder.base_page(stored.base_page).default_huge(stored.default_huge);
+        builder.possible(stored.possible).isolated(stored.isolated).build()
     }
 }
 
@@ -306,6 +336,16 @@ mod tests {
         let table: Vec<_> = (0..9).map(|at| host.distance_at(at / 3, at % 3)).collect();
         assert_eq!(table, [10, 20, 20, 11, 10, 20, 20, 20, 10]);
         assert_eq!(host.notes(), ["7 of 9 distances are missing or absurd and read as 10 or 20"]);
+    }
+
+    #[test]
+    fn a_topology_survives_json_and_a_bad_one_is_refused() {
+        let host = HostTopology::uniform(2, 4, Kib(9)).distances(vec![vec![10, 17], vec![28, 10]]);
+        let host = host.isolated(CpuSet::of_range(0, 0)).note("odd").build().unwrap();
+        let text = serde_json::to_string(&host).unwrap();
+        assert_eq!(serde_json::from_str::<HostTopology>(&text).unwrap(), host);
+        let twice = text.replace("\"id\":1", "\"id\":0");
+        assert!(serde_json::from_str::<HostTopology>(&twice).unwrap_err().to_string().contains("node 0 comes twice"));
     }
 
     #[test]
