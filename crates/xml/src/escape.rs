@@ -111,11 +111,15 @@ pub(crate) enum Into {
     Text,
 }
 
+/// Whether some character has to be escaped or dropped. 0xEF leads U+FFFE and U+FFFF, which XML cannot carry, among others.
+pub(crate) fn is_special(value: &str) -> bool {
+    value.bytes().any(|b| matches!(b, b'&' | b'<' | b'>' | b'\'' | b'"' | 0xEF) || b < 0x20)
+}
+
 /// Writes a value so that reading gives it back; libvirt escapes both quotes everywhere. Characters that XML cannot carry
 /// are dropped: they cannot come from a document.
 pub(crate) fn escape(value: &str, place: Into, out: &mut String) {
-    let special = |b: u8| matches!(b, b'&' | b'<' | b'>' | b'\'' | b'"') || b < 0x20;
-    if !value.bytes().any(special) {
+    if !is_special(value) {
         out.push_str(value);
         return;
     }
