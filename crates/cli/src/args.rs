@@ -1,9 +1,23 @@
 //! The command line. Names, short options and meanings are virsh's where virsh has the command.
 
+mod domxml;
+mod guest;
+mod host;
+mod values;
+mod xml;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+pub(crate) use self::{
+    domxml::{DefinitionForm, DefinitionOptions, DomxmlCommand, DriverName},
+    guest::{AffectArgs, List, ShutdownMode, Start, Which},
+    host::{ConfigCommand, HostCommand},
+    values::{CpusetCommand, UriCommand},
+    xml::{XmlCommand, XmlOptions},
+};
 
 /// One model of a guest, many hypervisors.
 #[derive(Debug, Parser)]
@@ -57,14 +71,6 @@ pub(crate) enum ColorChoice {
     Always,
     /// Never
     Never,
-}
-
-/// Names a guest.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct Which {
-    /// Name, UUID or number of the guest
-    #[arg(value_name = "DOMAIN")]
-    pub(crate) domain: String,
 }
 
 /// A command.
@@ -266,6 +272,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: DomxmlCommand,
     },
+    /// Work on other XML than guests' without a host
+    Xml {
+        #[command(subcommand)]
+        command: XmlCommand,
+    },
     /// Algebra on CPU and node sets
     #[command(after_help = "Examples:
   polyvirt cpuset union 0-3 8
@@ -294,213 +305,4 @@ pub(crate) enum Command {
         /// The shell
         shell: Shell,
     },
-}
-
-/// `start`.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  polyvirt start guest
-  polyvirt start --autostarted      every guest that is marked to start with the host")]
-pub(crate) struct Start {
-    /// Name, UUID or number of the guest
-    #[arg(value_name = "DOMAIN", required_unless_present = "autostarted")]
-    pub(crate) domain: Option<String>,
-    /// Leave its CPUs stopped
-    #[arg(long)]
-    pub(crate) paused: bool,
-    /// Attach to its console
-    #[arg(long, conflicts_with = "autostarted")]
-    pub(crate) console: bool,
-    /// Every guest that is marked to start with the host and does not run
-    #[arg(long, conflicts_with = "domain")]
-    pub(crate) autostarted: bool,
-}
-
-/// How to ask a guest to power off.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum ShutdownMode {
-    /// The ACPI power button
-    Acpi,
-}
-
-/// `list`.
-#[derive(Debug, Args)]
-pub(crate) struct List {
-    /// Guests that do not run, too
-    #[arg(long)]
-    pub(crate) all: bool,
-    /// Only guests that do not run
-    #[arg(long, conflicts_with = "all")]
-    pub(crate) inactive: bool,
-    /// Only guests with a stored definition
-    #[arg(long)]
-    pub(crate) persistent: bool,
-    /// Only guests without a stored definition
-    #[arg(long, conflicts_with = "persistent")]
-    pub(crate) transient: bool,
-    /// Only guests that start with the host
-    #[arg(long)]
-    pub(crate) autostart: bool,
-    /// Only guests that do not start with the host
-    #[arg(long, conflicts_with = "autostart")]
-    pub(crate) no_autostart: bool,
-    /// Only running guests
-    #[arg(long)]
-    pub(crate) state_running: bool,
-    /// Only paused guests
-    #[arg(long)]
-    pub(crate) state_paused: bool,
-    /// Only guests that are shut off
-    #[arg(long)]
-    pub(crate) state_shutoff: bool,
-    /// Names alone
-    #[arg(long)]
-    pub(crate) name: bool,
-    /// UUIDs alone
-    #[arg(long)]
-    pub(crate) uuid: bool,
-    /// Numbers alone
-    #[arg(long)]
-    pub(crate) id: bool,
-}
-
-/// Which side of a guest a change is for.
-#[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct AffectArgs {
-    /// The running guest
-    #[arg(long)]
-    pub(crate) live: bool,
-    /// The stored definition
-    #[arg(long)]
-    pub(crate) config: bool,
-    /// The running guest if it runs, else the stored definition (default)
-    #[arg(long, conflicts_with_all = ["live", "config"])]
-    pub(crate) current: bool,
-}
-
-/// `uri …`
-#[derive(Debug, Subcommand)]
-pub(crate) enum UriCommand {
-    /// The parts of a URI
-    Parse {
-        /// The URI
-        uri: String,
-    },
-}
-
-/// `domxml …`
-#[derive(Debug, Subcommand)]
-pub(crate) enum DomxmlCommand {
-    /// The XML that defining the guest would store
-    Normalize(DomxmlOptions),
-    /// The definition in the hypervisor's own language
-    ToNative {
-        /// qemu-argv, mock-json
-        #[arg(long)]
-        format: String,
-        /// Nodes to use for placement='auto' instead of asking the engine
-        #[arg(long, value_name = "SET")]
-        auto_nodeset: Option<String>,
-        /// Domain XML
-        file: PathBuf,
-    },
-    /// A definition in another form, nothing completed and secrets included; what is read may be XML, JSON or TOML
-    #[command(after_help = "Example: polyvirt domxml convert --to toml guest.xml")]
-    Convert {
-        /// The form that is printed
-        #[arg(long)]
-        to: DefinitionForm,
-        /// The definition
-        file: PathBuf,
-    },
-    /// The JSON Schema of a definition in JSON or TOML
-    Schema,
-    /// Check files; unknown elements and attributes are errors
-    #[command(after_help = "Prints one problem a line, FILE:LINE:COLUMN: PATH: message")]
-    Validate {
-        /// Domain XML
-        #[arg(required = true)]
-        files: Vec<PathBuf>,
-    },
-}
-
-/// How a definition is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DefinitionForm {
-    /// libvirt's domain XML
-    Xml,
-    /// JSON
-    Json,
-    /// TOML
-    Toml,
-}
-
-/// Options of `domxml normalize`.
-#[derive(Debug, Args)]
-pub(crate) struct DomxmlOptions {
-    /// Whose defaults and rules; without it the driver-independent ones
-    #[arg(long)]
-    pub(crate) driver: Option<String>,
-    /// The host's architecture, which a guest has that does not say one (default: that of this machine)
-    #[arg(long)]
-    pub(crate) arch: Option<String>,
-    /// A brand-new guest: newest defaults, also where they change what the guest sees
-    #[arg(long)]
-    pub(crate) new: bool,
-    /// As stored (default)
-    #[arg(long, conflicts_with = "active")]
-    pub(crate) inactive: bool,
-    /// As the state of a running guest
-    #[arg(long)]
-    pub(crate) active: bool,
-    /// Domain XML
-    pub(crate) file: PathBuf,
-}
-
-/// `cpuset …`
-#[derive(Debug, Subcommand)]
-pub(crate) enum CpusetCommand {
-    /// What both have
-    Intersect {
-        /// A set, 0-2,^1
-        a: String,
-        /// A set
-        b: String,
-    },
-    /// What only the first has
-    Subtract {
-        /// A set, 0-2,^1
-        a: String,
-        /// A set
-        b: String,
-    },
-    /// What either has
-    Union {
-        /// A set, 0-2,^1
-        a: String,
-        /// A set
-        b: String,
-    },
-    /// The one way to write a set
-    Canonical {
-        /// Refuse numbers from this on
-        #[arg(long, value_name = "N")]
-        size: Option<u32>,
-        /// A set, 0-2,^1
-        set: String,
-    },
-}
-
-/// `host …`
-#[derive(Debug, Subcommand)]
-pub(crate) enum HostCommand {
-    /// Check what this host has for running guests, with remedies
-    Check,
-}
-
-/// `config …`
-#[derive(Debug, Subcommand)]
-pub(crate) enum ConfigCommand {
-    /// Every setting, its value, and where it came from
-    Show,
 }

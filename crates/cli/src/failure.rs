@@ -70,6 +70,7 @@ fn report(error: &Error, out: &mut Output) {
                 "causes": error.causes(),
                 "remedy": error.remedy(),
                 "problems": problems,
+                "warnings": out.take_warnings(),
             }
         });
         out.message(&format!("{document:#}\n"));

@@ -15,6 +15,8 @@ pub(crate) struct Output {
     pub(crate) json: bool,
     /// No messages about success.
     pub(crate) quiet: bool,
+    /// Warnings that were not written yet: the first line of stderr is the reason of a failure.
+    warnings: Vec<String>,
     broken: Option<io::Error>,
 }
 
@@ -51,6 +53,7 @@ impl Output {
             color,
             json: false,
             quiet: false,
+            warnings: Vec::new(),
             broken: None,
         }
     }
@@ -63,6 +66,7 @@ impl Output {
             color: false,
             json: false,
             quiet: false,
+            warnings: Vec::new(),
             broken: None,
         }
     }
@@ -89,7 +93,8 @@ impl Output {
     }
 
     /// What was written to buffers: stdout and stderr.
-    pub(crate) fn take(self) -> (String, String) {
+    pub(crate) fn take(mut self) -> (String, String) {
+        self.write_warnings();
         let text = |stream| match stream {
             Stream::Buffer(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             _ => String::new(),
@@ -141,10 +146,27 @@ impl Output {
         self.message(&format!("error: {text}\n"));
     }
 
-    /// Writes `warning: …` to stderr, unless `--quiet`.
+    /// Warns, unless `--quiet`: `warning: …` on stderr, behind the reason if the command fails.
     pub(crate) fn warning(&mut self, text: &str) {
         if !self.quiet {
-            self.message(&format!("warning: {text}\n"));
+            self.warnings.push(text.to_owned());
+        }
+    }
+
+    /// Warnings that were not written yet, for whoever tells them in another way.
+    pub(crate) fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    fn write_warnings(&mut self) {
+        let warnings = self.take_warnings();
+        if self.json && !warnings.is_empty() {
+            let document = serde_json::json!({ "warnings": warnings });
+            self.message(&format!("{document:#}\n"));
+            return;
+        }
+        for warning in warnings {
+            self.message(&format!("warning: {warning}\n"));
         }
     }
 
@@ -153,6 +175,7 @@ impl Output {
     /// # Errors
     /// The first failure of any write.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.write_warnings();
         let done = self.out.flush().and_then(|()| self.err.flush());
         self.keep(done);
         self.broken.take().map_or(Ok(()), Err)

@@ -23,8 +23,8 @@ mod uri;
 pub use async_trait::async_trait;
 pub use cancel::{CancelSource, CancelToken, Deadline};
 pub use descriptor::{
-    AttendedAction, BoxFuture, CapabilityId, DriverDescriptor, Identity, OpenContext, Opened, ProbeContext,
-    ProbeResult, Registration, SettingDoc,
+    AttendedAction, BoxFuture, CapabilityId, DriverDescriptor, Identity, OfflineRules, OpenContext, Opened,
+    ProbeContext, ProbeResult, Registration, SettingDoc,
 };
 pub use domain::{
     ByteIo, ByteStream, Consoles, Destroy, Domain, DomainId, GuestRef, GuestState, LivePlacement, Pause, Reboot, Reset,

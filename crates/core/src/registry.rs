@@ -123,6 +123,7 @@ mod tests {
             honours: &[],
             needs_attendant: &[],
             settings: &[],
+            offline: None,
             probe,
             open,
         }

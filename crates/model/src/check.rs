@@ -6,6 +6,7 @@ use polyvirt_xml::{Positions, Problems};
 
 mod chardev;
 mod devices;
+mod places;
 mod tuning;
 
 use crate::cells;
@@ -34,6 +35,7 @@ pub fn check(config: &DomainConfig, positions: &Positions) -> Problems {
     rules.devices();
     rules.problems.append(chardev::check(&config.devices, positions));
     rules.problems.append(devices::check(config, positions));
+    rules.problems.append(places::check(&config.devices, positions));
     rules.problems.append(tuning::check(config, positions));
     rules.problems.append(cells::check(config, positions));
     rules.problems

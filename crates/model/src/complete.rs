@@ -7,6 +7,10 @@
 //! | cells | numbers by position, ascending; distances in both directions (C1, C3, C9) |
 //! | memory | the sum of cells and devices, or what is written (C7) |
 //! | placement | rules P1–P13 and M1–M8, decided by `polyvirt_numa_placement::rules` |
+//! | disks | disks of files; places on IDE, floppy, SATA and SCSI controllers from their names; a cdrom cannot be written |
+//! | controllers | those that addresses name and virtio ports need |
+//! | consoles | of a machine: the first serial port, written a second time |
+//! | I/O threads | numbers, the lowest free ones |
 //! | controllers, ports | the lowest free number of the kind; character devices after the highest |
 //! | character devices | a pseudo-terminal; we connect, with no protocol |
 //! | graphics | ports chosen at start; `listen` and `socket` as in the first `<listen>` |
@@ -20,6 +24,7 @@
 
 mod chardev;
 pub(crate) mod devices;
+mod disks;
 mod graphics;
 pub(crate) mod tuning;
 
@@ -30,8 +35,10 @@ use uuid::Uuid;
 
 use crate::clock::{Clock, ClockOffset};
 use crate::domain::{DomainConfig, GenId, LifecycleAction};
+use crate::features::HypervMode;
 use crate::memory::Memory;
 use crate::numatune::{MemNode, NumaMemory, NumaTune};
+use crate::os::OsKind;
 use crate::{cells, check, placement};
 
 /// Whether a definition is a guest that never ran.
@@ -55,6 +62,8 @@ pub fn complete(config: &mut DomainConfig, guest: Guest, positions: &Positions) 
         id.get_or_insert_with(Uuid::new_v4);
     }
     vcpus(config);
+    iothreads(config);
+    switches(config);
     // The rules see memnodes in the order in which they were written, so that their paths are right.
     let stored = rules::store(&placement::written(config));
     problems.append(cells::check(config, positions));
@@ -66,7 +75,9 @@ pub fn complete(config: &mut DomainConfig, guest: Guest, positions: &Positions) 
     }
     tuning::complete(config);
     devices::complete(config);
-    chardev::complete(&mut config.devices);
+    disks::complete(&mut config.devices);
+    let machine = config.os.as_ref().and_then(|os| os.r#type.as_ref()).is_some_and(|os| os.kind == Some(OsKind::Hvm));
+    chardev::complete(&mut config.devices, machine);
     graphics::complete(&mut config.devices);
     lifecycle(config);
     problems.into_result(()).map(|((), _)| ())
@@ -106,6 +117,33 @@ fn vcpus(config: &mut DomainConfig) {
     let count = *vcpu.count.get_or_insert(1);
     if vcpu.current == Some(count) {
         vcpu.current = None;
+    }
+}
+
+/// If some threads have numbers of their own, all get them; the count says how many there are.
+fn iothreads(config: &mut DomainConfig) {
+    let ids = config.io_thread_ids();
+    let Some(threads) = config.iothreadids.as_mut().filter(|threads| !threads.iothread.is_empty()) else { return };
+    let given = threads.iothread.len();
+    threads.iothread.extend(ids.iter().skip(given).map(|&id| crate::vcpu::IoThread::new(id)));
+    config.iothreads = u32::try_from(ids.len()).ok();
+}
+
+/// What is named without more is on; parts of a topology that are not named are one.
+fn switches(config: &mut DomainConfig) {
+    if let Some(topology) = config.cpu.as_mut().and_then(|cpu| cpu.topology.as_mut()) {
+        topology.dies.get_or_insert(1);
+        topology.clusters.get_or_insert(1);
+    }
+    let Some(features) = &mut config.features else { return };
+    for switch in [&mut features.pmu, &mut features.vmcoreinfo].into_iter().flatten() {
+        switch.state.get_or_insert(true);
+    }
+    if let Some(teardown) = &mut features.async_teardown {
+        teardown.enabled.get_or_insert(true);
+    }
+    if let Some(hyperv) = &mut features.hyperv {
+        hyperv.mode.get_or_insert(HypervMode::Custom);
     }
 }
 

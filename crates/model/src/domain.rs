@@ -237,7 +237,9 @@ impl DomainConfig {
     /// Prints the stored definition: without what describes a running guest alone.
     #[must_use]
     pub fn to_inactive_xml(&self) -> String {
-        self.to_xml_with(FormatOptions::new().inactive())
+        let mut stored = self.clone();
+        stored.make_stored();
+        stored.to_xml_with(FormatOptions::new().inactive())
     }
 
     /// The JSON Schema of the serde form.

@@ -78,6 +78,7 @@
 //! - Trees are raw in `metadata` and in foreign namespaces only.
 
 pub mod address;
+pub mod backup;
 pub mod builders;
 mod cells;
 pub mod chardev;
@@ -105,6 +106,7 @@ pub mod os;
 mod placement;
 pub mod security;
 pub mod storage;
+mod stored;
 pub mod tuning;
 pub mod vcpu;
 

@@ -23,6 +23,7 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
     honours: &["/domain/**"],
     needs_attendant: &[AttendedAction::RestartOnPoweroff, AttendedAction::OnCrash],
     settings: config::SETTINGS,
+    offline: None,
     probe: |_| ProbeResult::Usable("guests are simulated in memory".to_owned()),
     open: |cx| Box::pin(async move { driver::MockDriver::open(&cx) }),
 };

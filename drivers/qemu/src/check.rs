@@ -48,22 +48,26 @@ pub(crate) fn check(config: &DomainConfig, facts: &Facts) -> Result<(), Problems
     if found.is_empty() { Ok(()) } else { Err(found.into_iter().collect()) }
 }
 
-fn kind(config: &DomainConfig, facts: &Facts, found: &mut Vec<Problem>) {
-    match config.kind {
-        DomainKind::Qemu => {}
-        DomainKind::Kvm => {
-            if let Some(Verdict::Unusable { reason, remedy }) = &facts.kvm {
-                found.push(Problem::error("/domain/@type", format!("KVM cannot be used: {reason}; {remedy}")));
-            }
-        }
-        other => {
-            found.push(Problem::error("/domain/@type", format!("type '{other}' is not QEMU's; use 'kvm' or 'qemu'")))
-        }
-    }
+/// Refuses guests of other hypervisors; needs nothing but the definition.
+pub(crate) fn types(config: &DomainConfig) -> impl Iterator<Item = Problem> {
+    let domain = match config.kind {
+        DomainKind::Qemu | DomainKind::Kvm => None,
+        other => Some(Problem::error("/domain/@type", format!("type '{other}' is not QEMU's; use 'kvm' or 'qemu'"))),
+    };
     let os = config.os.as_ref().and_then(|it| it.r#type.as_ref());
-    if let Some(kind) = os.and_then(|it| it.kind).filter(|it| *it != OsKind::Hvm) {
-        found.push(Problem::error("/domain/os/type", format!("'{kind}' guests are not QEMU's; use 'hvm'")));
+    let os = os.and_then(|it| it.kind).filter(|it| *it != OsKind::Hvm);
+    let os = os.map(|kind| Problem::error("/domain/os/type", format!("'{kind}' guests are not QEMU's; use 'hvm'")));
+    domain.into_iter().chain(os)
+}
+
+fn kind(config: &DomainConfig, facts: &Facts, found: &mut Vec<Problem>) {
+    if config.kind == DomainKind::Kvm
+        && let Some(Verdict::Unusable { reason, remedy }) = &facts.kvm
+    {
+        found.push(Problem::error("/domain/@type", format!("KVM cannot be used: {reason}; {remedy}")));
     }
+    found.extend(types(config));
+    let os = config.os.as_ref().and_then(|it| it.r#type.as_ref());
     if let Some(arch) = os.and_then(|it| it.arch.as_deref()).filter(|it| !serves(&facts.binary.arch, it)) {
         let problem = format!("{} emulates {}, not '{arch}'", facts.binary.path.display(), facts.binary.arch);
         found.push(Problem::error("/domain/os/type/@arch", problem));

@@ -3,9 +3,12 @@
 //! What libvirt's users meet every day: machine, emulator, buses, controllers that devices need, a console, the balloon.
 //! PCI addresses are left to QEMU, which gives the same ones for the same command line.
 
+use std::path::Path;
+
 use polyvirt_core::model::{
-    DomainConfig,
-    chardev::{CharBackend, Console, ConsoleTarget, ConsoleTargetType, Serial, SerialTarget, SerialTargetType},
+    DomainConfig, Problem, Problems,
+    address::Address,
+    chardev::{Console, ConsoleTargetType, SerialTarget, SerialTargetType},
     controller::{Controller, ControllerKind, ControllerModel},
     disk::{Disk, DiskBus, DiskDevice},
     interface::InterfaceModel,
@@ -21,24 +24,41 @@ use crate::{
 /// Fills them in.
 pub(crate) fn complete(config: &mut DomainConfig, binary: &Binary) {
     machine(config, binary);
+    devices(config, &binary.path, &binary.arch);
+}
+
+/// Fills in what holds for every QEMU: the machine stays as it is written, and the emulator is where distributions install it.
+pub(crate) fn offline(config: &mut DomainConfig) -> Result<(), Problems> {
+    let types: Vec<Problem> = crate::check::types(config).collect();
+    if !types.is_empty() {
+        return Err(types.into_iter().collect());
+    }
+    let arch = config.os.as_ref().and_then(|os| os.r#type.as_ref()).and_then(|kind| kind.arch.clone());
+    let arch = arch.unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    let program = Path::new("/usr/bin").join(crate::driver::default_name(&arch));
+    devices(config, &program, &arch);
+    Ok(())
+}
+
+fn devices(config: &mut DomainConfig, program: &Path, arch: &str) {
     let q35 = crate::command::machine_name(config).is_some_and(is_q35);
     let devices = &mut config.devices;
-    devices.emulator.get_or_insert_with(|| binary.path.to_string_lossy().into_owned());
+    devices.emulator.get_or_insert_with(|| program.to_string_lossy().into_owned());
     for disk in &mut devices.disks {
         complete_disk(disk, q35);
     }
     for card in &mut devices.interfaces {
         // libvirt's choice for x86, kept because guests' configurations follow the device.
-        card.model.get_or_insert_with(|| InterfaceModel::new(if is_x86(binary) { "rtl8139" } else { "virtio" }));
+        card.model.get_or_insert_with(|| InterfaceModel::new(if is_x86(arch) { "rtl8139" } else { "virtio" }));
     }
-    consoles(config);
+    serials(config);
     let devices = &mut config.devices;
     devices.memballoon.get_or_insert_with(|| MemBalloon::default().with_model(BalloonModel::Virtio));
     controllers(config, q35);
 }
 
-fn is_x86(binary: &Binary) -> bool {
-    matches!(binary.arch.as_str(), "x86_64" | "i386")
+fn is_x86(arch: &str) -> bool {
+    matches!(arch, "x86_64" | "i386" | "i686")
 }
 
 fn machine(config: &mut DomainConfig, binary: &Binary) {
@@ -75,45 +95,20 @@ fn complete_disk(disk: &mut Disk, q35: bool) {
             Some("sd") => DiskBus::Scsi,
             _ => DiskBus::Virtio,
         });
+        if disk.info.address.is_none() {
+            disk.info.address = target.drive_address(0).map(Address::Drive);
+        }
     }
     if device == DiskDevice::Cdrom {
         disk.readonly = true;
     }
 }
 
-/// The first console and the first serial port are one and the same device, written twice.
-fn consoles(config: &mut DomainConfig) {
-    let devices = &mut config.devices;
-    let serial_console = |console: &Console| {
-        matches!(console.target.as_ref().and_then(|it| it.kind), None | Some(ConsoleTargetType::Serial))
-    };
-    if devices.serials.is_empty()
-        && let Some(console) = devices.consoles.first().filter(|it| serial_console(it))
-    {
-        let mut serial = Serial::default().with_kind(console.kind.unwrap_or(CharBackend::Pty));
-        serial.backend = console.backend.clone();
-        devices.serials.push(serial);
-    }
-    for (port, serial) in (0u32..).zip(&mut devices.serials) {
-        serial.kind.get_or_insert(CharBackend::Pty);
-        let target = serial.target.get_or_insert_with(SerialTarget::default);
-        target.kind.get_or_insert(SerialTargetType::IsaSerial);
-        target.port.get_or_insert(port);
-    }
-    if let Some(serial) = devices.serials.first()
-        && devices.consoles.first().is_none_or(serial_console)
-    {
-        let mut console = Console::default().with_kind(serial.kind.unwrap_or(CharBackend::Pty));
-        console.backend = serial.backend.clone();
-        console.target = Some(ConsoleTarget::default().with_kind(ConsoleTargetType::Serial).with_port(0u32));
-        match devices.consoles.first_mut() {
-            Some(first) => *first = console,
-            None => devices.consoles.push(console),
-        }
-    }
-    for (port, console) in (0u32..).zip(&mut devices.consoles) {
-        let target = console.target.get_or_insert_with(ConsoleTarget::default);
-        target.port.get_or_insert(port);
+/// Serial ports are ISA's where nobody says otherwise. That the first console is the first of them is not QEMU's alone: the model
+/// says so.
+fn serials(config: &mut DomainConfig) {
+    for serial in &mut config.devices.serials {
+        serial.target.get_or_insert_with(SerialTarget::default).kind.get_or_insert(SerialTargetType::IsaSerial);
     }
 }
 
@@ -147,4 +142,34 @@ fn controllers(config: &mut DomainConfig, q35: bool) {
         }
     }
     config.devices.controllers.extend(made);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use polyvirt_core::model::ParseOptions;
+
+    fn guest(kind: &str, os: &str) -> DomainConfig {
+        let text = format!(
+            "<domain type='{kind}'><name>a</name><os>{os}</os><devices><disk><target dev='vda'/></disk><interface type='user'/></devices></domain>"
+        );
+        DomainConfig::parse(&text, &ParseOptions::default()).unwrap().config
+    }
+
+    #[test]
+    fn without_a_host_machine_names_stay_and_foreign_types_are_refused() {
+        let mut config = guest("qemu", "<type arch='s390x' machine='s390-ccw-virtio'>hvm</type>");
+        offline(&mut config).unwrap();
+        let once = config.to_xml();
+        for expected in
+            ["machine='s390-ccw-virtio'", "/usr/bin/qemu-system-s390x", "bus='virtio'", "model type='virtio'"]
+        {
+            assert!(once.contains(expected), "{expected} not in\n{once}");
+        }
+        offline(&mut config).unwrap();
+        assert_eq!(config.to_xml(), once);
+        let refused = offline(&mut guest("lxc", "<type>exe</type>")).unwrap_err();
+        assert!(refused.to_string().contains("/domain/@type"), "{refused}");
+        assert!(refused.to_string().contains("'exe' guests are not QEMU's"), "{refused}");
+    }
 }

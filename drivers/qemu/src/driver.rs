@@ -76,7 +76,7 @@ pub(crate) fn open(cx: OpenContext) -> BoxFuture<Opened> {
 }
 
 /// The emulator of an architecture in libvirt's words.
-fn default_name(arch: &str) -> String {
+pub(crate) fn default_name(arch: &str) -> String {
     let target = match arch {
         "i686" | "x86" => "i386",
         "ppc64le" | "powerpc64" => "ppc64",

@@ -63,6 +63,7 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
     honours: HONOURS,
     needs_attendant: &[AttendedAction::RestartOnPoweroff, AttendedAction::DestroyOnReboot, AttendedAction::OnCrash],
     settings: config::DOCS,
+    offline: Some(complete::offline),
     probe: driver::probe,
     open: driver::open,
 };

@@ -1,15 +1,18 @@
 //! `domxml`: work on definitions without touching a host.
 
+mod normalize;
+mod validate;
+
 use std::path::Path;
 
 use polyvirt::{
     Error,
-    model::{DomainConfig, FormatOptions, Guest as NewOrExisting, ParseOptions, Unknown},
+    model::{DomainConfig, FormatOptions, ParseOptions},
 };
 
 use super::{Done, read_xml, tell_warnings};
 use crate::{
-    args::{DefinitionForm, DomxmlCommand, DomxmlOptions},
+    args::{DefinitionForm, DomxmlCommand},
     failure::Failure,
     output::Output,
     session::Session,
@@ -17,7 +20,7 @@ use crate::{
 
 pub(super) async fn domxml(command: DomxmlCommand, session: &mut Session, out: &mut Output) -> Done {
     match command {
-        DomxmlCommand::Normalize(options) => normalize(&options, out),
+        DomxmlCommand::Normalize(options) => normalize::normalize(&options, session, out),
         DomxmlCommand::ToNative { format, auto_nodeset, file } => {
             to_native(&format, auto_nodeset, &file, session, out).await
         }
@@ -27,36 +30,7 @@ pub(super) async fn domxml(command: DomxmlCommand, session: &mut Session, out: &
             out.line(&schema);
             Ok(())
         }
-        DomxmlCommand::Validate { files } => validate(&files, out),
-    }
-}
-
-fn normalize(options: &DomxmlOptions, out: &mut Output) -> Done {
-    if let Some(driver) = &options.driver {
-        return Err(Failure::Usage(format!(
-            "this build completes definitions without the rules of a driver only; leave --driver {driver} out"
-        )));
-    }
-    let xml = read_xml(&options.file)?;
-    let guest = if options.new { NewOrExisting::New } else { NewOrExisting::Existing };
-    let read = polyvirt::read_definition(&xml, guest, &ParseOptions::default()).map_err(Error::invalid_config)?;
-    tell_warnings(&read.warnings, out);
-    let mut config = read.config;
-    if let Some(kind) = config.os.as_mut().and_then(|os| os.r#type.as_mut()) {
-        kind.arch.get_or_insert_with(|| options.arch.clone().unwrap_or_else(|| host_arch().to_owned()));
-    }
-    out.print(&if options.active { config.to_xml() } else { config.to_inactive_xml() });
-    Ok(())
-}
-
-/// This machine's architecture in libvirt's words.
-fn host_arch() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86" => "i686",
-        "arm" => "armv7l",
-        "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
-        "powerpc64" => "ppc64",
-        arch => arch,
+        DomxmlCommand::Validate { files } => validate::validate(&files, out),
     }
 }
 
@@ -98,31 +72,4 @@ fn convert(to: DefinitionForm, file: &Path, out: &mut Output) -> Done {
 
 fn unwritable(error: impl std::fmt::Display) -> Failure {
     Failure::Error(Error::new(polyvirt::ErrorKind::Internal, format!("cannot write this form: {error}")))
-}
-
-fn validate(files: &[std::path::PathBuf], out: &mut Output) -> Done {
-    let mut wrong = false;
-    let mut all = Vec::new();
-    for file in files {
-        let xml = read_xml(file)?;
-        let mut strict = ParseOptions::default();
-        strict.unknown = Unknown::Reject;
-        let problems = polyvirt::read_definition(&xml, NewOrExisting::Existing, &strict).err().unwrap_or_default();
-        wrong |= !problems.is_empty();
-        for problem in problems.iter() {
-            if out.json {
-                all.push(serde_json::json!({ "file": file, "problem": problem }));
-            } else {
-                let place = problem
-                    .line
-                    .zip(problem.column)
-                    .map_or_else(String::new, |(line, column)| format!("{line}:{column}: "));
-                out.line(&format!("{}:{place}{}: {}", file.display(), problem.path, problem.message));
-            }
-        }
-    }
-    if out.json {
-        out.json(&all);
-    }
-    if wrong { Err(Failure::Told(1)) } else { Ok(()) }
 }

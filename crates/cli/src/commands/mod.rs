@@ -15,6 +15,7 @@ mod life;
 mod list;
 mod tune;
 mod uri;
+mod xml;
 
 use std::{future::Future, io::Read as _, path::Path, pin::Pin};
 
@@ -83,6 +84,7 @@ pub(crate) fn run<'a>(
                 explain::explain(&what, auto_nodeset.as_deref(), session, out).await
             }
             Command::Domxml { command } => domxml::domxml(command, session, out).await,
+            Command::Xml { command } => xml::xml(&command, out),
             Command::Cpuset { command } => cpuset::cpuset(&command, out),
             Command::Batch => batch::batch(out).await,
             Command::Config { command } => config::config(&command, session, out),

@@ -1,10 +1,16 @@
 //! Completion of character devices: what is behind them, and their port numbers.
 
-use crate::chardev::{CharBackend, CharMode, CharProtocol, CharSource, Protocol};
+use crate::address::DeviceInfo;
+use crate::chardev::{
+    CharBackend, CharMode, CharProtocol, CharSource, Console, ConsoleTarget, ConsoleTargetType, Protocol, Serial,
+};
 use crate::devices::Devices;
 
-pub(super) fn complete(devices: &mut Devices) {
+pub(super) fn complete(devices: &mut Devices, machine: bool) {
     backends(devices);
+    if machine {
+        consoles(devices);
+    }
     for (kind, backend) in sources(devices) {
         match kind {
             CharBackend::Tcp => tcp(backend),
@@ -24,6 +30,36 @@ fn backends(devices: &mut Devices) {
     let channels = devices.channels.iter_mut().map(|device| &mut device.kind);
     for kind in serials.chain(parallels).chain(consoles).chain(channels) {
         kind.get_or_insert(CharBackend::Pty);
+    }
+}
+
+/// The first console of a machine and its first serial port are one and the same device, written twice.
+fn consoles(devices: &mut Devices) {
+    let serial_console = |console: &Console| {
+        matches!(console.target.as_ref().and_then(|target| target.kind), None | Some(ConsoleTargetType::Serial))
+    };
+    let first = devices.consoles.first().filter(|console| serial_console(console));
+    if devices.serials.is_empty()
+        && let Some(console) = first
+    {
+        let mut serial = Serial::default().with_kind(console.kind.unwrap_or(CharBackend::Pty));
+        serial.backend = console.backend.clone();
+        serial.info = console.info.clone();
+        devices.serials.push(serial);
+    }
+    let Some(serial) = devices.serials.first().filter(|_| devices.consoles.first().is_none_or(serial_console)) else {
+        return;
+    };
+    let console = Console {
+        kind: serial.kind,
+        tty: devices.consoles.first().and_then(|console| console.tty.clone()).or_else(|| serial.tty.clone()),
+        backend: serial.backend.clone(),
+        target: Some(ConsoleTarget::default().with_kind(ConsoleTargetType::Serial).with_port(0_u32)),
+        info: DeviceInfo { alias: serial.info.alias.clone(), ..DeviceInfo::default() },
+    };
+    match devices.consoles.first_mut() {
+        Some(first) => *first = console,
+        None => devices.consoles.push(console),
     }
 }
 
@@ -80,5 +116,33 @@ fn number(ports: Vec<&mut Option<u32>>) {
             *port = Some(next);
             next = next.saturating_add(1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use polyvirt_xml::ParseOptions;
+
+    use super::*;
+    use crate::DomainConfig;
+
+    fn consoles_of(devices: &str, machine: bool) -> (usize, Vec<Option<ConsoleTargetType>>) {
+        let text = format!("<domain type='kvm'><name>a</name><devices>{devices}</devices></domain>");
+        let mut devices = DomainConfig::parse(&text, &ParseOptions::default()).unwrap().config.devices;
+        complete(&mut devices, machine);
+        let once = devices.clone();
+        complete(&mut devices, machine);
+        assert_eq!(devices, once);
+        (devices.serials.len(), devices.consoles.iter().map(|it| it.target.as_ref().and_then(|it| it.kind)).collect())
+    }
+
+    #[test]
+    fn the_first_serial_port_of_a_machine_is_its_console() {
+        let (serial, virtio) = (Some(ConsoleTargetType::Serial), Some(ConsoleTargetType::Virtio));
+        assert_eq!(consoles_of("<serial type='pty'/>", true), (1, vec![serial]));
+        assert_eq!(consoles_of("<console type='pty'/>", true), (1, vec![serial]));
+        assert_eq!(consoles_of("<console type='pty'/>", false), (0, vec![None]));
+        let own = "<serial type='pty'/><console type='pty'><target type='virtio'/></console>";
+        assert_eq!(consoles_of(own, true), (1, vec![virtio]));
     }
 }

@@ -29,6 +29,7 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
     ],
     needs_attendant: &[],
     settings: &[],
+    offline: None,
     probe: |_| ProbeResult::Usable("needs nothing but memory".to_owned()),
     open: |cx| Box::pin(async move { driver::HelloDriver::open(&cx) }),
 };

@@ -1,0 +1,111 @@
+//! Rules of places: no two disks sit on the same one, and no device of the host is given twice.
+
+use std::collections::HashMap;
+
+use polyvirt_xml::{Positions, Problems};
+
+use super::{MAX_PROBLEMS, nth};
+use crate::address::Address;
+use crate::devices::Devices;
+use crate::disk::DiskBus;
+use crate::hostdev::Hostdev;
+
+pub(super) fn check(devices: &Devices, positions: &Positions) -> Problems {
+    let mut problems = Problems::new();
+    let mut error = |path: String, message: String| {
+        if problems.len() < MAX_PROBLEMS {
+            problems.push(positions.error(&path, message));
+        }
+    };
+    let mut places: HashMap<(DiskBus, [u64; 4]), String> = HashMap::new();
+    for (at, disk) in devices.disks.iter().enumerate() {
+        let Some(target) = &disk.target else { continue };
+        let (Some(bus), Some(Address::Drive(drive))) = (target.bus, &disk.info.address) else { continue };
+        let path = format!("/domain/devices/{}/address", nth("disk", devices.disks.len(), at));
+        if let Some(other) = places.insert((bus, numbers(drive)), target.dev.clone()) {
+            error(
+                path,
+                format!("'{}' sits where '{other}' sits already, each place of bus '{bus}' takes one", target.dev),
+            );
+        }
+    }
+    let mut given: HashMap<String, usize> = HashMap::new();
+    for (at, device) in devices.hostdevs.iter().enumerate() {
+        let path = format!("/domain/devices/{}", nth("hostdev", devices.hostdevs.len(), at));
+        if let (Hostdev::Scsi(_), Some(Address::Drive(drive))) = (device, &device.info().address)
+            && let Some(other) = places.get(&(DiskBus::Scsi, numbers(drive)))
+        {
+            error(format!("{path}/address"), format!("disk '{other}' sits there already"));
+        }
+        if let Some(other) = identity(device).and_then(|identity| given.insert(identity, at)) {
+            error(format!("{path}/source"), format!("this is hostdev {} already, a device is given once", other + 1));
+        }
+    }
+    problems
+}
+
+fn numbers(drive: &crate::address::DriveAddress) -> [u64; 4] {
+    let small = |number: Option<u32>| u64::from(number.unwrap_or(0));
+    [small(drive.controller), small(drive.bus), small(drive.target), drive.unit.unwrap_or(0)]
+}
+
+/// What tells one device of the host from another, where the definition says it.
+fn identity(device: &Hostdev) -> Option<String> {
+    match device {
+        Hostdev::Pci(pci) => {
+            let at = pci.source.as_ref()?.address.as_ref()?;
+            Some(format!(
+                "pci {:?} {:?} {:?} {:?}",
+                at.domain.unwrap_or(0),
+                at.bus?,
+                at.slot?,
+                at.function.unwrap_or(0)
+            ))
+        }
+        Hostdev::Usb(usb) => {
+            let at = usb.source.as_ref()?.address.as_ref()?;
+            Some(format!("usb {:?} {:?} {:?}", at.bus?, at.device, at.port))
+                .filter(|_| at.device.is_some() || at.port.is_some())
+        }
+        Hostdev::Scsi(scsi) => {
+            let source = scsi.source.as_ref()?;
+            Some(format!("scsi {:?} {:?} {:?} {:?}", source.adapter, source.address, source.name, source.host))
+        }
+        Hostdev::Mdev(mdev) => Some(format!("mdev {:?}", mdev.source.as_ref()?.address.as_ref()?.uuid?)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use polyvirt_xml::ParseOptions;
+
+    use crate::{DomainConfig, check};
+
+    fn problems(devices: &str) -> String {
+        let text = format!("<domain type='kvm'><name>a</name><memory>1</memory><devices>{devices}</devices></domain>");
+        let parsed = DomainConfig::parse(&text, &ParseOptions::default()).unwrap();
+        check(&parsed.config, &parsed.positions).to_string()
+    }
+
+    #[test]
+    fn a_place_and_a_device_of_the_host_are_taken_once() {
+        let disk = |dev: &str, bus: &str, unit: u32| {
+            format!(
+                "<disk><target dev='{dev}' bus='{bus}'/><address type='drive' controller='0' bus='0' target='0' unit='{unit}'/></disk>"
+            )
+        };
+        let found = problems(&(disk("sda", "scsi", 1) + &disk("sdb", "scsi", 1)));
+        assert!(found.contains("/domain/devices/disk[2]/address") && found.contains("'sda' sits already"), "{found}");
+        assert_eq!(problems(&(disk("sda", "scsi", 1) + &disk("hda", "ide", 1))), "");
+        let card = |function: u32| {
+            format!(
+                "<hostdev mode='subsystem' type='pci'><source><address domain='0' bus='1' slot='2' function='{function}'/></source></hostdev>"
+            )
+        };
+        assert!(problems(&(card(0) + &card(0))).contains("/domain/devices/hostdev[2]/source"));
+        assert_eq!(problems(&(card(0) + &card(1))), "");
+        let usb = "<hostdev mode='subsystem' type='usb'><source><vendor id='1'/><product id='2'/></source></hostdev>";
+        assert_eq!(problems(&usb.repeat(2)), "", "two of a kind may be meant");
+    }
+}
