@@ -400,11 +400,7 @@ impl<'t> Builder<'t> {
         self.bound(value.len(), value.start)?;
         let offset = self.index(value.start);
         let raw = &self.text[value.clone()];
-        let span = if raw.bytes().any(|b| matches!(b, b'&' | b'<' | b'\n' | b'\t' | b'\r')) {
-            self.decoded_attribute(&value)?
-        } else {
-            self.source(value)
-        };
+        let span = if escape::is_encoded(raw) { self.decoded_attribute(&value)? } else { self.source(value) };
         let prefix = match key.text.strip_prefix("xmlns") {
             Some("") => Some(name.end..name.end),
             Some(rest) if rest.starts_with(':') => Some(name.start + "xmlns:".len()..name.end),
