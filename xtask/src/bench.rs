@@ -1,8 +1,11 @@
 //! `cargo xtask bench`: runs benchmarks, which are ordinary Cargo benches of the workspace, in the release profile.
 
+use std::process::{Command, Stdio};
+
 use clap::Args;
 
 use crate::checkout::{Checkout, Target};
+use crate::{corpus, debian, progress::Progress};
 
 /// What `cargo xtask bench` is told.
 #[derive(Args)]
@@ -38,6 +41,33 @@ pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<bool, String
         cargo.arg("--features").arg(bench.features.join(","));
     }
     cargo.arg("--").args(&options.arguments);
+    let progress = Progress::begin("bench", &bench.name);
+    if bench.name == "xml" {
+        install_libvirt(&progress);
+    }
+    // A benchmark that wants the corpus and has none says so.
+    if let Ok(archive) = corpus::archive(checkout) {
+        cargo.env("POLYVIRT_CORPUS", corpus::unpacked(checkout, &progress, &archive)?);
+    }
+    progress.clear();
     let status = cargo.status().map_err(|e| format!("cargo does not start: {e}"))?;
     Ok(status.success())
+}
+
+/// The rival of the benchmark `xml`. Without it the benchmark measures what is left.
+fn install_libvirt(progress: &Progress) {
+    let has_module = |python: &str| {
+        let import = Command::new(python).args(["-c", "import libvirt"]).stderr(Stdio::null()).status();
+        import.is_ok_and(|status| status.success())
+    };
+    if ["python3", "/usr/bin/python3"].into_iter().any(has_module) {
+        return;
+    }
+    let packages = ["install", "-y", "--no-install-recommends", "python3-libvirt", "libvirt0"];
+    let installed = debian::may_install()
+        .and_then(|()| debian::apt(&["update"], progress))
+        .and_then(|()| debian::apt(&packages, progress));
+    if let Err(why) = installed {
+        progress.say(&format!("not installed ({why}); as root on Debian: apt-get install python3-libvirt libvirt0"));
+    }
 }

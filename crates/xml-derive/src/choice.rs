@@ -46,8 +46,11 @@ pub(crate) fn expand(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream
                     name: #type_name,
                     doc: #type_doc,
                     fields: &[],
-                    in_tag: &[],
-                    in_content: &[],
+                    keys: &[],
+                    in_tag: 0,
+                    in_content: 0,
+                    borrowed: 0,
+                    text: 0,
                     required: 0,
                     choice: ::core::option::Option::Some(&CHOICE),
                 };
@@ -55,6 +58,9 @@ pub(crate) fn expand(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream
             }
             fn table(&self) -> &'static ::polyvirt_xml::Table {
                 match self { #(Self::#idents(inner) => ::polyvirt_xml::Element::table(inner),)* }
+            }
+            fn present(&self) -> u128 {
+                match self { #(Self::#idents(inner) => ::polyvirt_xml::Element::present(inner),)* }
             }
             fn slot(&self, index: usize) -> &dyn ::core::any::Any {
                 match self { #(Self::#idents(inner) => ::polyvirt_xml::Element::slot(inner, index),)* }

@@ -41,13 +41,18 @@ pub(crate) fn expand(input: &DeriveInput, data: &DataStruct) -> Result<TokenStre
     let type_name = name.to_string();
     let type_doc = doc(&input.attrs);
     let rows = slots.iter().map(Slot::row);
-    let in_tag = indices(&slots, |slot| {
+    let keys = slots.iter().map(Slot::key);
+    let in_tag = mask(&slots, |slot| {
         matches!(slot.kind, Kind::Attribute | Kind::Group | Kind::Foreign)
             || slot.kind == Kind::Text && slot.options.unit.is_some()
             || slot.options.namespace.is_some()
     });
-    let in_content = indices(&slots, |slot| slot.kind != Kind::Attribute);
-    let required = (0..).zip(&slots).filter(|(_, slot)| slot.is_required()).fold(0_u128, |bits, (i, _)| bits | 1 << i);
+    let in_content = mask(&slots, |slot| slot.kind != Kind::Attribute);
+    let borrowed =
+        mask(&slots, |slot| slot.kind == Kind::Group || slot.kind == Kind::Choice && slot.options.name.is_none());
+    let text = mask(&slots, |slot| slot.kind == Kind::Text);
+    let required = mask(&slots, |slot| slot.is_required());
+    let present = present(&slots);
     let (get, get_mut) = accessors(&slots);
     let setters = setters(&slots);
     let new = constructor(&slots);
@@ -60,8 +65,11 @@ pub(crate) fn expand(input: &DeriveInput, data: &DataStruct) -> Result<TokenStre
                     name: #type_name,
                     doc: #type_doc,
                     fields: &[#(#rows),*],
-                    in_tag: &[#(#in_tag),*],
-                    in_content: &[#(#in_content),*],
+                    keys: &[#(#keys),*],
+                    in_tag: #in_tag,
+                    in_content: #in_content,
+                    borrowed: #borrowed,
+                    text: #text,
                     required: #required,
                     choice: ::core::option::Option::None,
                 };
@@ -70,6 +78,7 @@ pub(crate) fn expand(input: &DeriveInput, data: &DataStruct) -> Result<TokenStre
             fn table(&self) -> &'static ::polyvirt_xml::Table {
                 <Self as ::polyvirt_xml::Element>::describe()
             }
+            fn present(&self) -> u128 { #present }
             fn slot(&self, index: usize) -> &dyn ::core::any::Any { #get }
             fn slot_mut(&mut self, index: usize) -> &mut dyn ::core::any::Any { #get_mut }
         }
@@ -79,9 +88,25 @@ pub(crate) fn expand(input: &DeriveInput, data: &DataStruct) -> Result<TokenStre
     })
 }
 
-/// Indices of the slots that are wanted; there are at most [`MAX_FIELDS`].
-fn indices(slots: &[Slot<'_>], wanted: impl Fn(&Slot<'_>) -> bool) -> Vec<u8> {
-    (0..).zip(slots).filter(|(_, slot)| wanted(slot)).map(|(index, _)| index).collect()
+/// One bit per slot that is wanted; there are at most [`MAX_FIELDS`].
+fn mask(slots: &[Slot<'_>], wanted: impl Fn(&Slot<'_>) -> bool) -> u128 {
+    (0..).zip(slots).filter(|(_, slot)| wanted(slot)).fold(0, |bits, (index, _)| bits | 1 << index)
+}
+
+/// One bit per slot that holds anything: straight-line code, because most slots of most elements hold nothing.
+fn present(slots: &[Slot<'_>]) -> TokenStream {
+    let always = mask(slots, |slot| slot.shape == Shape::One && slot.kind != Kind::Flag);
+    let bits = (0_u32..).zip(slots).filter_map(|(index, slot)| {
+        let ident = slot.ident;
+        let is_there = match slot.shape {
+            Shape::One if slot.kind == Kind::Flag => quote! { self.#ident },
+            Shape::One => return None,
+            Shape::Maybe | Shape::Boxed => quote! { self.#ident.is_some() },
+            Shape::Many => quote! { !self.#ident.is_empty() },
+        };
+        Some(quote! { | (::core::primitive::u128::from(#is_there) << #index) })
+    });
+    quote! { #always #(#bits)* }
 }
 
 /// serde's two traits, over the table.
@@ -230,16 +255,26 @@ impl Slot<'_> {
         value && self.shape == Shape::One && !self.options.default
     }
 
+    /// The name in XML; empty if it has none of its own.
+    fn xml(&self) -> String {
+        let nameless = matches!(self.kind, Kind::Text | Kind::Choice | Kind::Group | Kind::Foreign);
+        match &self.options.name {
+            Some(xml) => xml.clone(),
+            None if nameless => String::new(),
+            None => camel_case(self.ident.to_string().trim_start_matches("r#")),
+        }
+    }
+
+    fn key(&self) -> TokenStream {
+        let xml = self.xml();
+        quote! { ::polyvirt_xml::derive::key(#xml) }
+    }
+
     /// The row of the table.
     fn row(&self) -> TokenStream {
         let options = &self.options;
         let name = self.ident.to_string().trim_start_matches("r#").to_owned();
-        let nameless = matches!(self.kind, Kind::Text | Kind::Choice | Kind::Group | Kind::Foreign);
-        let xml = match &options.name {
-            Some(xml) => xml.clone(),
-            None if nameless => String::new(),
-            None => camel_case(&name),
-        };
+        let xml = self.xml();
         let (doc, place, style) = (&self.doc, self.place(), self.style());
         let unit = match &options.unit {
             Some(unit) => quote! { ::core::option::Option::Some(#unit) },

@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 
 use crate::escape::{self, Reference};
 use crate::problem::Problem;
+use crate::table::{Name, key};
 
 /// Bounds that hold before anything is allocated for the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,7 @@ struct Span {
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     name: Span,
+    key: u32,
     text: Span,
     /// Offset of the first character of the text.
     text_start: u32,
@@ -73,6 +75,7 @@ pub(crate) struct Node {
 #[derive(Clone, Debug)]
 pub(crate) struct Attribute {
     name: Span,
+    key: u32,
     value: Span,
     /// Offset of the value's first character in the source.
     pub(crate) offset: u32,
@@ -129,6 +132,10 @@ impl<'a> Document<'a> {
         self.slice(self.node(id).name)
     }
 
+    pub(crate) fn keyed_name(self, id: u32) -> Name<'a> {
+        Name { key: self.node(id).key, text: self.name(id) }
+    }
+
     pub(crate) fn text_of(self, id: u32) -> &'a str {
         self.slice(self.node(id).text)
     }
@@ -170,6 +177,10 @@ impl<'a> Document<'a> {
         &self.arena.attributes[first..first + node.attributes as usize]
     }
 
+    pub(crate) fn keyed_attribute_name(self, attribute: &Attribute) -> Name<'a> {
+        Name { key: attribute.key, text: self.attribute_name(attribute) }
+    }
+
     pub(crate) fn attribute_name(self, attribute: &Attribute) -> &'a str {
         self.slice(attribute.name)
     }
@@ -183,7 +194,11 @@ impl<'a> Document<'a> {
     }
 
     pub(crate) fn attribute(self, id: u32, name: &str) -> Option<&'a Attribute> {
-        self.attributes(id).iter().find(|a| self.attribute_name(a) == name)
+        self.keyed_attribute(id, Name::new(name))
+    }
+
+    pub(crate) fn keyed_attribute(self, id: u32, name: Name<'_>) -> Option<&'a Attribute> {
+        self.attributes(id).iter().find(|a| a.key == name.key && self.attribute_name(a) == name.text)
     }
 
     pub(crate) fn children(self, id: u32) -> Children<'a> {
@@ -325,10 +340,12 @@ impl<'t> Builder<'t> {
         }
         self.check_name("element", start, &name)?;
         let id = self.index(self.arena.nodes.len());
+        let key = key(&self.text[name.clone()]);
         let (name, first_attribute, offset) =
             (self.source(name), self.index(self.arena.attributes.len()), self.index(start));
         self.arena.nodes.push(Node {
             name,
+            key,
             text: Span::default(),
             text_start: NONE,
             parent,
@@ -372,23 +389,19 @@ impl<'t> Builder<'t> {
     ) -> Result<(), Box<Problem>> {
         let Some(&id) = self.open.last() else { return Ok(()) };
         self.check_name("attribute", name.start, &name)?;
-        let key = &self.text[name.clone()];
+        let key = Name::new(&self.text[name.clone()]);
         let count = self.arena.nodes[id as usize].attributes as usize;
         if count >= self.limits.attributes {
             return Err(self.problem(name.start, format!("more than {} attributes", self.limits.attributes)));
         }
-        if self.document().attribute(id, key).is_some() {
-            return Err(self.problem(name.start, format!("attribute '{key}' is given twice")));
+        if self.document().keyed_attribute(id, key).is_some() {
+            return Err(self.problem(name.start, format!("attribute '{}' is given twice", key.text)));
         }
         self.bound(value.len(), value.start)?;
         let offset = self.index(value.start);
         let raw = &self.text[value.clone()];
-        let span = if raw.bytes().any(|b| matches!(b, b'&' | b'<' | b'\n' | b'\t' | b'\r')) {
-            self.decoded_attribute(&value)?
-        } else {
-            self.source(value)
-        };
-        let prefix = match key.strip_prefix("xmlns") {
+        let span = if escape::is_encoded(raw) { self.decoded_attribute(&value)? } else { self.source(value) };
+        let prefix = match key.text.strip_prefix("xmlns") {
             Some("") => Some(name.end..name.end),
             Some(rest) if rest.starts_with(':') => Some(name.start + "xmlns:".len()..name.end),
             _ => None,
@@ -396,8 +409,8 @@ impl<'t> Builder<'t> {
         if let Some(prefix) = prefix {
             self.declare(id, prefix, span)?;
         }
-        let name = self.source(name);
-        self.arena.attributes.push(Attribute { name, value: span, offset });
+        let (name, key) = (self.source(name), key.key);
+        self.arena.attributes.push(Attribute { name, key, value: span, offset });
         self.arena.nodes[id as usize].attributes += 1;
         Ok(())
     }

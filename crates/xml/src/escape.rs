@@ -47,13 +47,48 @@ pub(crate) fn first_forbidden(text: &str) -> Option<usize> {
     None
 }
 
+/// One entry per byte: a look into a table is the shortest loop over a short text.
+const fn bytes_that<const N: usize>(listed: &[u8; N], control: bool, alphanumeric: bool) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte: u8 = 0;
+    loop {
+        table[byte as usize] = control && byte < 0x20 || alphanumeric && byte.is_ascii_alphanumeric();
+        if byte == u8::MAX {
+            break;
+        }
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < N {
+        table[listed[at] as usize] = true;
+        at += 1;
+    }
+    table
+}
+
+/// What every name of the domain format is made of.
+static PLAIN: [bool; 256] = bytes_that(b"_", false, true);
+
+/// What has to be escaped or dropped. 0xEF leads U+FFFE and U+FFFF, which XML cannot carry, among others.
+static SPECIAL: [bool; 256] = bytes_that(b"&<>'\"\xEF", true, false);
+
+/// What is not taken as it is from between quotes.
+static DECODED: [bool; 256] = bytes_that(b"&<\n\t\r", false, false);
+
+fn any(text: &str, table: &[bool; 256]) -> bool {
+    text.bytes().any(|byte| table[usize::from(byte)])
+}
+
+/// Whether an attribute's value has to go through [`decode_attribute`].
+pub(crate) fn is_encoded(raw: &str) -> bool {
+    any(raw, &DECODED)
+}
+
 /// Whether the text can be the name of an element or attribute, with at most one prefix.
 pub(crate) fn is_name(name: &str) -> bool {
     // Every name of the domain format passes here; the rules in full are for the others.
     let bytes = name.as_bytes();
-    if bytes.first().is_some_and(u8::is_ascii_alphabetic)
-        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_')
-    {
+    if bytes.first().is_some_and(u8::is_ascii_alphabetic) && bytes.iter().all(|b| PLAIN[usize::from(*b)]) {
         return true;
     }
     let plain = |part: &str| {
@@ -111,11 +146,15 @@ pub(crate) enum Into {
     Text,
 }
 
+/// Whether some character has to be escaped or dropped.
+pub(crate) fn is_special(value: &str) -> bool {
+    any(value, &SPECIAL)
+}
+
 /// Writes a value so that reading gives it back; libvirt escapes both quotes everywhere. Characters that XML cannot carry
 /// are dropped: they cannot come from a document.
 pub(crate) fn escape(value: &str, place: Into, out: &mut String) {
-    let special = |b: u8| matches!(b, b'&' | b'<' | b'>' | b'\'' | b'"') || b < 0x20;
-    if !value.bytes().any(special) {
+    if !is_special(value) {
         out.push_str(value);
         return;
     }

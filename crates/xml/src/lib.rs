@@ -106,5 +106,6 @@ pub use write::{FormatOptions, format};
 /// For the code that the derive writes.
 #[doc(hidden)]
 pub mod derive {
+    pub use crate::table::key;
     pub use serde;
 }

@@ -3,11 +3,11 @@
 use std::any::Any;
 
 use crate::access::{ElementAccess, ValueAccess};
-use crate::document::{Document, Limits};
+use crate::document::{Attribute, Document, Limits};
 use crate::positions::Positions;
 use crate::problem::{Problem, Problems};
 use crate::suggest::nearest;
-use crate::table::{Choice, Element, Field, Place, Table};
+use crate::table::{Choice, Element, Field, Name, Place, Table, bits};
 use crate::tokens;
 use crate::tree::{Kept, XmlTree};
 use crate::value::{ValueContext, ValueError};
@@ -169,11 +169,11 @@ impl Binder<'_> {
         let table = element.table();
         let mut seen: Seen = 0;
         for attribute in document.attributes(node) {
-            let name = document.attribute_name(attribute);
-            if Some(name) == choice || is_declaration(name) || self.attribute(node, element, table, name, &mut seen) {
+            if self.attribute(node, element, table, attribute, &mut seen) {
                 continue;
             }
-            if !(name == "unit" && has_unit(table)) {
+            let name = document.attribute_name(attribute);
+            if !(Some(name) == choice || is_declaration(name) || name == "unit" && has_unit(table)) {
                 self.unknown_attribute(node, table, choice, name);
             }
         }
@@ -195,37 +195,30 @@ impl Binder<'_> {
         node: u32,
         element: &mut dyn Element,
         table: &'static Table,
-        name: &str,
+        attribute: &Attribute,
         seen: &mut Seen,
     ) -> bool {
-        for &index in table.in_tag {
-            let (index, field) = (usize::from(index), &table.fields[usize::from(index)]);
-            match field.place {
-                Place::Attribute(access) if field.xml == name => {
-                    *seen |= 1 << index;
-                    let document = self.document;
-                    let Some(attribute) = document.attribute(node, name) else { return true };
-                    let text = document.attribute_value(attribute);
-                    let offset = attribute.offset as usize;
-                    if let Err(error) = self.value(node, access, element.slot_mut(index), field, text)
-                        && !self.is_moot(node, field)
-                    {
-                        self.refused(node, Some(name), offset, error);
-                    }
-                    return true;
-                }
-                Place::Group(access) => {
-                    let table = access.table();
-                    if let Some(group) = access.begin(element.slot_mut(index))
-                        && self.attribute(node, group, table, name, &mut 0)
-                    {
-                        return true;
-                    }
-                }
-                _ => {}
+        let document = self.document;
+        let name = document.keyed_attribute_name(attribute);
+        if let Some(index) = table.find(name, !table.in_content) {
+            let field = &table.fields[index];
+            let Place::Attribute(access) = field.place else { return false };
+            *seen |= 1 << index;
+            let text = document.attribute_value(attribute);
+            if let Err(error) = self.value(node, access, element.slot_mut(index), field, text)
+                && !self.is_moot(node, field)
+            {
+                self.refused(node, Some(name.text), attribute.offset as usize, error);
             }
+            return true;
         }
-        false
+        bits(table.borrowed).any(|index| match table.fields[index].place {
+            Place::Group(access) if has_attribute(access.table(), name) => {
+                let group = access.begin(element.slot_mut(index));
+                group.is_some_and(|group| self.attribute(node, group, access.table(), attribute, &mut 0))
+            }
+            _ => false,
+        })
     }
 
     /// Whether another attribute says that this one does not count.
@@ -255,12 +248,11 @@ impl Binder<'_> {
     fn text(&mut self, node: u32, element: &mut dyn Element, table: &'static Table, seen: &mut Seen) {
         let document = self.document;
         let text = document.text_of(node);
-        let mut content = table.in_content.iter().map(|&index| (usize::from(index), &table.fields[usize::from(index)]));
-        let own = content.find_map(|(index, field)| match field.place {
-            Place::Text(access) => Some((index, field, access)),
-            _ => None,
-        });
-        let Some((index, field, access)) = own else {
+        if text.bytes().all(|b| b.is_ascii_whitespace()) {
+            return;
+        }
+        let own = bits(table.text).next().map(|index| (index, &table.fields[index]));
+        let Some((index, field @ Field { place: Place::Text(access), .. })) = own else {
             if !text.trim().is_empty() {
                 self.stray_text(node, text);
             }
@@ -272,7 +264,7 @@ impl Binder<'_> {
             return;
         }
         *seen |= 1 << index;
-        if let Err(error) = self.value(node, access, element.slot_mut(index), field, text) {
+        if let Err(error) = self.value(node, *access, element.slot_mut(index), field, text) {
             self.refused(node, None, document.text_offset(node), error);
         }
     }
@@ -289,7 +281,7 @@ impl Binder<'_> {
         let known = if foreign {
             self.foreign(child, element, table, seen)
         } else {
-            self.known(child, name, element, table, seen)
+            self.known(child, self.document.keyed_name(child), element, table, seen)
         };
         if !known {
             self.unknown_element(child, name, table);
@@ -303,7 +295,7 @@ impl Binder<'_> {
         let namespace = self.document.namespace(child, prefix);
         let ours = |field: &&Field| field.namespace.is_some() && field.namespace == namespace;
         if let Some(usual) = table.fields.iter().find(ours).and_then(|field| field.xml.split(':').next()) {
-            return self.known(child, &format!("{usual}:{local}"), element, table, seen);
+            return self.known(child, Name::new(&format!("{usual}:{local}")), element, table, seen);
         }
         let place = table.fields.iter().position(|field| matches!(field.place, Place::Foreign));
         let Some(index) = place else { return false };
@@ -330,58 +322,69 @@ impl Binder<'_> {
     fn known(
         &mut self,
         child: u32,
-        name: &str,
+        name: Name<'_>,
         element: &mut dyn Element,
         table: &'static Table,
         seen: &mut Seen,
     ) -> bool {
-        for &index in table.in_content {
-            let (index, field) = (usize::from(index), &table.fields[usize::from(index)]);
-            let repeated = *seen & (1 << index) != 0;
-            match field.place {
-                Place::Group(access) => {
-                    let table = access.table();
-                    let Some(group) = access.begin(element.slot_mut(index)) else { continue };
-                    if self.known(child, name, group, table, &mut 0) {
-                        return true;
-                    }
-                    continue;
-                }
-                Place::Child(access) if is_named(field, access, name) => {
-                    let plain = access.is_plain() && !field.once;
-                    if repeated && !access.is_list() && !plain {
-                        self.repeated(child, field);
-                    } else if let Some(item) = access.begin(element.slot_mut(index)) {
-                        self.chosen(child, item, access.table());
-                    }
-                }
-                Place::Leaf(access) if field.xml == name => {
-                    if repeated && !access.is_list() {
-                        self.repeated(child, field);
-                    } else {
-                        self.leaf(child, access, element.slot_mut(index), field);
-                    }
-                }
-                Place::Flag if field.xml == name => {
-                    if let Some(flag) = element.slot_mut(index).downcast_mut::<bool>() {
-                        *flag = true;
-                    }
-                    self.nothing_inside(child);
-                }
-                Place::Tree if field.xml == name => {
-                    let tree = self.tree(child);
-                    if let Some(slot) = element.slot_mut(index).downcast_mut::<Option<XmlTree>>()
-                        && !repeated
-                    {
-                        *slot = Some(tree);
-                    }
-                }
-                _ => continue,
-            }
-            *seen |= 1 << index;
+        if let Some(index) = table.find(name, table.in_content) {
+            self.fill(child, element, table, index, seen);
             return true;
         }
+        for index in bits(table.borrowed) {
+            match table.fields[index].place {
+                Place::Group(access) if has_child(access.table(), name) => {
+                    if let Some(group) = access.begin(element.slot_mut(index)) {
+                        return self.known(child, name, group, access.table(), &mut 0);
+                    }
+                }
+                Place::Child(access) if is_chosen_by(access, name.text) => {
+                    self.fill(child, element, table, index, seen);
+                    return true;
+                }
+                _ => {}
+            }
+        }
         false
+    }
+
+    /// Fills a field that is no attribute from the child that has its name.
+    fn fill(&mut self, child: u32, element: &mut dyn Element, table: &'static Table, index: usize, seen: &mut Seen) {
+        let field = &table.fields[index];
+        let repeated = *seen & (1 << index) != 0;
+        *seen |= 1 << index;
+        match field.place {
+            Place::Child(access) => {
+                let plain = access.is_plain() && !field.once;
+                if repeated && !access.is_list() && !plain {
+                    self.repeated(child, field);
+                } else if let Some(item) = access.begin(element.slot_mut(index)) {
+                    self.chosen(child, item, access.table());
+                }
+            }
+            Place::Leaf(access) => {
+                if repeated && !access.is_list() {
+                    self.repeated(child, field);
+                } else {
+                    self.leaf(child, access, element.slot_mut(index), field);
+                }
+            }
+            Place::Flag => {
+                if let Some(flag) = element.slot_mut(index).downcast_mut::<bool>() {
+                    *flag = true;
+                }
+                self.nothing_inside(child);
+            }
+            Place::Tree => {
+                let tree = self.tree(child);
+                if let Some(slot) = element.slot_mut(index).downcast_mut::<Option<XmlTree>>()
+                    && !repeated
+                {
+                    *slot = Some(tree);
+                }
+            }
+            Place::Attribute(_) | Place::Text(_) | Place::Group(_) | Place::Foreign => {}
+        }
     }
 
     fn leaf(&mut self, child: u32, access: &dyn ValueAccess, slot: &mut dyn Any, field: &Field) {
@@ -505,7 +508,18 @@ impl Binder<'_> {
 }
 
 /// The table of an element that takes nothing.
-static EMPTY: Table = Table { name: "", doc: "", fields: &[], in_tag: &[], in_content: &[], required: 0, choice: None };
+static EMPTY: Table = Table {
+    name: "",
+    doc: "",
+    fields: &[],
+    keys: &[],
+    in_tag: 0,
+    in_content: 0,
+    borrowed: 0,
+    text: 0,
+    required: 0,
+    choice: None,
+};
 
 fn is_declaration(name: &str) -> bool {
     name == "xmlns" || name.starts_with("xmlns:") || name.starts_with("xml:")
@@ -520,10 +534,25 @@ fn has_unit(table: &Table) -> bool {
     table.fields.iter().any(sized)
 }
 
-fn is_named(field: &Field, access: &dyn ElementAccess, name: &str) -> bool {
-    field.xml == name
-        || field.xml.is_empty()
-            && access.table().choice.is_some_and(|choice| choice.variants.iter().any(|variant| variant.word == name))
+fn is_chosen_by(access: &dyn ElementAccess, name: &str) -> bool {
+    access.table().choice.is_some_and(|choice| choice.variants.iter().any(|variant| variant.word == name))
+}
+
+/// Whether an attribute of that name is the table's or that of one of its groups.
+fn has_attribute(table: &'static Table, name: Name<'_>) -> bool {
+    let in_group =
+        |index: usize| matches!(table.fields[index].place, Place::Group(access) if has_attribute(access.table(), name));
+    table.find(name, !table.in_content).is_some() || bits(table.borrowed).any(in_group)
+}
+
+/// Whether a child of that name is the table's or that of one of its groups.
+fn has_child(table: &'static Table, name: Name<'_>) -> bool {
+    let borrowed = |index: usize| match table.fields[index].place {
+        Place::Group(access) => has_child(access.table(), name),
+        Place::Child(access) => is_chosen_by(access, name.text),
+        _ => false,
+    };
+    table.find(name, table.in_content).is_some() || bits(table.borrowed).any(borrowed)
 }
 
 fn names(table: &'static Table, wanted: fn(&Place) -> bool) -> Vec<&'static str> {

@@ -17,6 +17,9 @@ pub trait Element: Any + Send + Sync {
     /// The table of this value: of the chosen variant for an enum, else of the type.
     fn table(&self) -> &'static Table;
 
+    /// One bit per field that holds anything. A value that cannot be absent always does.
+    fn present(&self) -> u128;
+
     /// The field with this index in the table.
     fn slot(&self, index: usize) -> &dyn Any;
 
@@ -41,10 +44,16 @@ pub struct Table {
     pub doc: &'static str,
     /// Its fields, in the order in which they are printed.
     pub fields: &'static [Field],
-    /// Indices of the fields that a start tag is about: attributes, sizes in text, groups, foreign elements.
-    pub in_tag: &'static [u8],
-    /// Indices of the fields that the content is about: everything but attributes.
-    pub in_content: &'static [u8],
+    /// The [`key`] of each field's name, 0 for one without: a whole table of them is a few cache lines, its fields are not.
+    pub keys: &'static [u32],
+    /// One bit per field that a start tag is about: attributes, sizes in text, groups, foreign elements.
+    pub in_tag: u128,
+    /// One bit per field that the content is about: everything but attributes.
+    pub in_content: u128,
+    /// One bit per field that goes by the names of another table: groups, and children whose name chooses the variant.
+    pub borrowed: u128,
+    /// The bit of the field that is the element's own text.
+    pub text: u128,
     /// One bit per field that must be there.
     pub required: u128,
     /// Its variants, if the type is an enum that an attribute or the element's name chooses from.
@@ -136,4 +145,56 @@ impl std::fmt::Debug for Place {
             Self::Foreign => "Foreign",
         })
     }
+}
+
+impl Table {
+    /// The field with this name among those of a mask, which has the bits of fields of one kind.
+    pub(crate) fn find(&self, name: Name<'_>, among: u128) -> Option<usize> {
+        let named = |&(index, key): &(usize, &u32)| {
+            *key == name.key && among & 1 << index != 0 && self.fields[index].xml == name.text
+        };
+        self.keys.iter().enumerate().find(named).map(|(index, _)| index)
+    }
+}
+
+/// A name with its key, which is computed once.
+#[derive(Clone, Copy)]
+pub(crate) struct Name<'a> {
+    pub(crate) key: u32,
+    pub(crate) text: &'a str,
+}
+
+impl<'a> Name<'a> {
+    pub(crate) const fn new(text: &'a str) -> Self {
+        Self { key: key(text), text }
+    }
+}
+
+impl PartialEq for Name<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key && self.text == other.text
+    }
+}
+
+/// Length, first, middle and last byte: different for nearly all names of one table, and cheaper than a comparison. 0 for no name.
+#[must_use]
+pub const fn key(name: &str) -> u32 {
+    let bytes = name.as_bytes();
+    if bytes.is_empty() {
+        return 0;
+    }
+    // The low byte of the length is enough, and no name begins with a zero byte.
+    u32::from_le_bytes([bytes.len().to_le_bytes()[0], bytes[0], bytes[bytes.len() / 2], bytes[bytes.len() - 1]])
+}
+
+/// The positions of the bits of a mask, ascending.
+pub(crate) fn bits(mut mask: u128) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        if mask == 0 {
+            return None;
+        }
+        let lowest = mask.trailing_zeros() as usize;
+        mask &= mask - 1;
+        Some(lowest)
+    })
 }

@@ -191,8 +191,12 @@ impl XmlTree {
     }
 }
 
-fn indent(depth: usize, out: &mut String) {
-    (0..depth).for_each(|_| out.push_str("  "));
+pub(crate) fn indent(depth: usize, out: &mut String) {
+    const BLANKS: &str = "                                ";
+    match BLANKS.get(..2 * depth) {
+        Some(blanks) => out.push_str(blanks),
+        None => out.extend(std::iter::repeat_n("  ", depth)),
+    }
 }
 
 /// Appends ` key='value'`.

@@ -214,6 +214,9 @@ pub fn unknown_word(word: &str, known: &[&str]) -> ValueError {
 /// # Errors
 /// The text is no number, or not within 64 bits.
 pub fn parse_integer(text: &str, style: Style) -> Result<i128, ValueError> {
+    if let Some(number) = few_digits(text) {
+        return Ok(number);
+    }
     let trimmed = text.trim();
     let (negative, digits) = trimmed.strip_prefix('-').map_or((false, trimmed), |rest| (true, rest));
     let (digits, radix) = match (style, digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"))) {
@@ -221,16 +224,30 @@ pub fn parse_integer(text: &str, style: Style) -> Result<i128, ValueError> {
         (Style::Hex(_), None) if digits.len() > 1 && digits.starts_with('0') => (&digits[1..], 8),
         _ => (digits, 10),
     };
-    let shown: String = trimmed.chars().take(80).collect();
+    let shown = || trimmed.chars().take(80).collect::<String>();
     if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
-        return Err(ValueError::new(format!("'{shown}' is not a whole number")));
+        return Err(ValueError::new(format!("'{}' is not a whole number", shown())));
     }
-    let number = i128::from_str_radix(digits.trim_start_matches('0'), radix);
-    let number = if digits.bytes().all(|b| b == b'0') { Ok(0) } else { number };
-    match number {
-        Ok(n) if n <= i128::from(u64::MAX) => Ok(if negative { -n } else { n }),
-        _ => Err(ValueError::new(format!("{shown} is larger than any number here, the largest is {}", u64::MAX))),
+    let digits = digits.trim_start_matches('0');
+    let number = if digits.is_empty() { Ok(0) } else { u64::from_str_radix(digits, radix) };
+    match number.map(i128::from) {
+        Ok(number) => Ok(if negative { -number } else { number }),
+        Err(_) => {
+            let message = format!("{} is larger than any number here, the largest is {}", shown(), u64::MAX);
+            Err(ValueError::new(message))
+        }
     }
+}
+
+/// What nearly all numbers are: at most 18 decimal digits, the first of which says that they are not octal.
+fn few_digits(text: &str) -> Option<i128> {
+    let bytes = text.as_bytes();
+    let first = bytes.first()?;
+    if bytes.len() > 18 || *first == b'0' && bytes.len() > 1 {
+        return None;
+    }
+    let digit = |number: u64, byte: &u8| byte.is_ascii_digit().then(|| number * 10 + u64::from(byte - b'0'));
+    bytes.iter().try_fold(0, digit).map(i128::from)
 }
 
 macro_rules! integers {

@@ -2,7 +2,7 @@
 
 use crate::access::{ElementAccess, ValueAccess};
 use crate::escape::{self, Into as At};
-use crate::table::{Element, Field, Place};
+use crate::table::{Element, Field, Place, bits};
 use crate::tree::{self, XmlTree};
 
 /// What is printed.
@@ -45,21 +45,14 @@ pub fn format(
     choice: Option<&'static crate::Choice>,
     options: FormatOptions,
 ) -> String {
-    let mut writer = Writer {
-        out: String::with_capacity(4096),
-        scratch: String::new(),
-        depth: 0,
-        declared: Vec::new(),
-        after_text: false,
-        options,
-    };
+    let mut writer =
+        Writer { out: String::with_capacity(4096), depth: 0, declared: Vec::new(), after_text: false, options };
     writer.element(name, element, choice, false);
     writer.out
 }
 
 struct Writer {
     out: String,
-    scratch: String,
     depth: usize,
     /// Prefixes of typed elements that are declared here.
     declared: Vec<&'static str>,
@@ -73,9 +66,7 @@ impl Writer {
         if std::mem::take(&mut self.after_text) {
             return;
         }
-        for _ in 0..self.depth {
-            self.out.push_str("  ");
-        }
+        tree::indent(self.depth, &mut self.out);
     }
 
     fn shown(&self, field: &Field) -> bool {
@@ -128,22 +119,24 @@ impl Writer {
 
     fn attributes(&mut self, element: &dyn Element) {
         let table = element.table();
-        for &index in table.in_tag {
-            let (index, field) = (usize::from(index), &table.fields[usize::from(index)]);
+        for index in bits(table.in_tag & element.present()) {
+            let field = &table.fields[index];
             if !self.shown(field) {
                 continue;
             }
             let slot = element.slot(index);
+            // Nearly always, so it comes before the choice among the others.
+            if let Place::Attribute(access) = field.place {
+                self.out.push(' ');
+                self.out.push_str(field.xml);
+                self.out.push_str("='");
+                self.value(access, slot, 0, field, At::Attribute);
+                self.out.push('\'');
+                self.unit(access, slot, 0, field);
+                continue;
+            }
             match field.place {
-                Place::Attribute(access) if access.count(slot) > 0 => {
-                    self.out.push(' ');
-                    self.out.push_str(field.xml);
-                    self.out.push_str("='");
-                    self.value(access, slot, 0, field, At::Attribute);
-                    self.out.push('\'');
-                    self.unit(access, slot, 0, field);
-                }
-                Place::Text(access) if access.count(slot) > 0 => self.unit(access, slot, 0, field),
+                Place::Text(access) => self.unit(access, slot, 0, field),
                 Place::Group(access) => {
                     if let Some(group) = access.item(slot, 0) {
                         self.attributes(group);
@@ -186,30 +179,34 @@ impl Writer {
     }
 
     fn value(&mut self, access: &dyn ValueAccess, slot: &dyn std::any::Any, index: usize, field: &Field, at: At) {
-        self.scratch.clear();
-        access.write(slot, index, field.style, &mut self.scratch);
-        escape::escape(&self.scratch, at, &mut self.out);
+        let start = self.out.len();
+        access.write(slot, index, field.style, &mut self.out);
+        // Few values have to be written again.
+        if escape::is_special(&self.out[start..]) {
+            let raw = self.out.split_off(start);
+            escape::escape(&raw, at, &mut self.out);
+        }
     }
 
     /// Whether text is in it: then no white space may be added.
     fn content(&mut self, element: &dyn Element) -> bool {
         let table = element.table();
         let mut has_text = false;
-        for &index in table.in_content {
-            let (index, field) = (usize::from(index), &table.fields[usize::from(index)]);
+        for index in bits(table.in_content & element.present()) {
+            let field = &table.fields[index];
             if !self.shown(field) {
                 continue;
             }
             let slot = element.slot(index);
             match field.place {
-                Place::Text(access) if access.count(slot) > 0 => {
+                Place::Text(access) => {
                     let start = self.out.len();
                     self.value(access, slot, 0, field, At::Text);
                     self.after_text = self.out.len() > start;
                     has_text |= self.after_text;
                 }
                 Place::Leaf(access) => self.leaves(access, slot, field),
-                Place::Flag if slot.downcast_ref::<bool>() == Some(&true) => {
+                Place::Flag => {
                     self.first_child();
                     self.indent();
                     self.out.push('<');

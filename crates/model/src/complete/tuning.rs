@@ -55,17 +55,21 @@ fn iothread_schedulers(tune: &mut CpuTune) {
     tune.iothreadsched.extend(by_id.into_iter().map(one));
 }
 
-/// An allocation is for vCPUs that there can be, and says something. Bandwidth of a group that has cache comes where the group
+/// An allocation and its monitors are for vCPUs that there can be, and say something. Bandwidth of a group that has cache comes where the group
 /// does: one group of resctrl is one set of vCPUs.
 fn resctrl(tune: &mut CpuTune, max: u32) {
     for cache in &mut tune.cachetune {
         cache.vcpus = existing(&cache.vcpus, max);
+        cache.monitor.iter_mut().for_each(|monitor| monitor.vcpus = existing(&monitor.vcpus, max));
+        cache.monitor.retain(|monitor| !monitor.vcpus.is_empty());
     }
     tune.cachetune.retain(|CacheTune { vcpus, cache, monitor, .. }| {
         !(vcpus.is_empty() || cache.is_empty() && monitor.is_empty())
     });
     for memory in &mut tune.memorytune {
         memory.vcpus = existing(&memory.vcpus, max);
+        memory.monitor.iter_mut().for_each(|monitor| monitor.vcpus = existing(&monitor.vcpus, max));
+        memory.monitor.retain(|monitor| !monitor.vcpus.is_empty());
     }
     tune.memorytune
         .retain(|MemoryTune { vcpus, node, monitor }| !(vcpus.is_empty() || node.is_empty() && monitor.is_empty()));
