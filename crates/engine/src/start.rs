@@ -75,6 +75,7 @@ impl Start {
         let topology = placement::topology(shared).await?;
         self.at(journal, Stage::Topology).await?;
 
+        let nodes = topology.as_ref().map_or(0, |topology| topology.nodes().len());
         let plan = match (&self.plan, topology) {
             (Some(kept), _) => Some(kept.clone()),
             (None, Some(topology)) => Some(placement::reserve(shared, &self.config, topology).await?),
@@ -104,7 +105,7 @@ impl Start {
         let cx = StartContext::new(Journal::new(sink), self.events.clone(), self.cancel.clone(), deadline);
         let request = StartRequest::new(live.clone(), plan, self.how.clone());
         let started = shared.launcher().start(&cx, request).await?;
-        self.finish(journal, live, started).await
+        self.finish(journal, live, started, nodes).await
     }
 
     /// Reads back what happened and makes the start final. The guest runs already: what fails here ends it again.
@@ -113,10 +114,11 @@ impl Start {
         journal: &Arc<Steps>,
         mut live: LiveConfig,
         started: polyvirt_core::Started,
+        nodes: usize,
     ) -> Result<Running> {
         let done = async {
             // What is read back goes to the ledger and not into the record, so neither waits for the other.
-            let observed = placement::settle(&self.shared, journal.lease(), &*started.domain);
+            let observed = placement::settle(&self.shared, journal.lease(), &*started.domain, nodes);
             let recorded = async {
                 let mut record = journal.current()?;
                 apply_effects(&mut live, &mut record, &started.effects);
@@ -124,7 +126,7 @@ impl Start {
                 record.phase = Phase::Running;
                 record.stage = Stage::Commit;
                 record.state = started.domain.state().await?;
-                journal.write(record.clone(), Durability::Durable).await?;
+                journal.write(record.clone(), Durability::Volatile).await?;
                 Ok(record)
             };
             let ((), record) = tokio::join!(observed, recorded);
