@@ -21,6 +21,7 @@ use crate::cpu::CpuMode;
 use crate::domain::DomainConfig;
 use crate::name::check_name;
 use crate::vcpu::Vcpu;
+use crate::wishes;
 
 /// The most vCPUs a definition may ask for: sets of them end here.
 const MAX_VCPUS: u32 = 16_384;
@@ -54,6 +55,7 @@ pub fn check(config: &DomainConfig, positions: &Positions) -> Problems {
     resources::check(config, &mut report);
     rules.problems.append(report.problems);
     rules.problems.append(cells::check(config, positions));
+    rules.problems.append(wishes::check(config, positions));
     rules.problems
 }
 
@@ -83,7 +85,7 @@ struct Rules<'a> {
 }
 
 /// `name[2]`, or `name` if there is only one.
-fn nth(name: &str, count: usize, index: usize) -> String {
+pub(crate) fn nth(name: &str, count: usize, index: usize) -> String {
     if count == 1 { name.to_owned() } else { format!("{name}[{}]", index + 1) }
 }
 
