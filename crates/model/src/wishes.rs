@@ -6,19 +6,21 @@
 //!
 //! What it does not do: it looks at no host, so nodes and PCI addresses are only names here.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
-use polyvirt_numa_placement::rules::{GeneralPolicy, VcpuPlacement};
-use polyvirt_numa_placement::{HostNode, Kib, MemMode, Request, Span, Threads};
+use polyvirt_numa_placement::rules::{CellPolicy, GeneralPolicy, Stored, VcpuPlacement};
+use polyvirt_numa_placement::{GuestCell, HostNode, Kib, MemMode, NodeSet, Request, Span, Threads};
 use polyvirt_xml::{
     Element, ParseOptions, Positions, Problem, Problems, Scalar, Style, Unknown, Value, ValueContext, ValueError,
     ValueKind, XmlTree, words,
 };
 
 use crate::address::PciAddress;
+use crate::cells::MAX_CELLS;
 use crate::check::nth;
-use crate::codec::Size;
+use crate::codec::{Sets, Size, Words};
 use crate::domain::DomainConfig;
 use crate::hostdev::Hostdev;
 
@@ -94,6 +96,9 @@ pub struct Wishes {
     /// How its memory is bound.
     #[xml(child, name = "polyvirt:memory", ns = PLACEMENT, once)]
     pub memory: Option<MemoryWish>,
+    /// Cells whose memory is on certain nodes, though that of the others is placed automatically.
+    #[xml(child, name = "polyvirt:memnode", ns = PLACEMENT)]
+    pub memnode: Vec<MemNodeWish>,
 }
 
 /// `<polyvirt:headroom>`.
@@ -124,6 +129,21 @@ pub struct MemoryWish {
     /// How memory of the mode `interleave` is dealt out; absent: `even`.
     #[xml(attr)]
     pub interleave: Option<InterleaveWish>,
+}
+
+/// `<polyvirt:memnode>`: as `<memnode>` of `<numatune>`, beside automatic memory.
+#[derive(Clone, Debug, Default, PartialEq, Element)]
+#[non_exhaustive]
+pub struct MemNodeWish {
+    /// The guest cell.
+    #[xml(attr)]
+    pub cellid: u32,
+    /// The policy; absent: strict. Not `restrictive`.
+    #[xml(attr, codec = Words)]
+    pub mode: Option<MemMode>,
+    /// Host nodes.
+    #[xml(attr, codec = Sets)]
+    pub nodeset: NodeSet,
 }
 
 /// The place of a PCI function on the host, as the kernel writes it: `0000:81:00.0`.
@@ -229,6 +249,12 @@ impl Wishes {
         request.headroom = self.headroom.as_ref().map_or(Kib::ZERO, |headroom| headroom.size);
         request.near.extend(self.near.iter().filter_map(|near| near.node).map(HostNode));
         request.weighted = self.is_weighted();
+        let fixed = self.memnode.iter().map(|node| {
+            let mode = node.mode.unwrap_or(MemMode::Strict);
+            CellPolicy::new(GuestCell(node.cellid), mode, node.nodeset.clone()).fixed()
+        });
+        request.stored.memnodes.extend(fixed);
+        request.stored.memnodes.sort_by_key(|policy| policy.cell);
         request
     }
 
@@ -325,6 +351,7 @@ pub(crate) fn check(config: &DomainConfig, positions: &Positions) -> Problems {
         let message = "cells are placed one by one where vCPUs and memory are automatic: write <vcpu placement='auto'>";
         error("/@per-cell", message.to_owned());
     }
+    fixed_cells(config, &wishes, &stored, &mut error);
     let interleaves = stored.memory.as_ref().is_some_and(|policy| policy.mode == MemMode::Interleave);
     if wishes.is_weighted() && !interleaves {
         let message = "weights are for interleaved memory: write <memory mode='interleave'> in <numatune>";
@@ -338,6 +365,35 @@ pub(crate) fn check(config: &DomainConfig, positions: &Positions) -> Problems {
         }
     }
     problems
+}
+
+/// Rules of cells that are fixed beside automatic memory: those of `<memnode>`, and that something is left to be placed.
+fn fixed_cells(config: &DomainConfig, wishes: &Wishes, stored: &Stored, error: &mut dyn FnMut(&str, String)) {
+    let (prefix, count) = (prefix_of(config), wishes.memnode.len());
+    let cells = config.cells().len();
+    let general = stored.memory.as_ref().filter(|policy| policy.is_auto());
+    let mut seen = HashSet::new();
+    for (at, node) in wishes.memnode.iter().enumerate().take(MAX_CELLS) {
+        let path = format!("/{}", nth(&format!("{prefix}memnode"), count, at));
+        if general.is_none() {
+            error(&path, "this is for automatic memory: write <memnode> in <numatune> instead".to_owned());
+        } else if general.is_some_and(|policy| policy.mode == MemMode::Restrictive)
+            || node.mode == Some(MemMode::Restrictive)
+        {
+            error(&path, "'restrictive' is for the guest as a whole: use another mode".to_owned());
+        }
+        if usize::try_from(node.cellid).is_ok_and(|cell| cell >= cells) {
+            error(&format!("{path}/@cellid"), format!("there is no guest cell {}, the guest has {cells}", node.cellid));
+        } else if !seen.insert(node.cellid) {
+            error(&format!("{path}/@cellid"), format!("cell {} is fixed twice", node.cellid));
+        }
+        if node.nodeset.is_empty() {
+            error(&format!("{path}/@nodeset"), "the set is empty, name at least one host node".to_owned());
+        }
+    }
+    if count > 0 && seen.len() == cells {
+        error("", "every cell is fixed: write <memnode> in <numatune> and leave nothing automatic".to_owned());
+    }
 }
 
 /// The prefix that the definition has for our namespace, with its colon.
@@ -441,6 +497,37 @@ mod tests {
         assert!(fixed("span='never'").unwrap().1.to_string().contains("no effect"));
         let twice = format!("{}{}", wished("", ""), wished("", ""));
         assert!(read(&domain("auto", "", &twice)).is_err());
+    }
+
+    fn celled(wishes: &str) -> String {
+        let cells = "<cpu><numa><cell id='0' cpus='0' memory='512' unit='MiB'/><cell id='1' cpus='1' memory='512' unit='MiB'/></numa></cpu>";
+        domain("auto", "", &wished("", wishes)).replace("<devices/>", &format!("{cells}<devices/>"))
+    }
+
+    #[test]
+    fn a_cell_is_fixed_beside_automatic_ones() {
+        let request = accepted(&celled("<polyvirt:memnode cellid='1' nodeset='2-3'/>")).placement_request().unwrap();
+        let expected = CellPolicy::new(GuestCell(1), MemMode::Strict, NodeSet::of_range(2, 3)).fixed();
+        assert_eq!(request.stored.memnodes, [expected]);
+        for (memnode, what) in [
+            ("<polyvirt:memnode cellid='2' nodeset='0'/>", "there is no guest cell 2"),
+            ("<polyvirt:memnode cellid='0' nodeset=''/>", "nodeset"),
+            ("<polyvirt:memnode cellid='0' nodeset='1-0'/>", "/@nodeset, line 5"),
+            ("<polyvirt:memnode cellid='0' mode='restrictive' nodeset='0'/>", "for the guest as a whole"),
+            ("<polyvirt:memnode cellid='0' mode='odd' nodeset='0'/>", "'odd'"),
+            ("<polyvirt:memnode nodeset='0'/>", "cellid"),
+            ("<polyvirt:memnode cellid='0' nodeset='0'/><polyvirt:memnode cellid='0' nodeset='0'/>", "fixed twice"),
+            (
+                "<polyvirt:memnode cellid='0' nodeset='0'/><polyvirt:memnode cellid='1' nodeset='0'/>",
+                "every cell is fixed",
+            ),
+        ] {
+            let problems = read(&celled(memnode)).unwrap_err().to_string();
+            assert!(problems.contains(what), "{memnode}: {problems}");
+        }
+        let named = celled("<polyvirt:memnode cellid='1' nodeset='0'/>")
+            .replace("<cpu>", "<numatune><memory nodeset='0'/></numatune><cpu>");
+        assert!(read(&named).unwrap_err().to_string().contains("in <numatune> instead"));
     }
 
     #[test]

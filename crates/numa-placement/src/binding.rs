@@ -37,7 +37,7 @@ pub fn cell_policy(stored: &Stored, advice: Option<&Advice>, cell: GuestCell) ->
     let general = general_policy(stored, advice);
     match stored.memnode(cell) {
         // M1 keeps this from happening in a definition; should it come from elsewhere, the advice holds for everything.
-        Some(own) if stored.memory.as_ref().is_some_and(GeneralPolicy::is_auto) => {
+        Some(own) if !own.fixed && stored.memory.as_ref().is_some_and(GeneralPolicy::is_auto) => {
             MemPolicy::new(own.mode, general.nodes)
         }
         Some(own) => MemPolicy::new(own.mode, own.nodes.clone()),

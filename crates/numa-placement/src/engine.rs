@@ -23,6 +23,7 @@ mod cells;
 mod checks;
 mod choose;
 mod demand;
+mod fixed;
 mod objective;
 mod own;
 mod promise;
@@ -79,7 +80,8 @@ pub fn plan(
         return Err(refuse(wrong, Trace::default()));
     }
     let sizes = demand.totals().into_iter().map(|(size, _)| size).collect();
-    let board = Board::of_sizes(host, promised, sizes, profile.max_host_nodes);
+    let beside = fixed::beside(cx, &demand);
+    let board = Board::of_sizes(host, beside.as_ref().unwrap_or(promised), sizes, profile.max_host_nodes);
     let choice = choose::choose(cx, &demand, &board).map_err(|(wrong, trace)| refuse(wrong, trace))?;
     let promise = match promise::promise(cx, &demand, &choice) {
         Ok(promise) => promise,

@@ -170,13 +170,22 @@ pub struct CellPolicy {
     pub mode: MemMode,
     /// Its nodes; never empty.
     pub nodes: NodeSet,
+    /// It holds beside an automatic policy as well, which libvirt's format cannot say (M1).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fixed: bool,
 }
 
 impl CellPolicy {
     /// This mode on these nodes for that cell.
     #[must_use]
     pub fn new(cell: GuestCell, mode: MemMode, nodes: NodeSet) -> CellPolicy {
-        CellPolicy { cell, mode, nodes }
+        CellPolicy { cell, mode, nodes, fixed: false }
+    }
+
+    /// The same, beside an automatic policy as well.
+    #[must_use]
+    pub fn fixed(self) -> CellPolicy {
+        CellPolicy { fixed: true, ..self }
     }
 }
 

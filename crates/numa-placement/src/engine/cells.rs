@@ -7,10 +7,10 @@
 //! What a way costs: the CPUs' overload and load and the memory's fill as for one guest, and for every pair of cells how
 //! much farther apart their nodes are than the guest believes.
 
-use super::Context;
 use super::board::{Board, real};
 use super::demand::{Demand, Part};
 use super::objective::Weights;
+use super::{Context, fixed};
 use crate::request::Threads;
 
 /// Evaluations of part of a way, by its length.
@@ -28,6 +28,10 @@ struct Item {
     vcpus: u32,
     /// The cell it is or belongs to.
     cell: Option<usize>,
+    /// Where it may go; `None`: to every node with memory.
+    nodes: Option<Vec<usize>>,
+    /// Whether its memory is counted as promised already.
+    counted: bool,
 }
 
 /// The problem.
@@ -62,6 +66,9 @@ impl<'a, 'b> Assignment<'a, 'b> {
                 _ => 0,
             },
             cell: cell_of(item.part),
+            nodes: fixed::policy(cx, demand, item)
+                .map(|policy| (0..board.len()).filter(|at| policy.nodes.contains(cx.host.nodes()[*at].id)).collect()),
+            counted: fixed::policy(cx, demand, item).is_some(),
         };
         let mut items: Vec<Item> = demand.items.iter().enumerate().map(item).collect();
         // Cells with vCPUs first, then by size; what belongs to a cell follows the cells.
@@ -98,7 +105,8 @@ impl<'a, 'b> Assignment<'a, 'b> {
             return;
         }
         let mut next: Vec<(f64, usize)> = Vec::new();
-        for at in &self.nodes {
+        let item = &self.items[placed.len()];
+        for at in item.nodes.as_ref().unwrap_or(&self.nodes) {
             placed.push(*at);
             if let Some(step) = self.step(placed) {
                 next.push((so_far + step, *at));
@@ -125,10 +133,11 @@ impl<'a, 'b> Assignment<'a, 'b> {
         let index = placed.len().checked_sub(1)?;
         let (item, at) = (&self.items[index], placed[index]);
         let others = || self.items.iter().zip(placed).take(index);
-        let (mut vcpus, mut units) = (item.vcpus, item.units);
+        let needs = |item: &Item| if item.counted { 0 } else { item.units };
+        let (mut vcpus, mut units) = (item.vcpus, needs(item));
         for (other, _) in others().filter(|(_, node)| **node == at) {
             vcpus = vcpus.saturating_add(other.vcpus);
-            units = units.saturating_add(if other.resource == item.resource { other.units } else { 0 });
+            units = units.saturating_add(if other.resource == item.resource { needs(other) } else { 0 });
         }
         let room = self.board.room(item.resource, at);
         if units > room || (item.vcpus > 0 && vcpus > self.board.cpus_for(self.threads, at)) {

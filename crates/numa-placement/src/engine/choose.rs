@@ -4,7 +4,7 @@ use super::board::{Board, CpuChoice, MemoryChoice};
 use super::cells::Assignment;
 use super::demand::{Demand, Item, Part};
 use super::own::{self, Own};
-use super::{Context, short_of};
+use super::{Context, fixed, short_of};
 use crate::binding;
 use crate::plan::{Advice, Weakening};
 use crate::profile::NodesPerCell;
@@ -73,7 +73,8 @@ fn dedicate(
     let Some(advice) = choice.advice.as_mut() else { return Ok(()) };
     let nodes = cx.host.nodes_of(&advice.cpuset);
     let positions: Vec<usize> = nodes.iter().filter_map(|node| cx.host.position(node)).collect();
-    let need = board.need_of(demand.vcpus, &demand.totals()).map_err(|wrong| (vec![wrong], Trace::default()))?;
+    let need =
+        board.need_of(demand.vcpus, &fixed::rest(cx, demand)).map_err(|wrong| (vec![wrong], Trace::default()))?;
     let groups = match &choice.one {
         Some(one) if choice.by_cell => Ok(own::by_cell(demand, one)),
         _ => own::by_room(board, demand, &need.dedicated(threads), &positions),
@@ -116,7 +117,8 @@ fn decided(cx: Context<'_>, demand: &Demand, board: &Board<'_>, choice: &mut Cho
     }
     let memory = if auto_memory { MemoryChoice::Free } else { MemoryChoice::Fixed(named_memory(cx, demand, board)) };
     let free_cpus = matches!(cpus, CpuChoice::Free);
-    let mut need = board.need_of(demand.vcpus, &demand.totals()).map_err(|wrong| (vec![wrong], Trace::default()))?;
+    let mut need =
+        board.need_of(demand.vcpus, &fixed::rest(cx, demand)).map_err(|wrong| (vec![wrong], Trace::default()))?;
     (need.cpus, need.memory, need.span) = (cpus, memory, cx.request.span);
     if let Some(threads) = cx.request.dedicated {
         need = need.dedicated(threads);

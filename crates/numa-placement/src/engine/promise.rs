@@ -4,7 +4,7 @@ use super::choose::{Choice, spread};
 use super::demand::{Demand, Item, Part, unit_size};
 use super::own;
 use super::shares::{Liking, Shares, Wish, parts, share};
-use super::{Context, short_of};
+use super::{Context, fixed, short_of};
 use crate::binding;
 use crate::plan::{NodeShare, Weakening};
 use crate::policy::{MemMode, MemPolicy, PageSize};
@@ -99,6 +99,7 @@ fn policy_of(cx: Context<'_>, demand: &Demand, choice: &Choice, at: usize, item:
         policy = MemPolicy::new(policy.mode.unwrap_or(MemMode::Strict), nodes);
     }
     match &choice.one {
+        _ if fixed::policy(cx, demand, item).is_some() => policy,
         Some(one) => MemPolicy::new(policy.mode.unwrap_or(MemMode::Strict), NodeSet::of(cx.host.nodes()[one[at]].id)),
         None => policy,
     }

@@ -599,3 +599,42 @@ fn wishes_that_cannot_be_met_are_said() {
     assert!(qemu(&two(), &given).unwrap().weakened.iter().any(|weak| weak.what.contains("one node")));
     assert!(qemu(&two(), &auto(2, 4).near(HostNode(1)).span(Span::Never)).unwrap().weakened.is_empty());
 }
+
+#[test]
+fn a_fixed_cell_stays_and_the_rest_is_placed_beside_it() {
+    let fix = |cell, set| rules::CellPolicy::new(GuestCell(cell), MemMode::Strict, nodes(set)).fixed();
+    let stored = rules::Stored::auto().with_memnode(fix(1, "0"));
+    let on = |plan: &Plan| plan.cells.iter().map(|cell| cell.policy.nodes.to_string()).collect::<Vec<_>>();
+    // Six of eight GiB of node 0 are the fixed cell's, so the other one goes elsewhere.
+    let plan = qemu(&four(), &Request::new("g", celled(&[4, 6])).stored(stored.clone())).unwrap();
+    assert_eq!(on(&plan), ["1", "0"]);
+    assert_eq!((plan.cells[0].own_policy, plan.cells[1].own_policy), (false, true));
+    assert_eq!(shares(&plan, 1), [(0, 6)]);
+    assert_eq!(plan.advice.as_ref().unwrap().nodeset, nodes("1"));
+    let cpuset = KernelSupport::default().with_cpuset(true);
+    let held = qemu(&four(), &Request::new("g", celled(&[4, 6])).stored(stored.clone()).kernel(cpuset)).unwrap();
+    assert_eq!(held.process.mems, Some(nodes("0-1")), "the cgroup gives both");
+    // With a node for each cell the fixed one has its own CPUs too.
+    let each = Request::new("g", celled(&[4, 6])).stored(stored.clone()).per_cell(true);
+    let plan = qemu(&four(), &each).unwrap();
+    assert_eq!(
+        (on(&plan), plan.cells[1].vcpus[0].hard.to_string()),
+        (vec!["1".to_owned(), "0".to_owned()], "0-3".to_owned())
+    );
+    // What it needs is never promised twice or beyond what there is.
+    let refusal = qemu(&four(), &Request::new("g", celled(&[4, 9])).stored(stored)).unwrap_err();
+    assert!(refusal.to_string().contains("node 0 short 1 GiB"), "{refusal}");
+    let offline = rules::Stored::auto().with_memnode(fix(1, "7"));
+    assert!(
+        qemu(&four(), &Request::new("g", celled(&[1, 1])).stored(offline)).unwrap_err().to_string().contains("node 7")
+    );
+    let xen = PlacementProfile::one_node_per_cell();
+    let stored = rules::Stored::auto().with_memnode(fix(1, "0"));
+    let request = Request::new("g", celled(&[4, 6])).stored(stored);
+    assert_eq!(on(&plan_for(&four(), &xen, &request)), ["1", "0"]);
+    assert_eq!(on(&plan_for(&four(), &PlacementProfile::container(), &request)), ["0-1"], "one policy for all");
+}
+
+fn plan_for(host: &HostTopology, profile: &PlacementProfile, request: &Request) -> Plan {
+    plan(host, &Promised::default(), profile, request).unwrap()
+}

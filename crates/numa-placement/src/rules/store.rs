@@ -180,7 +180,7 @@ fn cell_policy(
             "'restrictive' does not mix: use it for <memory> and every <memnode>, or for none",
         ));
     }
-    Some(CellPolicy { cell: cell?, mode, nodes: nodes? })
+    Some(CellPolicy::new(cell?, mode, nodes?))
 }
 
 /// M3.

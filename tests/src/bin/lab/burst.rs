@@ -12,7 +12,10 @@ use polyvirt::{
     placement::{HostNode, Plan, ledger::Snapshot},
 };
 
-use crate::bench::{Bench, Outcome, Started, connect, domain, ensure, explain};
+use crate::{
+    bench::{Bench, Outcome, Started, connect, domain, ensure, explain},
+    wishes::wishes,
+};
 
 const GUESTS: usize = 16;
 const MIB: u64 = 240;
@@ -24,8 +27,23 @@ fn name(number: usize) -> String {
     format!("burst{number}")
 }
 
+/// On one node each: five fit there, so whoever knew nothing of the others would promise a node more than it has.
 fn guest(name: &str) -> String {
-    domain(name, "<vcpu placement='auto'>8</vcpu>", MIB, "")
+    let wishes = wishes("").replace("<p:placement", "<p:placement span='never'");
+    domain(name, "<vcpu placement='auto'>8</vcpu>", MIB, &wishes)
+}
+
+/// Waits for all of them, also if one fails: nobody starts anything afterwards.
+fn wait_for(children: Vec<(String, Child)>) -> Outcome {
+    let mut failed = Vec::new();
+    for (name, mut child) in children {
+        match child.wait() {
+            Ok(status) if status.success() => {}
+            other => failed.push(format!("{name}: {other:?}")),
+        }
+    }
+    ensure!(failed.is_empty(), "starts failed: {failed:?}");
+    Ok(())
 }
 
 /// A process for each guest, all at once.
@@ -84,10 +102,7 @@ fn leases(snapshot: &Snapshot) -> BTreeSet<String> {
 /// All start; then half of the guests are killed. The others keep their promises, and the next start gets what the dead had.
 pub(crate) async fn sixteen_at_once(bench: &Bench) -> Outcome {
     let began = Instant::now();
-    for (name, mut child) in start_all(bench).await? {
-        let status = child.wait().map_err(|e| e.to_string())?;
-        ensure!(status.success(), "the start of {name} failed: {status}");
-    }
+    wait_for(start_all(bench).await?)?;
     println!("{GUESTS} starts took {:.1} s", began.elapsed().as_secs_f64());
     let looked = Instant::now();
     promises(bench)?;
@@ -98,6 +113,10 @@ pub(crate) async fn sixteen_at_once(bench: &Bench) -> Outcome {
     }
     within_what_there_is(bench, &started.iter().map(|it| &it.plan).collect::<Vec<_>>())?;
     ensure!(leases(&promises(bench)?).len() == GUESTS, "not {GUESTS} promises: {:?}", leases(&promises(bench)?));
+    for guest in &started {
+        let nodes = guest.plan.memory_nodes();
+        ensure!(nodes.len() == 1, "{} is on nodes {nodes}", guest.guest.name());
+    }
     kill(started.iter().skip(GUESTS / 2).map(|it| it.pid))?;
     let alive: BTreeSet<String> = started.iter().take(GUESTS / 2).map(|it| it.guest.uuid().to_string()).collect();
     wait_until("the killed are gone", || Ok(leases(&promises(bench)?) == alive)).await?;
@@ -119,10 +138,7 @@ pub(crate) async fn half_of_sixteen_killed(bench: &Bench) -> Outcome {
     for (_, mut child) in dead {
         child.wait().map_err(|e| e.to_string())?;
     }
-    for (name, mut child) in children {
-        let status = child.wait().map_err(|e| e.to_string())?;
-        ensure!(status.success(), "the start of {name} failed: {status}");
-    }
+    wait_for(children)?;
     let mut alive = BTreeSet::new();
     let mut started = Vec::new();
     for number in 0..GUESTS / 2 {

@@ -42,6 +42,8 @@ const NODES: &[Check] = checks![
     auto::beside_a_full_node,
     auto::two_at_once,
     wishes::without_weights_evenly,
+    wishes::a_fixed_cell_beside_automatic_ones,
+    wishes::cpus_of_its_own,
     threads::pins,
     threads::an_emulator_alone,
     threads::in_their_cgroups,

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use polyvirt::placement::{NodeSet, PageSize};
+use polyvirt::placement::{CpuSet, NodeSet, PageSize};
 
 use crate::{
     auto::{AUTO, is_where_planned},
@@ -10,7 +10,8 @@ use crate::{
     kernel, policies, threads,
 };
 
-fn wishes(content: &str) -> String {
+/// These wishes, as metadata.
+pub(crate) fn wishes(content: &str) -> String {
     let namespace = "https://polyvirt.org/xmlns/placement/1.0";
     format!("<metadata><p:placement xmlns:p='{namespace}'>{content}</p:placement></metadata>")
 }
@@ -73,6 +74,43 @@ pub(crate) async fn without_weights_evenly(bench: &Bench) -> Outcome {
     let told = guest.plan.weakened.iter().any(|weak| weak.what.contains("weights"));
     ensure!(told, "the plan does not say so: {:?}", guest.plan.weakened);
     guest.end().await
+}
+
+/// One cell's memory is where the definition says, the others' is placed beside it.
+pub(crate) async fn a_fixed_cell_beside_automatic_ones(bench: &Bench) -> Outcome {
+    let cells: Vec<_> =
+        (0..2).map(|cell| format!("<cell id='{cell}' cpus='{cell}' memory='{}' unit='MiB'/>", 76 + 8 * cell)).collect();
+    let cells = format!("<cpu><numa>{}</numa></cpu>", cells.concat());
+    let more = format!("{TOUCHED}{cells}{}", wishes("<p:memnode cellid='1' nodeset='3'/>"));
+    let guest = bench.start(&domain("fixed", AUTO, 160, &more)).await?;
+    let block = policies::pages_on(&guest, 84, "3").await?;
+    policies::has_policy(&block, "bind:3")?;
+    let advice = guest.plan.advice.as_ref().ok_or("an automatic plan without advice")?.nodeset.to_string();
+    ensure!(advice != "3", "the other cell was put on node {advice} too, which proves nothing");
+    policies::pages_on(&guest, 76, &advice).await?;
+    threads::are_where_planned(&guest).await?;
+    guest.end().await
+}
+
+/// Every vCPU has a CPU that no other guest's vCPU with that wish has.
+pub(crate) async fn cpus_of_its_own(bench: &Bench) -> Outcome {
+    let more = wishes("").replace("<p:placement", "<p:placement cpus='dedicated'");
+    let mut guests = Vec::new();
+    let mut taken = CpuSet::new();
+    for name in ["own1", "own2", "own3"] {
+        let guest = bench.start(&domain(name, AUTO, 48, &more)).await?;
+        threads::are_where_planned(&guest).await?;
+        for vcpu in &guest.plan.cells[0].vcpus {
+            ensure!(vcpu.hard.len() == 1 && vcpu.hard.is_disjoint(&taken), "{name}: {} of {taken} again", vcpu.hard);
+            taken = taken.union(&vcpu.hard);
+        }
+        guests.push(guest);
+    }
+    println!("CPUs {taken} are three guests' own");
+    for guest in guests {
+        guest.end().await?;
+    }
+    Ok(())
 }
 
 /// Memory without CPUs: used where it is named, and the threads run elsewhere.
