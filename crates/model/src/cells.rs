@@ -6,6 +6,7 @@ use polyvirt_numa_placement::{CellSet, VcpuSet};
 use polyvirt_xml::{Positions, Problem, Problems};
 
 use crate::check::MAX_PROBLEMS;
+use crate::controller::ControllerKind;
 use crate::cpu::{AccessType, Cell, Distances, Interconnects, Sibling};
 use crate::domain::DomainConfig;
 
@@ -275,6 +276,16 @@ impl Rules<'_> {
             let path = format!("/domain/devices/{name}{at}/target/node");
             let message = format!("there is no cell {node}, the guest has {} cells", self.cells.len());
             self.broken(rule, &path, message);
+        }
+        for (at, controller) in devices.controllers.iter().enumerate() {
+            let has_node = controller.target.as_ref().is_some_and(|target| target.node.is_some());
+            if has_node && controller.kind == Some(ControllerKind::Pci) && controller.index == Some(0) {
+                let at = if devices.controllers.len() == 1 { String::new() } else { format!("[{}]", at + 1) };
+                let path = format!("/domain/devices/controller{at}/target/node");
+                let message =
+                    "the first PCI bus belongs to no cell: leave <node> out, or give the controller another index";
+                self.broken("C13", &path, message.to_owned());
+            }
         }
     }
 }

@@ -27,6 +27,7 @@ pub(crate) fn check(config: &DomainConfig, facts: &Facts) -> Result<(), Problems
     kind(config, facts, &mut found);
     machine(config, facts, &mut found);
     boot(config, &mut found);
+    speeds(config, &mut found);
     let mut places = HashSet::new();
     for (at, disk) in config.devices.disks.iter().enumerate() {
         check_disk(disk, &format!("/domain/devices/disk[{}]", at + 1), &mut places, &mut found);
@@ -128,6 +129,30 @@ fn boot(config: &DomainConfig, found: &mut Vec<Problem>) {
     let pflash = os.loader.as_ref().is_some_and(|it| it.kind == Some(LoaderType::Pflash));
     if os.nvram.is_some() && !pflash && os.firmware.is_none() {
         found.push(Problem::error("/domain/os/nvram", "variables need firmware; name <loader type='pflash'>"));
+    }
+}
+
+/// What QEMU wants of the table of memory speeds beyond rule C10.
+fn speeds(config: &DomainConfig, found: &mut Vec<Problem>) {
+    let Some(numa) = config.cpu.as_ref().and_then(|it| it.numa.as_ref()) else { return };
+    let links = numa.interconnects.as_ref();
+    for (at, link) in links.into_iter().flat_map(|it| &it.bandwidth).enumerate() {
+        if !link.value.0.is_multiple_of(1024) {
+            let problem = format!("QEMU counts bandwidths in whole MiB/s, not {} KiB/s", link.value.0);
+            let path = format!("/domain/cpu/numa/interconnects/bandwidth[{}]/@value", at + 1);
+            found.push(Problem::error(path, problem));
+        }
+    }
+    let targets = links.map(|it| {
+        it.latency.iter().map(|it| it.target).chain(it.bandwidth.iter().map(|it| it.target)).collect::<HashSet<_>>()
+    });
+    for (at, cell) in (0u32..).zip(&numa.cell) {
+        let known = targets.as_ref().is_some_and(|it| it.contains(&cell.id.unwrap_or(at)));
+        if !cell.cache.is_empty() && !known {
+            let problem =
+                "QEMU takes a cache only where <interconnects> gives a latency or bandwidth to the cell; add one";
+            found.push(Problem::error(format!("/domain/cpu/numa/cell[{}]/cache", at + 1), problem));
+        }
     }
 }
 

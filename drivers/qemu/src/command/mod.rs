@@ -10,6 +10,7 @@ pub(crate) mod block;
 mod bus;
 mod chardev;
 pub(crate) mod cpu;
+mod hmat;
 pub(crate) mod machine;
 mod memory;
 mod misc;
@@ -192,5 +193,7 @@ fn quote(word: &str) -> String {
     }
 }
 
+#[cfg(test)]
+mod numa_rules;
 #[cfg(test)]
 mod tests;
