@@ -6,6 +6,7 @@ use polyvirt_core::model::{
     DomainConfig, DomainKind, Problem, Problems,
     chardev::{CharBackend, CharSource},
     clock::ClockOffset,
+    controller::ControllerModel,
     disk::{Disk, DiskBus, DiskDevice},
     interface::{Interface, InterfaceKind},
     os::{LoaderType, OsKind},
@@ -13,7 +14,7 @@ use polyvirt_core::model::{
 };
 
 use crate::{
-    command::{block, machine_name},
+    command::{block, is_i440fx, is_q35, machine_name},
     driver::Facts,
     kvm::Verdict,
 };
@@ -49,8 +50,27 @@ pub(crate) fn check(config: &DomainConfig, facts: &Facts) -> Result<(), Problems
     if found.is_empty() { Ok(()) } else { Err(found.into_iter().collect()) }
 }
 
-/// Refuses guests of other hypervisors; needs nothing but the definition.
-pub(crate) fn types(config: &DomainConfig) -> impl Iterator<Item = Problem> {
+/// What can be refused without a QEMU at hand: guests of other hypervisors, and buses that the machine has not.
+pub(crate) fn without_host(config: &DomainConfig) -> impl Iterator<Item = Problem> {
+    types(config).chain(expanders(config))
+}
+
+/// An expander hangs off the first bus, so it is of that bus' kind.
+fn expanders(config: &DomainConfig) -> impl Iterator<Item = Problem> {
+    let machine = machine_name(config).unwrap_or_default();
+    config.devices.controllers.iter().zip(1..).filter_map(move |(controller, at)| {
+        let (fits, on) = match controller.model? {
+            ControllerModel::PciExpanderBus => (is_i440fx(machine), "pc (i440FX)"),
+            ControllerModel::PcieExpanderBus => (is_q35(machine) || machine.starts_with("virt"), "q35 and virt"),
+            _ => return None,
+        };
+        let path = format!("/domain/devices/controller[{at}]/@model");
+        let model = controller.model?;
+        (!fits).then(|| Problem::error(path, format!("a {model} is for the machines {on}, not for '{machine}'")))
+    })
+}
+
+fn types(config: &DomainConfig) -> impl Iterator<Item = Problem> {
     let domain = match config.kind {
         DomainKind::Qemu | DomainKind::Kvm => None,
         other => Some(Problem::error("/domain/@type", format!("type '{other}' is not QEMU's; use 'kvm' or 'qemu'"))),
@@ -67,7 +87,7 @@ fn kind(config: &DomainConfig, facts: &Facts, found: &mut Vec<Problem>) {
     {
         found.push(Problem::error("/domain/@type", format!("KVM cannot be used: {reason}; {remedy}")));
     }
-    found.extend(types(config));
+    found.extend(without_host(config));
     let os = config.os.as_ref().and_then(|it| it.r#type.as_ref());
     if let Some(arch) = os.and_then(|it| it.arch.as_deref()).filter(|it| !serves(&facts.binary.arch, it)) {
         let problem = format!("{} emulates {}, not '{arch}'", facts.binary.path.display(), facts.binary.arch);

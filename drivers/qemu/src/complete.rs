@@ -31,9 +31,9 @@ pub(crate) fn complete(config: &mut DomainConfig, binary: &Binary) {
 
 /// Fills in what holds for every QEMU: the machine stays as it is written, and the emulator is where distributions install it.
 pub(crate) fn offline(config: &mut DomainConfig) -> Result<(), Problems> {
-    let types: Vec<Problem> = crate::check::types(config).collect();
-    if !types.is_empty() {
-        return Err(types.into_iter().collect());
+    let found: Vec<Problem> = crate::check::without_host(config).collect();
+    if !found.is_empty() {
+        return Err(found.into_iter().collect());
     }
     let arch = config.os.as_ref().and_then(|os| os.r#type.as_ref()).and_then(|kind| kind.arch.clone());
     let arch = arch.unwrap_or_else(|| std::env::consts::ARCH.to_owned());
@@ -198,6 +198,17 @@ mod tests {
         }
         offline(&mut config).unwrap();
         assert_eq!(config.to_xml(), once);
+        let bus = |machine: &str, model: &str| {
+            let text = format!(
+                "<domain type='qemu'><name>a</name><os><type arch='x86_64' machine='{machine}'>hvm</type></os>\
+                 <devices><controller type='pci' index='1' model='{model}'/></devices></domain>"
+            );
+            offline(&mut DomainConfig::parse(&text, &ParseOptions::default()).unwrap().config)
+                .map_err(|it| it.to_string())
+        };
+        assert!(bus("pc-i440fx-7.2", "pci-expander-bus").is_ok() && bus("q35", "pcie-expander-bus").is_ok());
+        assert!(bus("q35", "pci-expander-bus").unwrap_err().contains("is for the machines pc (i440FX), not for 'q35'"));
+        assert!(bus("pc", "pcie-expander-bus").unwrap_err().contains("/domain/devices/controller[1]/@model"));
         let refused = offline(&mut guest("lxc", "<type>exe</type>")).unwrap_err();
         assert!(refused.to_string().contains("/domain/@type"), "{refused}");
         assert!(refused.to_string().contains("'exe' guests are not QEMU's"), "{refused}");

@@ -81,6 +81,14 @@ pub(crate) fn is_q35(machine: &str) -> bool {
     machine == "q35" || machine.starts_with("pc-q35")
 }
 
+/// Whether a machine is of the i440FX family, which QEMU takes for x86 if none is named.
+pub(crate) fn is_i440fx(machine: &str) -> bool {
+    matches!(machine, "" | "pc")
+        || machine.starts_with("pc-i440fx")
+        || machine.starts_with("pc-0.")
+        || machine.starts_with("pc-1.")
+}
+
 /// The machine type a definition names.
 pub(crate) fn machine_name(config: &DomainConfig) -> Option<&str> {
     config.os.as_ref()?.r#type.as_ref()?.machine.as_deref()
