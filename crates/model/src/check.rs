@@ -57,11 +57,6 @@ pub fn check(config: &DomainConfig, positions: &Positions) -> Problems {
     rules.problems
 }
 
-/// The rules of places alone: completion gives disks places.
-pub(crate) fn places(devices: &crate::devices::Devices, positions: &Positions) -> Problems {
-    places::check(devices, positions)
-}
-
 /// Where rules that need no state of their own put what they find.
 struct Report<'a> {
     positions: &'a Positions,

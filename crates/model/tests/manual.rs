@@ -55,6 +55,15 @@ fn addresses() {
     fine("", console);
 }
 
+/// What completion adds keeps the rules too.
+#[test]
+fn completed_numbers() {
+    let root = "<controller type='pci' model='pcie-root'/>";
+    let taken = format!("{root}<controller type='pci' index='0' model='pcie-root-port'/>");
+    broken("", &taken, "devices/controller[1]/@index", "the root of PCI Express has index 0");
+    fine("", root);
+}
+
 #[test]
 fn aliases() {
     let named = |name: &str| format!("<rng><alias name='{name}'/></rng>");
