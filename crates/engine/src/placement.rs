@@ -30,14 +30,53 @@ pub(crate) async fn topology(shared: &Arc<Shared>) -> Result<Option<HostTopology
     .await
 }
 
-/// What is asked of the placement engine for this guest on this kernel.
-pub(crate) fn request(shared: &Shared, config: &DomainConfig, advice: Option<NodeSet>) -> Result<Request> {
+/// What is asked of the placement engine, and what there is to tell about how it came to that.
+struct Asked {
+    request: Request,
+    /// For the trace.
+    notes: Vec<String>,
+    weakened: Vec<Weakening>,
+}
+
+impl Asked {
+    fn tell(&self, mut plan: Plan) -> Plan {
+        plan.trace.notes.extend_from_slice(&self.notes);
+        plan.weakened.extend_from_slice(&self.weakened);
+        plan
+    }
+}
+
+/// What is asked for this guest on this host.
+fn ask(shared: &Shared, config: &DomainConfig, advice: Option<NodeSet>) -> Result<Asked> {
     let mut request = config.placement_request().map_err(Error::invalid_config)?;
     request.kernel = shared.host.kernel_support();
     if let Some(nodes) = advice {
         request.advice = AdviceSource::Given(nodes);
     }
-    Ok(request)
+    let mut asked = Asked { request, notes: Vec::new(), weakened: Vec::new() };
+    if asked.request.stored.wants_advice() {
+        near_devices(shared, config, &mut asked);
+    }
+    Ok(asked)
+}
+
+/// Devices of the host draw the guest to their nodes, as far as the host knows them.
+fn near_devices(shared: &Shared, config: &DomainConfig, asked: &mut Asked) {
+    for device in config.near_pci() {
+        match shared.host.pci_node(&device.to_string()) {
+            Ok(Some(node)) => {
+                asked.notes.push(format!("PCI device {device} is on node {node} and draws the guest there"));
+                asked.request.near.push(node);
+            }
+            Ok(None) => {
+                asked.notes.push(format!("nothing is known of the node of PCI device {device}: it draws nowhere"));
+            }
+            Err(error) => {
+                let what = format!("the place of PCI device {device}");
+                asked.weakened.push(Weakening::new("host", what, error.to_string()));
+            }
+        }
+    }
 }
 
 /// Plans and promises in one step, so that two starts at once never count on the same memory.
@@ -47,11 +86,12 @@ pub(crate) fn request(shared: &Shared, config: &DomainConfig, advice: Option<Nod
 pub(crate) async fn reserve(shared: &Arc<Shared>, config: &Arc<DomainConfig>, topology: HostTopology) -> Result<Plan> {
     let (shared, config) = (shared.clone(), config.clone());
     blocking(move || {
-        let request = request(&shared, &config, None)?;
+        let asked = ask(&shared, &config, None)?;
         let Some(profile) = shared.driver.placement() else {
             return Err(Error::new(ErrorKind::Internal, "a driver that stopped placing"));
         };
-        let mut make = |promised: &Promised| plan(&topology, promised, profile, &request);
+        let mut make =
+            |promised: &Promised| plan(&topology, promised, profile, &asked.request).map(|plan| asked.tell(plan));
         let why = match &shared.ledger {
             Err(why) => why.clone(),
             Ok(ledger) => {
@@ -100,7 +140,8 @@ pub(crate) fn preview(
         Ok(ledger) => ledger.snapshot().map(|s| s.promised).unwrap_or_default(),
         Err(_) => Promised::default(),
     };
-    plan(topology, &promised, profile, &request(shared, config, advice)?).map_err(|r| refused(&r))
+    let asked = ask(shared, config, advice)?;
+    plan(topology, &promised, profile, &asked.request).map(|plan| asked.tell(plan)).map_err(|r| refused(&r))
 }
 
 fn refused(refusal: &Refusal) -> Error {

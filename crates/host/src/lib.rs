@@ -177,6 +177,21 @@ impl Host {
         performance::read(self)
     }
 
+    /// The node that a PCI function (`0000:81:00.0`) is next to: of its own or of the bus above it. `None` if there is no such function,
+    /// or the firmware does not tell.
+    ///
+    /// # Errors
+    /// [`HostError`] if the file cannot be read.
+    pub fn pci_node(&self, function: &str) -> Result<Option<HostNode>, HostError> {
+        // A name from a definition goes into a path.
+        if function.is_empty() || !function.bytes().all(|b| b.is_ascii_hexdigit() || b == b':' || b == b'.') {
+            return Ok(None);
+        }
+        // -1: not known.
+        let node = self.number(&format!("sys/bus/pci/devices/{function}/numa_node"))?;
+        Ok(node.and_then(|node| u32::try_from(node).ok()).map(HostNode))
+    }
+
     /// Whether the kernel drives an IOMMU: devices can be handed to guests.
     #[must_use]
     pub fn has_iommu(&self) -> bool {

@@ -246,6 +246,20 @@ fn checks_tell_what_is_wrong_and_what_to_do() {
 }
 
 #[test]
+fn the_node_of_a_pci_function() {
+    let (_root, host) = tree(&[
+        ("sys/bus/pci/devices/0000:81:00.0/numa_node", "1\n"),
+        ("sys/bus/pci/devices/0000:00:1f.2/numa_node", "-1\n"),
+        ("sys/bus/pci/secret/numa_node", "7\n"),
+    ]);
+    let node = |function| host.pci_node(function).unwrap().map(|node| node.0);
+    assert_eq!(node("0000:81:00.0"), Some(1));
+    for unknown in ["0000:00:1f.2", "0000:82:00.0", "", "../secret"] {
+        assert_eq!(node(unknown), None, "{unknown}");
+    }
+}
+
+#[test]
 fn an_empty_root_fails_with_reasons_and_does_not_panic() {
     let (_root, host) = tree(&[]);
     assert!(matches!(host.node_info(), Err(HostError::Missing(_))));

@@ -21,6 +21,7 @@ use crate::cpu::CpuMode;
 use crate::domain::DomainConfig;
 use crate::name::check_name;
 use crate::vcpu::Vcpu;
+use crate::wishes;
 
 /// The most vCPUs a definition may ask for: sets of them end here.
 const MAX_VCPUS: u32 = 16_384;
@@ -54,12 +55,8 @@ pub fn check(config: &DomainConfig, positions: &Positions) -> Problems {
     resources::check(config, &mut report);
     rules.problems.append(report.problems);
     rules.problems.append(cells::check(config, positions));
+    rules.problems.append(wishes::check(config, positions));
     rules.problems
-}
-
-/// The rules of places alone: completion gives disks places.
-pub(crate) fn places(devices: &crate::devices::Devices, positions: &Positions) -> Problems {
-    places::check(devices, positions)
 }
 
 /// Where rules that need no state of their own put what they find.
@@ -83,7 +80,7 @@ struct Rules<'a> {
 }
 
 /// `name[2]`, or `name` if there is only one.
-fn nth(name: &str, count: usize, index: usize) -> String {
+pub(crate) fn nth(name: &str, count: usize, index: usize) -> String {
     if count == 1 { name.to_owned() } else { format!("{name}[{}]", index + 1) }
 }
 

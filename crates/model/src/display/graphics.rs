@@ -2,7 +2,7 @@
 
 use polyvirt_xml::{Element, words};
 
-use super::AudioRef;
+use super::{AudioRef, DateTime};
 use crate::chardev::{Clipboard, MouseMode};
 
 words! {
@@ -59,9 +59,9 @@ pub struct Graphics {
     /// The password.
     #[xml(attr, secret)]
     pub passwd: Option<String>,
-    /// Until when the password is valid.
+    /// Until when the password is valid, in UTC.
     #[xml(attr, secret)]
-    pub passwd_valid_to: Option<String>,
+    pub passwd_valid_to: Option<DateTime>,
     /// What happens to a client that is there already. Since 0.9.3.
     #[xml(attr)]
     pub connected: Option<ConnectedPolicy>,

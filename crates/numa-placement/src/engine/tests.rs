@@ -564,3 +564,12 @@ proptest! {
         prop_assert!(single || chosen.cost() <= best + 1e-9, "{} against {}", chosen.cost(), best);
     }
 }
+
+#[test]
+fn wishes_that_cannot_be_met_are_said() {
+    let plan = qemu(&two(), &auto(2, 4).near(HostNode(9))).unwrap();
+    assert!(plan.weakened.iter().any(|weak| weak.what == "nearness to node 9" && weak.why.contains("0-1")));
+    let given = auto(2, 4).span(Span::Never).advice(AdviceSource::Given(nodes("0-1")));
+    assert!(qemu(&two(), &given).unwrap().weakened.iter().any(|weak| weak.what.contains("one node")));
+    assert!(qemu(&two(), &auto(2, 4).near(HostNode(1)).span(Span::Never)).unwrap().weakened.is_empty());
+}
