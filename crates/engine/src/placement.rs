@@ -20,7 +20,7 @@ pub(crate) async fn topology(shared: &Arc<Shared>) -> Result<Option<HostTopology
     }
     let shared = shared.clone();
     blocking(move || {
-        let topology = shared.host.topology().map_err(|e| {
+        let topology = shared.host.usable().map_err(|e| {
             Error::new(ErrorKind::Storage, format!("cannot read the host's topology: {e}"))
                 .hint("is sysfs mounted at /sys?")
                 .source(e)
