@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use polyvirt::{Connection, OpenOptions, placement::Plan};
+use polyvirt::{
+    Connection, ErrorKind, OpenOptions,
+    placement::{Advisor, Numad, Plan},
+};
 use polyvirt_tests::{Root, connect, root};
 
 /// Two nodes with four CPUs and 4 GB each, and a PCI device at the second one.
@@ -89,4 +92,32 @@ async fn a_device_draws_its_guest() {
     // An unknown device draws nowhere, and it is said.
     let plan = planned(&connection, &guest(2, "><polyvirt:near pci='0000:99:00.0'/>")).await.expect("a plan");
     assert!(plan.trace.notes.iter().any(|note| note.contains("0000:99:00.0")), "{:?}", plan.trace.notes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_advisor_is_followed_and_told() {
+    let (host, dir) = (host(), root());
+    let connection = on(&host, &dir, |options| options.advisor = Advisor::Static("1".parse().expect("a set"))).await;
+    let plan = planned(&connection, &guest(2, ">")).await.expect("a plan");
+    assert_eq!((nodes(&plan), plan.cells[0].vcpus[0].hard.to_string()), ("1".to_owned(), "4-7".to_owned()));
+    assert!(plan.trace.notes.iter().any(|note| note.contains("the settings advise nodes 1")), "{:?}", plan.trace.notes);
+    // Somebody who brings an advice of his own is not contradicted.
+    let own = connection.explain(&guest(2, ">"), Some("0".parse().expect("a set"))).await.expect("thought through");
+    assert_eq!(nodes(&own.plan.expect("polyvirt places").expect("a plan")), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_advisor_that_fails_ends_the_start_of_automatic_guests_alone() {
+    let (host, dir) = (host(), root());
+    let connection = on(&host, &dir, |options| options.advisor = Advisor::Numad(Numad::at("/nowhere/numad"))).await;
+    let auto = connection.define(&guest(2, ">")).await.expect("defined").guest;
+    let error = auto.start(true).await.expect_err("nobody advises");
+    assert_eq!((error.kind(), error.fact("stage")), (ErrorKind::NoResources, Some("reserve")), "{error}");
+    assert!(error.to_string().contains("'/nowhere/numad' is not installed"), "{error}");
+    let promised = connection.ledger().expect("a ledger").snapshot().expect("a snapshot");
+    assert!(promised.leases.is_empty());
+    let fixed = guest(2, ">").replace("placement='auto'", "placement='static'").replace(">g<", ">fixed<");
+    let fixed = connection.define(&fixed).await.expect("defined").guest;
+    fixed.start(true).await.expect("it needs no advice");
+    fixed.destroy(polyvirt::Destroy::default()).await.expect("destroyed");
 }

@@ -6,8 +6,8 @@ use polyvirt_core::{
     Domain, Error, ErrorKind, Result,
     model::DomainConfig,
     placement::{
-        AdviceSource, HostTopology, LeaseId, LedgerError, NodeSet, Owner, PlacementProfile, Plan, Promised, Refusal,
-        Request, Weakening, plan,
+        AdviceSource, Advisor, AdvisorError, HostTopology, LeaseId, LedgerError, NodeSet, Owner, PlacementProfile,
+        Plan, Promised, Refusal, Request, Weakening, plan,
     },
 };
 
@@ -19,15 +19,15 @@ pub(crate) async fn topology(shared: &Arc<Shared>) -> Result<Option<HostTopology
         return Ok(None);
     }
     let shared = shared.clone();
-    blocking(move || {
-        let topology = shared.host.usable().map_err(|e| {
-            Error::new(ErrorKind::Storage, format!("cannot read the host's topology: {e}"))
-                .hint("is sysfs mounted at /sys?")
-                .source(e)
-        })?;
-        Ok(Some(topology))
+    blocking(move || read_topology(&shared).map(Some)).await
+}
+
+fn read_topology(shared: &Shared) -> Result<HostTopology> {
+    shared.host.usable().map_err(|e| {
+        Error::new(ErrorKind::Storage, format!("cannot read the host's topology: {e}"))
+            .hint("is sysfs mounted at /sys?")
+            .source(e)
     })
-    .await
 }
 
 /// What is asked of the placement engine, and what there is to tell about how it came to that.
@@ -46,18 +46,31 @@ impl Asked {
     }
 }
 
-/// What is asked for this guest on this host.
-fn ask(shared: &Shared, config: &DomainConfig, advice: Option<NodeSet>) -> Result<Asked> {
+/// What is asked for this guest on this host. With numad as advisor this takes seconds.
+fn ask(shared: &Shared, config: &DomainConfig, host: &HostTopology, advice: Option<NodeSet>) -> Result<Asked> {
     let mut request = config.placement_request().map_err(Error::invalid_config)?;
     request.kernel = shared.host.kernel_support();
-    if let Some(nodes) = advice {
-        request.advice = AdviceSource::Given(nodes);
-    }
     let mut asked = Asked { request, notes: Vec::new(), weakened: Vec::new() };
-    if asked.request.stored.wants_advice() {
-        near_devices(shared, config, &mut asked);
+    if !asked.request.stored.wants_advice() {
+        return Ok(asked);
     }
+    if let Some(nodes) = advice {
+        asked.request.advice = AdviceSource::Given(nodes);
+    } else {
+        let (source, told) = shared.options.advisor.advise(host, &asked.request).map_err(unadvised)?;
+        asked.request.advice = source;
+        asked.notes.extend(told);
+    }
+    near_devices(shared, config, &mut asked);
     Ok(asked)
+}
+
+fn unadvised(error: AdvisorError) -> Error {
+    Error::new(ErrorKind::NoResources, error.to_string())
+        .hint(
+            "with advisor = \"polyvirt\" in the settings polyvirt decides itself; named nodes and pins need no advisor",
+        )
+        .source(error)
 }
 
 /// Devices of the host draw the guest to their nodes, as far as the host knows them.
@@ -86,7 +99,12 @@ fn near_devices(shared: &Shared, config: &DomainConfig, asked: &mut Asked) {
 pub(crate) async fn reserve(shared: &Arc<Shared>, config: &Arc<DomainConfig>, topology: HostTopology) -> Result<Plan> {
     let (shared, config) = (shared.clone(), config.clone());
     blocking(move || {
-        let asked = ask(&shared, &config, None)?;
+        let asked = ask(&shared, &config, &topology, None)?;
+        // Seconds have passed, and free memory is not what it was.
+        let topology = match &shared.options.advisor {
+            Advisor::Numad(_) if asked.request.stored.wants_advice() => read_topology(&shared)?,
+            _ => topology,
+        };
         let Some(profile) = shared.driver.placement() else {
             return Err(Error::new(ErrorKind::Internal, "a driver that stopped placing"));
         };
@@ -140,7 +158,7 @@ pub(crate) fn preview(
         Ok(ledger) => ledger.snapshot().map(|s| s.promised).unwrap_or_default(),
         Err(_) => Promised::default(),
     };
-    let asked = ask(shared, config, advice)?;
+    let asked = ask(shared, config, topology, advice)?;
     plan(topology, &promised, profile, &asked.request).map(|plan| asked.tell(plan)).map_err(|r| refused(&r))
 }
 

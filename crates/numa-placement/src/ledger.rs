@@ -15,6 +15,9 @@
 //! leaves, on each node at most what was promised there. So a guest with memory on several nodes may count as
 //! untouched on all of them: too much rather than too little.
 //!
+//! How busy running guests are is seen as well: the CPU time of their processes between two reservations at least a minute apart, or
+//! since they began. Planning counts guests nobody could look at with half a core for each vCPU.
+//!
 //! What it does not do: it keeps no history, and it forbids nothing but what [`plan`](crate::plan()) refuses. A guest
 //! with two leases counts twice.
 //!
@@ -34,9 +37,12 @@ use crate::promised::Promised;
 use crate::refusal::Refusal;
 
 mod booking;
+mod busy;
 mod state;
 
 use state::State;
+
+pub use busy::Look;
 
 /// How long a change waits for others. Each of them takes milliseconds, so whoever holds the lock longer is stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -118,6 +124,9 @@ pub struct Lease {
     pub phase: Phase,
     /// What is booked.
     pub booked: Promised,
+    /// How busy it was when it was last looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Look>,
 }
 
 /// Something that was noticed while the ledger was used.
@@ -211,6 +220,7 @@ impl Ledger {
     ) -> Result<Reservation, LedgerError> {
         self.change(|state, notices| {
             let mut plan = decide(&booking::total(&state.leases))?;
+            booking::look(&mut state.leases);
             let id = state.next_id();
             plan.lease = Some(id.clone());
             state.leases.push(Lease {
@@ -219,6 +229,7 @@ impl Ledger {
                 owner: owner.clone(),
                 phase: Phase::Planned,
                 booked: booking::of_plan(&plan),
+                seen: None,
             });
             Ok(Reservation { plan, notices: std::mem::take(notices) })
         })
@@ -285,6 +296,7 @@ impl Ledger {
                 owner: owner.clone(),
                 phase: Phase::Running,
                 booked: booking::of_plan(plan),
+                seen: None,
             });
             Ok(id)
         })
