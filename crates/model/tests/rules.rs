@@ -110,7 +110,7 @@ fn broken_cell_rules_name_place_and_rule() {
         ("<cell cpus='0-8' memory='1'/>".to_owned(), "there is no vCPU 8, the maximum is 8".to_owned()),
         (
             "<cell cpus='0-3' memory='1'/><cell cpus='3' memory='1'/>".to_owned(),
-            "vCPU 3 is in another cell already [C3]".to_owned(),
+            "vCPU 3 is in another cell already, each is in one [C3]".to_owned(),
         ),
         ("<cell memory='1' memAccess='default'/>".to_owned(), "'default' is not one of 'shared', 'private'".to_owned()),
         ("<cell memory='1'><distances/></cell>".to_owned(), "<distances> has no <sibling>".to_owned()),
