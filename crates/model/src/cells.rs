@@ -101,7 +101,7 @@ impl Rules<'_> {
             let path = self.path(index, "/@cpus");
             let twice = taken.intersection(cpus);
             if !twice.is_empty() {
-                self.broken("C3", &path, format!("vCPU {twice} is in another cell already"));
+                self.broken("C3", &path, format!("vCPU {twice} is in another cell already, each is in one"));
             }
             if let Some(last) = cpus.last().filter(|last| last.0 >= max) {
                 let message =
@@ -152,7 +152,11 @@ impl Rules<'_> {
                 if !(1..=3).contains(&level) {
                     self.broken("C10", &format!("{path}/@level"), format!("cache level {level}, 1 to 3 are possible"));
                 } else if !levels.insert(level) {
-                    self.broken("C10", &format!("{path}/@level"), format!("a second cache of level {level}"));
+                    self.broken(
+                        "C10",
+                        &format!("{path}/@level"),
+                        format!("a second cache of level {level}, a cell has one of each"),
+                    );
                 }
                 let missing = [
                     (cache.associativity.is_none(), "attribute 'associativity'"),
@@ -186,7 +190,11 @@ impl Rules<'_> {
             let path = format!("{NUMA}/interconnects/{name}{at}");
             self.connection(&path, connection);
             if !seen.insert(connection) {
-                self.broken("C10", &path, format!("a second <{name}> from {initiator} to {target} of the same kind"));
+                self.broken(
+                    "C10",
+                    &path,
+                    format!("a second <{name}> from {initiator} to {target} of the same kind, keep one of them"),
+                );
             }
             if initiator != target && directions.contains(&(target, initiator)) {
                 let message = format!("there is an entry from {target} to {initiator} already, one direction is given");
@@ -209,7 +217,7 @@ impl Rules<'_> {
                 self.broken("C10", &format!("{path}/@initiator"), message);
             }
             Some(index) if self.cells[index].cpus.as_ref().is_none_or(VcpuSet::is_empty) => {
-                let message = format!("cell {initiator} has no vCPUs and initiates nothing");
+                let message = format!("cell {initiator} has no vCPUs and initiates nothing, name a cell that has");
                 self.broken("C10", &format!("{path}/@initiator"), message);
             }
             Some(_) => {}
@@ -220,7 +228,7 @@ impl Rules<'_> {
                 self.broken("C10", &format!("{path}/@target"), message);
             }
             Some(index) if cache != 0 && !self.cells[index].cache.iter().any(|known| known.level == cache) => {
-                let message = format!("cell {target} has no cache of level {cache}");
+                let message = format!("cell {target} has no cache of level {cache}, add it, or name 0 for its memory");
                 self.broken("C10", &format!("{path}/@cache"), message);
             }
             Some(_) => {}
@@ -254,7 +262,7 @@ impl Rules<'_> {
             }
             let twice = taken.intersection(nodeset);
             if !twice.is_empty() {
-                self.broken("C11", &set_path, format!("cell {twice} has a page size already"));
+                self.broken("C11", &set_path, format!("cell {twice} has a page size already, each has one"));
             }
             taken = taken.union(nodeset);
         }

@@ -73,7 +73,10 @@ fn c2_a_cell_has_memory_in_kib_if_nothing_else_is_said() {
 
 #[test]
 fn c3_no_vcpu_is_in_two_cells_and_no_cpus_are_none() {
-    refuses(&[("<cell cpus='0-3' memory='1'/><cell cpus='3' memory='1'/>", "vCPU 3 is in another cell already [C3]")]);
+    refuses(&[(
+        "<cell cpus='0-3' memory='1'/><cell cpus='3' memory='1'/>",
+        "vCPU 3 is in another cell already, each is in one [C3]",
+    )]);
     let config = accepted(&cells("<cell cpus='0-3' memory='1'/><cell cpus='5,^5' memory='1'/>"));
     assert_eq!(config.cells()[1].cpus, None);
 }
@@ -153,15 +156,15 @@ fn c10_caches_and_links_are_whole_and_between_cells() {
     let latency = |from: u32, to: u32| format!("<latency initiator='{from}' target='{to}' type='read' value='1'/>");
     for (inner, expected) in [
         (cached(&CACHE.replace("'1'", "'4'")), "cache level 4, 1 to 3 are possible [C10]"),
-        (cached(&CACHE.repeat(2)), "a second cache of level 1 [C10]"),
+        (cached(&CACHE.repeat(2)), "a second cache of level 1, a cell has one of each [C10]"),
         (cached("<cache level='1'/>"), "<cache> lacks its attribute 'associativity' [C10]"),
         (cached(&CACHE.replace("<line value='5' unit='B'/>", "")), "<cache> lacks its element <line> [C10]"),
         (linked(&latency(0, 5)), "/interconnects/latency/@target"),
         (linked(&latency(5, 0)), "/interconnects/latency/@initiator"),
-        (linked(&latency(2, 0)), "cell 2 has no vCPUs and initiates nothing [C10]"),
-        (linked(&latency(0, 2).replace("type", "cache='2' type")), "cell 2 has no cache of level 2 [C10]"),
+        (linked(&latency(2, 0)), "cell 2 has no vCPUs and initiates nothing"),
+        (linked(&latency(0, 2).replace("type", "cache='2' type")), "cell 2 has no cache of level 2"),
         (linked(&latency(0, 2).replace(" type='read'", "")), "lacks its attribute 'type'"),
-        (linked(&latency(0, 2).repeat(2)), "a second <latency> from 0 to 2 of the same kind [C10]"),
+        (linked(&latency(0, 2).repeat(2)), "a second <latency> from 0 to 2 of the same kind"),
         (linked(&(latency(0, 1) + &latency(1, 0))), "there is an entry from 1 to 0 already"),
     ] {
         // The direction that exists is told from the point of view of the second entry.

@@ -127,7 +127,9 @@ fn smbios(path: &str, sysinfo: &Sysinfo, config: &DomainConfig, report: &mut Rep
         let path = format!("{path}/system/{}", nth("entry", system.len(), index));
         let value = entry.value.as_deref().unwrap_or_default().trim();
         match (uuid::Uuid::try_parse(value), config.uuid) {
-            (Err(_), _) => report.error(path, format!("'{}' is no UUID", shown(value))),
+            (Err(_), _) => {
+                report.error(path, format!("'{}' is no UUID, which is 32 hexadecimal digits: 8-4-4-4-12", shown(value)))
+            }
             (Ok(found), Some(own)) if found != own => {
                 report.error(path, format!("'{found}' is not the guest's '{own}', leave one of them out"));
             }
@@ -229,7 +231,7 @@ fn once(config: &DomainConfig, report: &mut Report<'_>) {
         let Some(name) = event.name else { continue };
         if !seen.insert(name) {
             let path = format!("/domain/perf/{}/@name", nth("event", events.len(), index));
-            report.error(path, format!("event '{name}' is given twice"));
+            report.error(path, format!("event '{name}' is given twice, keep one of them"));
         }
     }
     let ciphers = config.keywrap.as_ref().map_or(&[][..], |keywrap| &keywrap.cipher);
@@ -238,7 +240,7 @@ fn once(config: &DomainConfig, report: &mut Report<'_>) {
         let Some(name) = cipher.name else { continue };
         if !seen.insert(name) {
             let path = format!("/domain/keywrap/{}/@name", nth("cipher", ciphers.len(), index));
-            report.error(path, format!("cipher '{name}' is given twice"));
+            report.error(path, format!("cipher '{name}' is given twice, keep one of them"));
         }
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn check(devices: &Devices, positions: &Positions) -> Problems {
         if let (Hostdev::Scsi(_), Some(Address::Drive(drive))) = (device, &device.info().address)
             && let Some(other) = places.get(&(DiskBus::Scsi, numbers(drive)))
         {
-            error(format!("{path}/address"), format!("disk '{other}' sits there already"));
+            error(format!("{path}/address"), format!("disk '{other}' sits there already, give another <address>"));
         }
         if let Some(other) = identity(device).and_then(|identity| given.insert(identity, at)) {
             error(format!("{path}/source"), format!("this is hostdev {} already, a device is given once", other + 1));

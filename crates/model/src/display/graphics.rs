@@ -107,19 +107,19 @@ pub struct Graphics {
     /// The audio backend. Since 7.2.0.
     #[xml(child)]
     pub audio: Option<AudioRef>,
-    /// SPICE: single channels.
+    /// SPICE: single channels. Since 0.8.6.
     #[xml(child)]
     pub channel: Vec<SpiceChannel>,
-    /// SPICE: images.
+    /// SPICE: images. Since 0.9.1.
     #[xml(child)]
     pub image: Option<ImageCompression>,
-    /// SPICE: JPEG.
+    /// SPICE: JPEG. Since 0.9.1.
     #[xml(child)]
     pub jpeg: Option<WanCompression>,
-    /// SPICE: zlib.
+    /// SPICE: zlib. Since 0.9.1.
     #[xml(child)]
     pub zlib: Option<WanCompression>,
-    /// SPICE: sound.
+    /// SPICE: sound. Since 0.9.1.
     #[xml(child)]
     pub playback: Option<PlaybackCompression>,
     /// SPICE: video streams. Since 0.9.2.
