@@ -29,7 +29,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use polyvirt_lease::{DirLock, LockError, LockMode, Owner};
+use polyvirt_lease::{DirLock, LockError, LockGuard, LockMode, Owner};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{LeaseId, NodeShare, Plan};
@@ -44,8 +44,11 @@ use state::State;
 
 pub use busy::Look;
 
-/// How long a change waits for others. Each of them takes milliseconds, so whoever holds the lock longer is stuck.
+/// How long a change waits while nobody else changes anything. A change takes milliseconds, so whoever holds the lock longer is
+/// stuck. But many may wait before us, on a host that is busy with what they start.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often we are that patient: nobody's start takes longer.
+const ROUNDS: u32 = 20;
 
 /// Why the ledger could not be changed or read.
 #[derive(Debug, thiserror::Error)]
@@ -328,12 +331,23 @@ impl Ledger {
         Ok(Snapshot { generation: state.generation, leases: state.leases, promised })
     }
 
+    /// Waits for the lock as long as others get on.
+    fn lock(&self, patience: Duration) -> Result<LockGuard, LedgerError> {
+        let mut seen = State::stamp(&self.dir);
+        for _ in 1..ROUNDS {
+            match self.lock.lock_timeout(LockMode::Exclusive, patience) {
+                Err(LockError::Timeout { .. }) if State::stamp(&self.dir) != seen => seen = State::stamp(&self.dir),
+                done => return done.map_err(|error| lock_error(&self.dir, error)),
+            }
+        }
+        self.lock.lock_timeout(LockMode::Exclusive, patience).map_err(|error| lock_error(&self.dir, error))
+    }
+
     fn change<T>(
         &self,
         change: impl FnOnce(&mut State, &mut Vec<Notice>) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
-        let _guard =
-            self.lock.lock_timeout(LockMode::Exclusive, PATIENCE).map_err(|error| lock_error(&self.dir, error))?;
+        let _guard = self.lock(PATIENCE)?;
         let mut notices = Vec::new();
         let mut state = match State::read(&self.dir)? {
             Ok(state) => state,

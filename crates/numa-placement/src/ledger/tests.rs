@@ -285,6 +285,20 @@ fn what_a_killed_planner_held_is_free_at_the_next_reservation() {
 }
 
 #[test]
+fn waiting_ends_when_nobody_gets_on() {
+    let (_dir, ledger) = open();
+    take(&ledger, &me(), "a", Kib::from_gib(1)).unwrap();
+    let stuck = ledger.lock.lock_timeout(LockMode::Exclusive, PATIENCE).unwrap();
+    let brief = Duration::from_millis(20);
+    assert!(matches!(ledger.lock(brief), Err(LedgerError::Lock(LockError::Timeout { .. }))));
+    drop(stuck);
+    // What tells that others get on.
+    let before = State::stamp(ledger.dir());
+    take(&ledger, &me(), "b", Kib::from_gib(1)).unwrap();
+    assert!(before.is_some() && State::stamp(ledger.dir()) != before);
+}
+
+#[test]
 fn a_running_guest_counts_as_busy_as_it_was_seen() {
     let (_dir, ledger) = open();
     let request = Request::auto("a", GuestShape::flat(4, Kib::from_gib(1)));

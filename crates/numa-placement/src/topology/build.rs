@@ -71,6 +71,7 @@ impl Node {
             reclaimable: Kib::ZERO,
             reserve: Kib::ZERO,
             pools: Vec::new(),
+            weight: 1,
             cores: Vec::new(),
             caches: Vec::new(),
         }
@@ -120,6 +121,13 @@ impl Node {
     pub fn with_pool(mut self, pool: PagePool) -> Node {
         self.pools.push(pool);
         self.pools.sort_by_key(|pool| pool.size);
+        self
+    }
+
+    /// This weight when memory is interleaved by weights; 0 counts as 1.
+    #[must_use]
+    pub fn with_weight(mut self, weight: u8) -> Node {
+        self.weight = weight.max(1);
         self
     }
 
