@@ -144,6 +144,18 @@ fn extensions_have_types() {
     assert_eq!(serde_json::from_value::<DomainConfig>(json).unwrap(), config);
 }
 
+/// What has fields of its own is no tree: XML would be read as the fields.
+#[test]
+fn trees_of_known_namespaces_are_refused_in_json() {
+    let read = |tree: &str| {
+        let json = serde_json::json!({ "kind": "vmware", "name": "a", "extensions": [tree] });
+        serde_json::from_value::<DomainConfig>(json).map_err(|error| error.to_string())
+    };
+    let path = "<vmware:datacenterpath xmlns:vmware='http://libvirt.org/schemas/domain/vmware/1.0'>a<b/></vmware:datacenterpath>";
+    assert!(read(path).unwrap_err().contains("have fields of their own"));
+    assert_eq!(read("<o:other xmlns:o='urn:o'/>").unwrap().extensions.len(), 1);
+}
+
 #[test]
 fn extensions_with_other_prefixes_get_the_usual_ones() {
     let foreign = "<domain type='kvm' xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0' xmlns:qemu='urn:mine'>\
