@@ -1,14 +1,7 @@
 //! A picture as SVG 1.1: text stays text, every figure has a `<title>` that says it exactly, and colours follow the reader's scheme.
 //!
-//! Invariant: well-formed XML whatever the picture holds. Text goes through [`clean`] (what XML cannot hold is escaped) and through
-//! quick-xml's writer (`<`, `&` and quotes).
-
-use std::io;
-
-use quick_xml::{
-    Writer,
-    events::{BytesDecl, BytesText, Event},
-};
+//! Invariant: well-formed XML whatever the picture holds. All text goes through [`clean`] (what XML cannot hold is written out) and
+//! through [`escaped`]; names of elements and attributes are constants.
 
 use super::{
     Cpu, Distances, Figure, Ink, Line, Panel, Part, Picture,
@@ -45,66 +38,91 @@ text.faint{fill:#9198a1}.faint{fill:#484f58}.wrong,text.wrong{fill:#ff7b72}
 ";
 
 /// Writes a picture.
-///
-/// # Errors
-/// None in practice: it writes into memory. The writer's type says so.
-pub(crate) fn render(picture: &Picture) -> io::Result<String> {
-    let mut body = Sheet { out: Writer::new(Vec::new()), y: MARGIN, width: 0 };
-    body.heading(&picture.title)?;
-    body.panels(&picture.panels)?;
+pub(crate) fn render(picture: &Picture) -> String {
+    let mut body = Sheet { out: String::new(), y: MARGIN, width: 0 };
+    body.heading(&picture.title);
+    body.panels(&picture.panels);
     if let Some(distances) = &picture.distances {
-        body.distances(distances)?;
+        body.distances(distances);
     }
     if !picture.guests.is_empty() {
-        body.legend(&picture.guests)?;
+        body.legend(&picture.guests);
     }
     body.y += ROW / 2;
     for note in &picture.notes {
         for text in wrap(&clean(note, false), TABLE) {
-            body.text(MARGIN, &text, Ink::Plain, "")?;
+            body.text(MARGIN, &text, Ink::Plain, "");
             body.y += ROW;
         }
     }
     for grid in &picture.grids {
         body.y += ROW / 2;
-        body.heading(&grid.title)?;
+        body.heading(&grid.title);
         for line in table::lines(grid, TABLE, false) {
             let detail = line.begins.map_or("", |row| grid.rows[row].detail.as_str());
-            body.text(MARGIN, &line.text, line.ink, detail)?;
+            body.text(MARGIN, &line.text, line.ink, detail);
             body.y += ROW;
         }
     }
-    let (width, height) = (body.width + MARGIN, body.y + MARGIN);
-    framed(&picture.title, &body.out.into_inner(), width, height)
+    framed(&picture.title, &body.out, body.width + MARGIN, body.y + MARGIN)
 }
 
-fn framed(title: &str, body: &[u8], width: usize, height: usize) -> io::Result<String> {
-    let mut out = Writer::new(Vec::new());
-    out.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
+fn framed(title: &str, body: &str, width: usize, height: usize) -> String {
+    let title = escaped(title);
     let (width, height) = (width.to_string(), height.to_string());
-    let seen = format!("0 0 {width} {height}");
-    let title = clean(title, false);
-    out.create_element("svg")
-        .with_attributes([
-            ("xmlns", "http://www.w3.org/2000/svg"),
-            ("width", width.as_str()),
-            ("height", height.as_str()),
-            ("viewBox", seen.as_str()),
-            ("role", "img"),
-        ])
-        .write_inner_content(|out| {
-            out.create_element("title").write_text_content(BytesText::new(&title))?;
-            out.create_element("style").write_text_content(BytesText::new(STYLE))?;
-            let paper = [("class", "paper"), ("width", width.as_str()), ("height", height.as_str())];
-            out.create_element("rect").with_attributes(paper).write_empty()?;
-            io::Write::write_all(out.get_mut(), body)
-        })?;
-    out.get_mut().push(b'\n');
-    String::from_utf8(out.into_inner()).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    let paper = [("class", "paper"), ("width", &width), ("height", &height)];
+    let mut inner = format!("<title>{title}</title>\n<style>{}</style>\n", escaped(STYLE));
+    element(&mut inner, "rect", &paper, "");
+    inner.push_str(body);
+    let place = [
+        ("xmlns", "http://www.w3.org/2000/svg"),
+        ("width", &width),
+        ("height", &height),
+        ("viewBox", &format!("0 0 {width} {height}")),
+        ("role", "img"),
+    ];
+    element(&mut out, "svg", &place, &inner);
+    out
+}
+
+/// Writes an element around markup that is written already.
+fn element(out: &mut String, name: &str, attributes: &[(&str, &str)], inner: &str) {
+    out.push_str(&format!("<{name}"));
+    for (name, value) in attributes {
+        out.push_str(&format!(" {name}=\"{}\"", escaped(value)));
+    }
+    match inner {
+        "" => out.push_str("/>\n"),
+        inner => out.push_str(&format!(">{inner}</{name}>\n")),
+    }
+}
+
+/// Text as it stands between tags and in attributes.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
+        for c in clean(line, false).chars() {
+            match c {
+                '&' => out.push_str("&amp;"),
+                '<' => out.push_str("&lt;"),
+                '>' => out.push_str("&gt;"),
+                '"' => out.push_str("&quot;"),
+                c => out.push(c),
+            }
+        }
+        out.push_str(end);
+    }
+    out
+}
+
+fn titled(detail: &str) -> String {
+    if detail.is_empty() { String::new() } else { format!("<title>{}</title>", escaped(detail)) }
 }
 
 struct Sheet {
-    out: Writer<Vec<u8>>,
+    out: String,
     /// The top of what comes next.
     y: usize,
     /// The right end of what is there.
@@ -134,28 +152,21 @@ impl Sheet {
     }
 
     /// A line of text with its top at the present height.
-    fn text(&mut self, x: usize, text: &str, ink: Ink, detail: &str) -> io::Result<()> {
-        self.text_at(x, self.y, text, ink, detail)
+    fn text(&mut self, x: usize, text: &str, ink: Ink, detail: &str) {
+        self.text_at(x, self.y, text, ink, detail);
     }
 
-    fn text_at(&mut self, x: usize, y: usize, text: &str, ink: Ink, detail: &str) -> io::Result<()> {
+    fn text_at(&mut self, x: usize, y: usize, text: &str, ink: Ink, detail: &str) {
         self.reach(x + width(text) * LETTER);
         if text.is_empty() && detail.is_empty() {
-            return Ok(());
+            return;
         }
         let (x, y) = (x.to_string(), (y + 13).to_string());
         let place = [("x", x.as_str()), ("y", y.as_str()), ("class", class(ink)), ("xml:space", "preserve")];
-        let detail = clean(detail, false);
-        self.out.create_element("text").with_attributes(place).write_inner_content(|out| {
-            if !detail.is_empty() {
-                out.create_element("title").write_text_content(BytesText::new(&detail))?;
-            }
-            out.write_event(Event::Text(BytesText::new(text)))
-        })?;
-        Ok(())
+        element(&mut self.out, "text", &place, &(titled(detail) + &escaped(text)));
     }
 
-    fn area(&mut self, (x, y, w, h): Area, class: &str, detail: &str) -> io::Result<()> {
+    fn area(&mut self, (x, y, w, h): Area, class: &str, detail: &str) {
         self.reach(x + w);
         let [x, y, w, h] = [x, y, w, h].map(|n| n.to_string());
         let place = [
@@ -166,31 +177,21 @@ impl Sheet {
             ("class", class),
             ("rx", "1"),
         ];
-        let element = self.out.create_element("rect").with_attributes(place);
-        if detail.is_empty() {
-            element.write_empty()?;
-            return Ok(());
-        }
-        let detail = clean(detail, false);
-        element.write_inner_content(|out| {
-            out.create_element("title").write_text_content(BytesText::new(&detail)).map(|_| ())
-        })?;
-        Ok(())
+        element(&mut self.out, "rect", &place, &titled(detail));
     }
 
-    fn heading(&mut self, text: &str) -> io::Result<()> {
+    fn heading(&mut self, text: &str) {
         if !text.is_empty() {
             for text in wrap(&clean(text, false), TABLE) {
-                self.text(MARGIN, &text, Ink::Strong, "")?;
+                self.text(MARGIN, &text, Ink::Strong, "");
                 self.y += ROW;
             }
         }
-        Ok(())
     }
 
-    fn panels(&mut self, panels: &[Panel]) -> io::Result<()> {
+    fn panels(&mut self, panels: &[Panel]) {
         let across = match panels.len() {
-            0 => return Ok(()),
+            0 => return,
             1..=4 => panels.len().min(2),
             5..=16 => 4,
             _ => 8,
@@ -202,55 +203,53 @@ impl Sheet {
             let top = self.y;
             for (at, panel) in row.iter().enumerate() {
                 let x = MARGIN + at * (each + PAD);
-                self.area((x, top, each, height), "box", &panel.detail)?;
-                self.panel(panel, x + PAD, top + PAD / 2)?;
+                self.area((x, top, each, height), "box", &panel.detail);
+                self.panel(panel, x + PAD, top + PAD / 2);
             }
             self.y = top + height + PAD;
         }
-        Ok(())
     }
 
-    fn panel(&mut self, panel: &Panel, x: usize, top: usize) -> io::Result<()> {
+    fn panel(&mut self, panel: &Panel, x: usize, top: usize) {
         let name = fit(&clean(&panel.name, false), BOX, "…");
         let tag = fit(&clean(&panel.tag, false), BOX.saturating_sub(width(&name) + 2), "…");
-        self.text_at(x, top, &name, Ink::Strong, &panel.name)?;
-        self.text_at(x + (width(&name) + 2) * LETTER, top, &tag, Ink::Faint, &panel.tag)?;
+        self.text_at(x, top, &name, Ink::Strong, &panel.name);
+        self.text_at(x + (width(&name) + 2) * LETTER, top, &tag, Ink::Faint, &panel.tag);
         let labels = labels(panel);
         let mut y = top + ROW;
         for line in &panel.lines {
             let label = fit(&clean(&line.label, false), labels, "…");
-            self.text_at(x, y, &label, Ink::Faint, "")?;
-            y = self.line(line, x + (labels + 1) * LETTER, y, BOX - labels - 1)?;
+            self.text_at(x, y, &label, Ink::Faint, "");
+            y = self.line(line, x + (labels + 1) * LETTER, y, BOX - labels - 1);
         }
-        Ok(())
     }
 
     /// Draws a line and gives where the next begins.
-    fn line(&mut self, line: &Line, x: usize, mut y: usize, room: usize) -> io::Result<usize> {
+    fn line(&mut self, line: &Line, x: usize, mut y: usize, room: usize) -> usize {
         let texts = texts(line, room);
         let mut first = x;
         match &line.figure {
             Figure::Bar { parts, whole } => {
-                self.bar(parts, *whole, (x, y + 3, BAR, 12), &line.detail)?;
+                self.bar(parts, *whole, (x, y + 3, BAR, 12), &line.detail);
                 if beside(line, room) {
                     first = x + BAR + LETTER;
                 } else {
                     y += ROW;
                 }
             }
-            Figure::Cpus(groups) => y = self.cpus(groups, x, y, room)?,
+            Figure::Cpus(groups) => y = self.cpus(groups, x, y, room),
             Figure::None => {}
         }
         for (at, text) in texts.iter().enumerate() {
             let detail = if at == 0 { line.detail.as_str() } else { "" };
-            self.text_at(if at == 0 { first } else { x }, y, text, line.ink, detail)?;
+            self.text_at(if at == 0 { first } else { x }, y, text, line.ink, detail);
             y += ROW;
         }
-        Ok(y)
+        y
     }
 
-    fn bar(&mut self, parts: &[Part], whole: u64, (x, y, w, h): Area, detail: &str) -> io::Result<()> {
-        self.area((x, y, w, h), "empty", detail)?;
+    fn bar(&mut self, parts: &[Part], whole: u64, (x, y, w, h): Area, detail: &str) {
+        self.area((x, y, w, h), "empty", detail);
         let sum: u128 = parts.iter().map(|part| u128::from(part.size)).sum();
         let whole = u128::from(whole).max(sum).max(1);
         let mut so_far = 0u128;
@@ -259,57 +258,55 @@ impl Sheet {
             let from = at(so_far);
             so_far += u128::from(part.size);
             let to = at(so_far).max(from + 1);
-            self.area((x + from, y, to - from, h), class(part.ink), &part.detail)?;
+            self.area((x + from, y, to - from, h), class(part.ink), &part.detail);
         }
-        Ok(())
     }
 
-    fn cpus(&mut self, groups: &[Vec<Cpu>], x: usize, mut y: usize, room: usize) -> io::Result<usize> {
+    fn cpus(&mut self, groups: &[Vec<Cpu>], x: usize, mut y: usize, room: usize) -> usize {
         for row in rows_of_cpus(groups, room) {
             let mut left = x;
             for cpu in row {
                 if let Some(cpu) = cpu {
                     let class = if cpu.ink == Ink::Plain { "empty" } else { class(cpu.ink) };
-                    self.area((left, y + 4, CELL - 2, CELL - 2), class, &format!("CPU {}", cpu.id))?;
+                    self.area((left, y + 4, CELL - 2, CELL - 2), class, &format!("CPU {}", cpu.id));
                 }
                 left += CELL;
             }
             y += ROW;
         }
-        Ok(y)
+        y
     }
 
-    fn distances(&mut self, distances: &Distances) -> io::Result<()> {
+    fn distances(&mut self, distances: &Distances) {
         self.y += ROW / 2;
-        self.heading("Distances")?;
+        self.heading("Distances");
         if distances.ids.len() > MATRIX {
             for (id, classes) in distances.classes() {
                 for text in wrap(&format!("{id}: {classes}"), TABLE) {
-                    self.text(MARGIN, &text, Ink::Plain, "")?;
+                    self.text(MARGIN, &text, Ink::Plain, "");
                     self.y += ROW;
                 }
             }
-            return Ok(());
+            return;
         }
         let cell = distances.ids.iter().map(|id| id.to_string().len()).max().unwrap_or(1).max(3) + 1;
         let place = |at: usize, text: &str| MARGIN + ((at + 1) * cell - text.len()) * LETTER;
         for (at, id) in distances.ids.iter().map(ToString::to_string).enumerate() {
-            self.text(place(at + 1, &id), &id, Ink::Faint, "")?;
+            self.text(place(at + 1, &id), &id, Ink::Faint, "");
         }
         for (from, row) in distances.ids.iter().zip(&distances.rows) {
             self.y += ROW;
             let id = from.to_string();
-            self.text(place(0, &id), &id, Ink::Faint, "")?;
+            self.text(place(0, &id), &id, Ink::Faint, "");
             for (at, (distance, to)) in row.iter().zip(&distances.ids).enumerate() {
                 let text = distance.to_string();
-                self.text(place(at + 1, &text), &text, Ink::Plain, &format!("node {from} to node {to}"))?;
+                self.text(place(at + 1, &text), &text, Ink::Plain, &format!("node {from} to node {to}"));
             }
         }
         self.y += ROW;
-        Ok(())
     }
 
-    fn legend(&mut self, guests: &[String]) -> io::Result<()> {
+    fn legend(&mut self, guests: &[String]) {
         self.y += ROW / 2;
         let mut x = MARGIN;
         for (at, name) in guests.iter().enumerate() {
@@ -318,12 +315,11 @@ impl Sheet {
                 x = MARGIN;
                 self.y += ROW;
             }
-            self.area((x, self.y + 4, CELL, CELL), class(Ink::Guest(at)), name)?;
-            self.text(x + 2 * LETTER, &text, Ink::Plain, name)?;
+            self.area((x, self.y + 4, CELL, CELL), class(Ink::Guest(at)), name);
+            self.text(x + 2 * LETTER, &text, Ink::Plain, name);
             x += (width(&text) + 4) * LETTER;
         }
         self.y += ROW;
-        Ok(())
     }
 }
 

@@ -48,7 +48,7 @@ fn show(picture: &Picture, facts: &serde_json::Value, drawing: &Drawing, out: &m
         None => out.print(&terminal::render(picture, out.style())),
         Some(_) if out.json => return Err(Failure::Usage("--json and --svg exclude each other".to_owned())),
         Some(file) => {
-            let text = svg::render(picture)?;
+            let text = svg::render(picture);
             if file == Path::new("-") {
                 out.print(&text);
             } else {

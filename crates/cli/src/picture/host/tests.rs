@@ -3,11 +3,17 @@ use polyvirt::placement::PagePool;
 use super::*;
 use crate::picture::{style::Style, terminal};
 
-pub(crate) fn uniform(nodes: u32) -> HostTopology {
+/// Hosts of one, two and very many nodes, with the number of the last.
+pub(crate) fn hosts() -> &'static [(Picture, u32); 3] {
+    static HOSTS: std::sync::OnceLock<[(Picture, u32); 3]> = std::sync::OnceLock::new();
+    HOSTS.get_or_init(|| [1, 2, 4096].map(|nodes| (of(&uniform(nodes)), nodes - 1)))
+}
+
+fn uniform(nodes: u32) -> HostTopology {
     HostTopology::uniform(nodes, 2, Kib::from_gib(8)).build().unwrap()
 }
 
-pub(crate) fn of(topology: &HostTopology) -> Picture {
+fn of(topology: &HostTopology) -> Picture {
     let promised = Promised::default();
     picture("a host", Facts { topology, promised: &promised, guests: &[], devices: &[], left: false })
 }

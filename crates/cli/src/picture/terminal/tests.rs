@@ -56,12 +56,10 @@ fn what_is_there_has_a_cell_of_the_bar() {
 #[test]
 fn hosts_of_no_one_and_many_nodes_can_be_drawn() {
     assert_eq!(render(&Picture::default(), style(80, false)), "");
-    for nodes in [1, 2, 4096] {
-        let topology = host::tests::uniform(nodes);
-        let picture = host::tests::of(&topology);
-        let text = render(&picture, style(60, false));
+    for (picture, last) in host::tests::hosts() {
+        let text = render(picture, style(60, false));
         assert!(text.lines().all(|line| width(line) <= 60));
-        assert!(text.contains(&format!("node {} ", nodes - 1)));
+        assert!(text.contains(&format!("node {last} ")));
     }
 }
 

@@ -51,7 +51,7 @@ gone: unknown
     let facts = json(&looked[0], limit);
     assert_eq!(facts["misplaced_kib"], 1 << 20);
     assert_eq!(facts["vcpus"][0], serde_json::json!({ "vcpu": 0, "planned": "0-3", "found": "4-5" }));
-    let text = svg::tests::text_of(&svg::render(&picture).unwrap());
+    let text = svg::tests::text_of(&svg::render(&picture));
     for list in ["planned", "observed"] {
         for share in facts[list].as_array().unwrap() {
             assert!(text.contains(&format!("({} KiB)", share["kib"])), "{text}");

@@ -25,7 +25,7 @@ fn who_holds_what() {
     let owner = [format!("{pid},"), "alive".to_owned()];
     assert_eq!(last[..2], ["the", "second"], "{text}");
     assert_eq!(last[3..], ["planned", &owner[0], &owner[1], "1", "6", "GiB", "0", "KiB", "2"], "{text}");
-    let drawn = svg::tests::text_of(&svg::render(&picture).unwrap());
+    let drawn = svg::tests::text_of(&svg::render(&picture));
     for lease in &snapshot.leases {
         assert!(drawn.contains(&lease.id.0) && drawn.contains(&lease.guest), "{drawn}");
     }
