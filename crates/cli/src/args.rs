@@ -3,6 +3,7 @@
 mod domxml;
 mod guest;
 mod host;
+mod numa;
 mod values;
 mod xml;
 
@@ -11,10 +12,13 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+#[cfg(feature = "simulate")]
+pub(crate) use self::numa::{Simulate, SimulatedCpus};
 pub(crate) use self::{
     domxml::{DefinitionForm, DefinitionOptions, DomxmlCommand, DriverName},
     guest::{AffectArgs, List, ShutdownMode, Start, Which},
     host::{Allocpages, ConfigCommand, Freepages, HostCommand, HostTree},
+    numa::{Drawing, DriftArgs, Explain, NumaCommand, PlanArgs, RebalanceArgs, Topology},
     values::{CpusetCommand, UriCommand},
     xml::{XmlCommand, XmlOptions},
 };
@@ -274,16 +278,18 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:
   polyvirt explain guest.xml
   polyvirt explain guest --json")]
-    Explain {
-        /// A file of domain XML, or a guest
-        #[arg(value_name = "FILE|DOMAIN")]
-        what: String,
-        /// Nodes to use for placement='auto' instead of asking the engine
-        #[arg(long, value_name = "SET")]
-        auto_nodeset: Option<String>,
+    Explain(Explain),
+    /// The host's NUMA nodes and guests, drawn; without a subcommand its topology
+    #[command(after_help = "Examples:
+  polyvirt numa
+  polyvirt numa plan guest.xml --svg plan.svg
+  polyvirt numa drift
+
+Boxes, bars and colours on a terminal or with --color always, plain text otherwise; --json for programs.")]
+    Numa {
+        #[command(subcommand)]
+        command: Option<NumaCommand>,
     },
-    /// The host's NUMA nodes, drawn: distances, memory, huge pages, who sits where
-    Numa,
     /// Work on domain XML without a host
     Domxml {
         #[command(subcommand)]

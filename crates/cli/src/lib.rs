@@ -10,6 +10,7 @@ mod commands;
 mod diagnostics;
 mod failure;
 mod output;
+mod picture;
 mod progress;
 mod render;
 mod session;

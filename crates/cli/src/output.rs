@@ -4,7 +4,10 @@ use std::io::{self, IsTerminal as _, Write};
 
 use serde::Serialize;
 
-use crate::args::{ColorChoice, Global};
+use crate::{
+    args::{ColorChoice, Global},
+    picture::style::Style,
+};
 
 /// The two streams of a command and how to write to them.
 pub(crate) struct Output {
@@ -85,6 +88,14 @@ impl Output {
     /// Whether to colour.
     pub(crate) fn colors(&self) -> bool {
         self.color && !self.json
+    }
+
+    /// How pictures are written: drawn for a terminal or where colours are asked for, else as plain text.
+    pub(crate) fn style(&self) -> Style {
+        match self.out {
+            Stream::Out(_) => Style::of_stdout(self.colors()),
+            _ => Style::plain(),
+        }
     }
 
     /// Whether messages go to a person.

@@ -23,7 +23,7 @@ pub(crate) async fn topology(shared: &Arc<Shared>) -> Result<Option<HostTopology
 }
 
 fn read_topology(shared: &Shared) -> Result<HostTopology> {
-    shared.host.topology().map_err(|e| {
+    shared.host.usable().map_err(|e| {
         Error::new(ErrorKind::Storage, format!("cannot read the host's topology: {e}"))
             .hint("is sysfs mounted at /sys?")
             .source(e)

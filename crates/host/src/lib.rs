@@ -24,6 +24,7 @@ mod checks;
 mod cpu;
 mod device;
 mod huge_pages;
+mod limits;
 mod node_info;
 mod performance;
 
@@ -109,6 +110,15 @@ impl Host {
     /// [`TopologyError`] if there is no CPU or a file is not in the kernel's form.
     pub fn topology(&self) -> Result<HostTopology, TopologyError> {
         HostTopology::from_sysfs(&self.root)
+    }
+
+    /// The part of [`topology`](Self::topology) that this process may use: the CPUs and nodes of its cpuset cgroup. Guests
+    /// are placed within it.
+    ///
+    /// # Errors
+    /// As for [`topology`](Self::topology); [`HostError`] if what the cgroup says cannot be read.
+    pub fn usable(&self) -> Result<HostTopology, HostError> {
+        limits::usable(self, self.topology()?)
     }
 
     /// The figures of `virsh nodeinfo`.

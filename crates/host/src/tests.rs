@@ -224,6 +224,25 @@ fn cgroup_version_1_beside_version_2() {
 }
 
 #[test]
+fn our_own_cgroup_limits_what_can_be_used() {
+    let mut files = server();
+    let (_root, host) = of(&files);
+    assert_eq!(host.usable().unwrap(), host.topology().unwrap());
+    let own = "sys/fs/cgroup/us".to_owned();
+    files.retain(|(path, _)| path != "proc/self/cgroup");
+    files.extend([
+        ("proc/self/cgroup".to_owned(), "0::/us\n".to_owned()),
+        (format!("{own}/cpuset.cpus.effective"), "2-5\n".to_owned()),
+        (format!("{own}/cpuset.mems.effective"), "1\n".to_owned()),
+    ]);
+    let (_root, host) = of(&files);
+    let usable = host.usable().unwrap();
+    assert_eq!(usable.online_cpus().to_string(), "2-5");
+    assert_eq!(usable.memory_nodes().to_string(), "1");
+    assert!(host.topology().unwrap().online_cpus().len() > 4);
+}
+
+#[test]
 fn checks_tell_what_is_wrong_and_what_to_do() {
     let (_root, host) = of(&server());
     let checks = host.checks();

@@ -13,6 +13,7 @@ use crate::units::{HostNode, Kib};
 
 mod build;
 mod capacity;
+mod confine;
 mod sysfs;
 
 pub(crate) use capacity::{Capacity, Count};

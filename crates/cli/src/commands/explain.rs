@@ -3,26 +3,18 @@
 use polyvirt::{Explanation, placement::NodeSet};
 
 use super::{Done, read_xml};
-use crate::{failure::Failure, output::Output, render, session::Session};
+use crate::{
+    failure::Failure,
+    output::Output,
+    picture::{Picture, terminal},
+    render,
+    session::Session,
+};
 
 pub(super) async fn explain(what: &str, advice: Option<&str>, session: &mut Session, out: &mut Output) -> Done {
+    let xml = definition(what, session).await?;
+    let advice = self::advice(advice)?;
     let connection = session.connection().await?;
-    let file = std::path::Path::new(what);
-    let xml = if file.is_file() {
-        read_xml(file)?
-    } else {
-        match connection.lookup(what).await {
-            Ok(guest) => guest.xml(polyvirt::Which::Stored).await?,
-            Err(error) if error.kind() == polyvirt::ErrorKind::NotFound => {
-                return Err(Failure::Error(error.with("file", "there is no such file either")));
-            }
-            Err(error) => return Err(error.into()),
-        }
-    };
-    let advice: Option<NodeSet> = match advice {
-        Some(text) => Some(text.parse().map_err(|e: polyvirt::placement::SetError| Failure::argument(e.to_string()))?),
-        None => None,
-    };
     let explanation = connection.explain(&xml, advice).await?;
     if out.json {
         as_json(&explanation, out)
@@ -36,6 +28,33 @@ pub(super) async fn explain(what: &str, advice: Option<&str>, session: &mut Sess
         out.error_line(&format!("a start would be refused: {refusal}"));
     }
     Err(Failure::Told(1))
+}
+
+/// The definition in a file, or that of a guest.
+pub(super) async fn definition(what: &str, session: &mut Session) -> Result<String, Failure> {
+    let file = std::path::Path::new(what);
+    if file.is_file() {
+        return read_xml(file);
+    }
+    match session.connection().await?.lookup(what).await {
+        Ok(guest) => match guest.xml(polyvirt::Which::Stored).await {
+            // A transient guest has only the one that runs.
+            Err(error) if error.kind() == polyvirt::ErrorKind::NotFound => {
+                Ok(guest.xml(polyvirt::Which::Current).await?)
+            }
+            stored => Ok(stored?),
+        },
+        Err(error) if error.kind() == polyvirt::ErrorKind::NotFound => {
+            Err(Failure::Error(error.with("file", "there is no such file either")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `--auto-nodeset`.
+pub(super) fn advice(text: Option<&str>) -> Result<Option<NodeSet>, Failure> {
+    text.map(|text| text.parse().map_err(|e: polyvirt::placement::SetError| Failure::argument(e.to_string())))
+        .transpose()
 }
 
 fn as_json(explanation: &Explanation, out: &mut Output) {
@@ -62,7 +81,12 @@ fn as_text(explanation: &Explanation, out: &mut Output) {
     out.line("");
     match &explanation.plan {
         None => out.line("Placement: left to the hypervisor"),
-        Some(Ok(plan)) => out.print(&render::plan::text(plan)),
+        Some(Ok(plan)) => {
+            out.print(&render::plan::text(plan));
+            out.line("");
+            let table = Picture { grids: render::plan::candidates(&plan.trace), ..Picture::default() };
+            out.print(&terminal::render(&table, out.style()));
+        }
         Some(Err(error)) => tell(error, "Placement: refused", out),
     }
     out.line("");

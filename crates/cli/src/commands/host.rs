@@ -1,13 +1,12 @@
 //! The host: what it has, how it is used, what is missing.
 
-use polyvirt::{Error, ErrorKind, Outcome, placement::Promised};
+use polyvirt::{Error, ErrorKind, Outcome};
 
 use super::Done;
 use crate::{
     args::{HostCommand, HostTree},
     failure::Failure,
     output::Output,
-    render,
     session::Session,
 };
 
@@ -20,7 +19,7 @@ pub(super) fn unreadable(error: impl std::error::Error + Send + Sync + 'static) 
 }
 
 /// The host of `--sysroot`, or else that of the connection; and its architecture.
-async fn host_of(tree: &HostTree, session: &mut Session) -> Result<(polyvirt::Host, String), Failure> {
+pub(super) async fn host_of(tree: &HostTree, session: &mut Session) -> Result<(polyvirt::Host, String), Failure> {
     let host = match &tree.sysroot {
         Some(root) if root.is_dir() => polyvirt::Host::at(root),
         Some(root) => return Err(Failure::argument(format!("--sysroot: {} is not a directory", root.display()))),
@@ -131,34 +130,6 @@ pub(super) async fn freecell(node: Option<u32>, all: bool, session: &mut Session
         out.line("--------------------");
     }
     out.line(&format!("Total: {total:>10} KiB"));
-    Ok(())
-}
-
-pub(super) async fn numa(session: &mut Session, out: &mut Output) -> Done {
-    let connection = session.connection().await?;
-    let topology = connection.host().topology().map_err(unreadable)?;
-    let promised = match connection.ledger() {
-        Ok(ledger) => ledger.snapshot().map(|s| s.promised).unwrap_or_default(),
-        Err(why) => {
-            out.warning(&format!("promises are not shown: {why}"));
-            Promised::default()
-        }
-    };
-    let mut guests = Vec::new();
-    for entry in connection.list().await?.into_iter().filter(|e| e.state.is_active()) {
-        let view = connection.lookup_by_name(&entry.name).await?.view().await?;
-        if let Some(plan) = view.plan {
-            let memory = plan.promised_memory().into_iter().map(|(node, _, size)| (node.0, size)).collect();
-            guests.push(render::host::Sitting { name: entry.name, memory, cpus: plan.process.cpus.to_string() });
-        }
-    }
-    if out.json {
-        let sitting: Vec<_> =
-            guests.iter().map(|g| serde_json::json!({ "name": g.name, "cpus": g.cpus, "memory": g.memory })).collect();
-        out.json(&serde_json::json!({ "topology": topology, "promised": promised, "guests": sitting }));
-        return Ok(());
-    }
-    out.print(&render::host::numa(&topology, &promised, &guests));
     Ok(())
 }
 

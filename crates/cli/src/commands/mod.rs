@@ -13,6 +13,7 @@ mod host;
 mod info;
 mod life;
 mod list;
+mod numa;
 mod pages;
 mod tune;
 mod uri;
@@ -78,15 +79,13 @@ pub(crate) fn run<'a>(
             Command::Freepages(wanted) => pages::freepages(&wanted, session, out).await,
             Command::Allocpages(wanted) => pages::allocpages(&wanted, session, out).await,
             Command::Freecell { cellno, all } => host::freecell(cellno, all, session, out).await,
-            Command::Numa => host::numa(session, out).await,
+            Command::Numa { command } => numa::numa(command, session, out).await,
             Command::Host { command } => host::host(&command, session, out),
             Command::Uri { command } => uri::uri(command, session, out),
             Command::Event { domain, repeat, timeout, timestamp, history } => {
                 event::event(event::Options { domain, repeat, timeout, timestamp, history }, session, out).await
             }
-            Command::Explain { what, auto_nodeset } => {
-                explain::explain(&what, auto_nodeset.as_deref(), session, out).await
-            }
+            Command::Explain(args) => explain::explain(&args.what, args.auto_nodeset.as_deref(), session, out).await,
             Command::Domxml { command } => domxml::domxml(command, session, out).await,
             Command::Xml { command } => xml::xml(&command, out),
             Command::Cpuset { command } => cpuset::cpuset(&command, out),

@@ -1,7 +1,6 @@
 //! Values as text for people.
 
 pub(crate) mod definition;
-pub(crate) mod host;
 pub(crate) mod plan;
 
 use comfy_table::{Table, presets};
@@ -30,23 +29,5 @@ pub(crate) fn state(name: &str, color: bool) -> String {
         (true, "paused" | "in shutdown") => of(Yellow),
         (true, "crashed" | "broken" | "no state") => of(Red),
         _ => name.to_owned(),
-    }
-}
-
-/// A bar of `width` cells, `part` of `whole` filled.
-pub(crate) fn bar(part: u64, whole: u64, width: u64) -> String {
-    let filled = if whole == 0 { 0 } else { (part.min(whole) * width).div_ceil(whole) };
-    let cells = |n: u64, c: &str| c.repeat(usize::try_from(n).unwrap_or(0));
-    format!("{}{}", cells(filled, "█"), cells(width - filled, "░"))
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn bars() {
-        assert_eq!(super::bar(0, 10, 4), "░░░░");
-        assert_eq!(super::bar(1, 10, 4), "█░░░");
-        assert_eq!(super::bar(20, 10, 4), "████");
-        assert_eq!(super::bar(1, 0, 2), "░░");
     }
 }

@@ -2,14 +2,23 @@
 
 use std::fmt::Write as _;
 
-use polyvirt::placement::{CellPlan, Origin, Plan, TermName, ThreadPlan, Trace, Verdict};
+use polyvirt::placement::{
+    Candidate, CellPlan, Constraint, NodeSet, Origin, Plan, TermName, ThreadPlan, Trace, Verdict,
+};
+
+use crate::picture::{Grid, Ink};
 
 /// Where a guest sits, in one line.
 pub(crate) fn in_a_line(plan: &Plan) -> String {
     let how = if plan.advice.is_some() { "automatic" } else { "as defined" };
     let nodes = plan.memory_nodes();
-    let memory = if nodes.is_empty() { "anywhere".to_owned() } else { format!("from node {nodes}") };
+    let memory = if nodes.is_empty() { "anywhere".to_owned() } else { format!("from {}", named(&nodes)) };
     format!("{how}, memory {memory}, CPUs {}", plan.process.cpus)
+}
+
+/// `node 0`, `nodes 0-1`.
+fn named(nodes: &NodeSet) -> String {
+    format!("node{} {nodes}", if nodes.len() == 1 { "" } else { "s" })
 }
 
 /// The whole plan with its reasons.
@@ -23,7 +32,7 @@ pub(crate) fn text(plan: &Plan) -> String {
 fn write_plan(out: &mut String, plan: &Plan) -> std::fmt::Result {
     writeln!(out, "Placement: {}", in_a_line(plan))?;
     if let Some(advice) = &plan.advice {
-        writeln!(out, "  chosen    nodes {}, CPUs {}", advice.nodeset, advice.cpuset)?;
+        writeln!(out, "  chosen    {}, CPUs {}", named(&advice.nodeset), advice.cpuset)?;
     }
     writeln!(out, "  emulator  {}", thread(&plan.process))?;
     for (id, io) in &plan.io_threads {
@@ -32,8 +41,10 @@ fn write_plan(out: &mut String, plan: &Plan) -> std::fmt::Result {
     for cell in &plan.cells {
         write_cell(out, cell, plan.cells.len() > 1)?;
     }
-    if !plan.trace.summary.is_empty() || !plan.trace.candidates.is_empty() {
-        out.push_str(&why(&plan.trace));
+    let summary = if plan.trace.summary.is_empty() { "nothing was asked for" } else { &plan.trace.summary };
+    writeln!(out, "Why: {summary}")?;
+    for note in &plan.trace.notes {
+        writeln!(out, "  note: {note}")?;
     }
     if !plan.weakened.is_empty() {
         writeln!(out, "Not as asked:")?;
@@ -77,9 +88,99 @@ fn runs(cell: &CellPlan) -> Vec<(u32, u32, String, Origin)> {
     runs
 }
 
+/// Terms in the order of the documentation.
+const TERMS: [TermName; 8] = [
+    TermName::Distance,
+    TermName::Overload,
+    TermName::Load,
+    TermName::Fill,
+    TermName::Nodes,
+    TermName::Slack,
+    TermName::Stranded,
+    TermName::Devices,
+];
+
 /// The term as in the documentation of the objective.
-fn term(name: TermName) -> String {
-    format!("{name:?}").to_lowercase()
+fn term(name: TermName) -> &'static str {
+    match name {
+        TermName::Distance => "distance",
+        TermName::Overload => "overload",
+        TermName::Load => "load",
+        TermName::Fill => "fill",
+        TermName::Nodes => "nodes",
+        TermName::Slack => "slack",
+        TermName::Stranded => "stranded",
+        TermName::Devices => "devices",
+        _ => "other",
+    }
+}
+
+/// What was considered: what is possible by cost, the chosen one first, and what is not with the reason. Terms that are nothing for
+/// all of them are left out.
+pub(crate) fn candidates(trace: &Trace) -> Vec<Grid> {
+    let is_failed = |candidate: &&Candidate| matches!(candidate.verdict, Verdict::Failed(_));
+    let (failed, mut possible): (Vec<&Candidate>, Vec<&Candidate>) = trace.candidates.iter().partition(is_failed);
+    let rank = |candidate: &Candidate| candidate.verdict != Verdict::Chosen;
+    possible.sort_by(|a, b| rank(a).cmp(&rank(b)).then(a.cost().total_cmp(&b.cost())));
+    let mut grids = vec![costs(&possible), failures(&failed)];
+    grids.retain(|grid| !grid.rows.is_empty());
+    if let Some(last) = grids.last_mut().filter(|_| trace.omitted > 0) {
+        last.title.push_str(&format!("; {} more were looked at", trace.omitted));
+    }
+    grids
+}
+
+fn costs(possible: &[&Candidate]) -> Grid {
+    let is_there = |name: &TermName| {
+        let mut terms = possible.iter().flat_map(|candidate| &candidate.terms);
+        terms.any(|term| term.name == *name && shown(term.value) != shown(0.0))
+    };
+    let mut names: Vec<&str> = TERMS.iter().filter(|name| is_there(name)).map(|name| term(*name)).collect();
+    // A term that this table does not know yet is part of the cost all the same.
+    if possible.iter().flat_map(|candidate| &candidate.terms).any(|known| !TERMS.contains(&known.name)) {
+        names.push("other");
+    }
+    let mut grid =
+        Grid::new("Candidates, by cost", &[&["", "CPUs of", "memory of", "cost"], names.as_slice()].concat());
+    for candidate in possible {
+        let (mark, ink) = match candidate.verdict {
+            Verdict::Chosen => ("✓", Ink::Strong),
+            _ => ("", Ink::Plain),
+        };
+        let mut cells = vec![mark.to_owned(), candidate.cpu_nodes.to_string(), candidate.memory_nodes.to_string()];
+        cells.push(shown(candidate.cost()));
+        cells.extend(names.iter().map(|name| {
+            let here = candidate.terms.iter().filter(|known| term(known.name) == *name);
+            shown(here.map(|known| known.value).sum())
+        }));
+        let exactly: Vec<_> = candidate.terms.iter().map(|t| format!("{} {}", term(t.name), t.value)).collect();
+        grid.row(cells, ink).detail = exactly.join(", ");
+    }
+    grid
+}
+
+fn failures(failed: &[&Candidate]) -> Grid {
+    let mut grid = Grid::new("Impossible", &["CPUs of", "memory of", "why"]);
+    for candidate in failed {
+        let Verdict::Failed(constraint) = &candidate.verdict else { continue };
+        let cells = [candidate.cpu_nodes.to_string(), candidate.memory_nodes.to_string(), constraint.to_string()];
+        grid.row(cells.into(), Ink::Plain).detail = constraint_in_figures(constraint);
+    }
+    grid
+}
+
+fn constraint_in_figures(constraint: &Constraint) -> String {
+    match constraint {
+        Constraint::Memory { need, have, .. } => format!("{} KiB asked, {} KiB can be promised", need.0, have.0),
+        Constraint::HugePages { size, need, have, .. } => {
+            format!("{need} pages of {} KiB asked, {have} can be promised", size.0)
+        }
+        _ => String::new(),
+    }
+}
+
+fn shown(value: f64) -> String {
+    format!("{value:.3}")
 }
 
 fn thread(thread: &ThreadPlan) -> String {
@@ -89,43 +190,10 @@ fn thread(thread: &ThreadPlan) -> String {
 fn origin_word(origin: Origin) -> &'static str {
     match origin {
         Origin::Pin => "pinned",
+        Origin::Dedicated => "its own",
         Origin::Advice => "chosen",
         Origin::VcpuCpuset => "cpuset of <vcpu>",
         Origin::AllHost => "all of the host",
         _ => "otherwise",
     }
-}
-
-/// The reasons.
-pub(crate) fn why(trace: &Trace) -> String {
-    let mut out = String::new();
-    let _ = write_why(&mut out, trace);
-    out
-}
-
-fn write_why(out: &mut String, trace: &Trace) -> std::fmt::Result {
-    writeln!(out, "Why: {}", if trace.summary.is_empty() { "nothing was asked for" } else { &trace.summary })?;
-    for candidate in &trace.candidates {
-        let nodes = if candidate.cpu_nodes == candidate.memory_nodes {
-            format!("nodes {}", candidate.cpu_nodes)
-        } else {
-            format!("CPUs of {}, memory of {}", candidate.cpu_nodes, candidate.memory_nodes)
-        };
-        match &candidate.verdict {
-            Verdict::Failed(constraint) => writeln!(out, "  ✗ {nodes}: {constraint}")?,
-            verdict => {
-                let mark = if *verdict == Verdict::Chosen { "✓" } else { " " };
-                let terms: Vec<_> =
-                    candidate.terms.iter().map(|t| format!("{} {:.3}", term(t.name), t.value)).collect();
-                writeln!(out, "  {mark} {nodes}: cost {:.3} = {}", candidate.cost(), terms.join(" + "))?;
-            }
-        }
-    }
-    if trace.omitted > 0 {
-        writeln!(out, "  … and {} more", trace.omitted)?;
-    }
-    for note in &trace.notes {
-        writeln!(out, "  note: {note}")?;
-    }
-    Ok(())
 }

@@ -142,8 +142,8 @@ impl Node {
 /// Builds a [`HostTopology`] by hand.
 #[derive(Clone, Debug)]
 pub struct TopologyBuilder {
-    topology: HostTopology,
-    rows: Vec<Vec<u32>>,
+    pub(super) topology: HostTopology,
+    pub(super) rows: Vec<Vec<u32>>,
 }
 
 impl HostTopology {

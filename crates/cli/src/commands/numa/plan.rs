@@ -1,0 +1,149 @@
+//! `numa plan`: where a guest would go, drawn over the host.
+
+use polyvirt::{
+    Error, ErrorKind, Host,
+    model::{self, DomainConfig, DomainKind},
+    placement::{AdviceSource, HostTopology, NodeSet, PlacementProfile, Plan, Promised, plan as decide},
+};
+
+use super::{Done, devices::devices, promises, show, sitting, topology::guest};
+use crate::{
+    args::PlanArgs,
+    commands::{explain, host::unreadable, tell_warnings},
+    failure::Failure,
+    output::Output,
+    picture::{
+        Picture,
+        host::{Facts, Sitting, picture},
+    },
+    render,
+    session::Session,
+};
+
+/// What is known before a plan is drawn.
+struct Thought {
+    name: String,
+    host: Host,
+    topology: HostTopology,
+    promised: Promised,
+    /// Who sits there already.
+    others: Vec<Sitting>,
+    plan: Result<Plan, Error>,
+    /// What was looked at before a refusal, where that is known.
+    refused: Option<polyvirt::placement::Trace>,
+}
+
+pub(super) async fn plan(args: &PlanArgs, session: &mut Session, out: &mut Output) -> Done {
+    let advice = explain::advice(args.of.auto_nodeset.as_deref())?;
+    let thought = match &args.sysroot {
+        Some(root) if !root.is_dir() => {
+            return Err(Failure::argument(format!("--sysroot: {} is not a directory", root.display())));
+        }
+        Some(root) => elsewhere(&args.of.what, Host::at(root), advice, session, out).await?,
+        None => here(&args.of.what, advice, session, out).await?,
+    };
+    let devices = devices(thought.host.root());
+    let mut guests: Vec<Sitting> = Vec::new();
+    if let Ok(plan) = &thought.plan {
+        guests.push(Sitting::planned(&thought.name, plan, false));
+    }
+    guests.extend(thought.others.iter().filter(|other| other.name != thought.name).cloned());
+    let (topology, promised) = (&thought.topology, &thought.promised);
+    let facts = Facts { topology, promised, guests: &guests, devices: &devices, left: false };
+    let mut drawn = picture(&format!("Where '{}' would go", thought.name), facts);
+    describe(&thought, &mut drawn);
+    let (plan, refusal) = match &thought.plan {
+        Ok(plan) => (serde_json::to_value(plan).unwrap_or_default(), serde_json::Value::Null),
+        Err(error) => {
+            let refusal = serde_json::json!({ "error": error.to_string(), "remedy": error.remedy() });
+            (serde_json::Value::Null, refusal)
+        }
+    };
+    let json = serde_json::json!({
+        "guest": thought.name, "plan": plan, "refusal": refusal, "topology": topology, "promised": promised,
+        "guests": thought.others.iter().map(guest).collect::<Vec<_>>(),
+    });
+    show(&drawn, &json, &args.drawing, out)?;
+    let Err(refusal) = &thought.plan else { return Ok(()) };
+    if !out.json {
+        out.error_line(&format!("a start would be refused: {refusal}"));
+        if let Some(remedy) = refusal.remedy() {
+            out.message(&format!("  try: {remedy}\n"));
+        }
+    }
+    Err(Failure::Told(1))
+}
+
+fn describe(thought: &Thought, drawn: &mut Picture) {
+    match &thought.plan {
+        Ok(plan) => {
+            drawn.notes.extend(render::plan::text(plan).lines().map(str::to_owned));
+            drawn.grids.extend(render::plan::candidates(&plan.trace));
+        }
+        Err(error) => {
+            drawn.grids.extend(thought.refused.iter().flat_map(render::plan::candidates));
+            drawn.notes.push(format!("Refused: {error}"));
+        }
+    }
+}
+
+/// On this host, as `explain` thinks of it.
+async fn here(
+    what: &str,
+    advice: Option<NodeSet>,
+    session: &mut Session,
+    out: &mut Output,
+) -> Result<Thought, Failure> {
+    let connection = session.connection().await?;
+    let xml = explain::definition(what, session).await?;
+    let explanation = connection.explain(&xml, advice).await?;
+    tell_warnings(&explanation.warnings, out);
+    let plan = explanation.plan.ok_or_else(|| {
+        let driver = connection.driver().descriptor().name;
+        Error::unsupported(driver, "placement by polyvirt; it places guests itself")
+    })?;
+    let host = connection.host().clone();
+    let topology = host.topology().map_err(unreadable)?;
+    let promised = promises(&connection, out).await.promised;
+    let others = sitting(&connection, &promised).await?;
+    Ok(Thought { name: explanation.config.name, host, topology, promised, others, plan, refused: None })
+}
+
+/// On a host of which only files are there: nobody sits on it, and no hypervisor is asked.
+async fn elsewhere(
+    what: &str,
+    host: Host,
+    advice: Option<NodeSet>,
+    session: &mut Session,
+    out: &mut Output,
+) -> Result<Thought, Failure> {
+    let xml = explain::definition(what, session).await?;
+    let read = polyvirt::read_definition(&xml, model::Guest::Existing, &model::ParseOptions::default());
+    let read = read.map_err(Error::invalid_config)?;
+    tell_warnings(&read.warnings, out);
+    let config = read.config;
+    let mut request = config.placement_request().map_err(Error::invalid_config)?;
+    request.kernel = host.kernel_support();
+    if let Some(nodes) = advice {
+        request.advice = AdviceSource::Given(nodes);
+    }
+    let topology = host.topology().map_err(unreadable)?;
+    let promised = Promised::default();
+    let (plan, refused) = match decide(&topology, &promised, &profile(&config), &request) {
+        Ok(plan) => (Ok(plan), None),
+        Err(refusal) => {
+            let error = Error::new(ErrorKind::NoResources, refusal.to_string()).hint(refusal.remedy.clone());
+            (Err(error), Some(*refusal.trace))
+        }
+    };
+    Ok(Thought { name: config.name, host, topology, promised, others: Vec::new(), plan, refused })
+}
+
+/// What hypervisors of this type can express.
+fn profile(config: &DomainConfig) -> PlacementProfile {
+    match config.kind {
+        DomainKind::Lxc => PlacementProfile::container(),
+        DomainKind::Xen => PlacementProfile::one_node_per_cell(),
+        _ => PlacementProfile::qemu(),
+    }
+}

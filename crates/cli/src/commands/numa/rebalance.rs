@@ -1,0 +1,117 @@
+//! `numa rebalance`: the change that would help most, and making it when asked to.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use polyvirt::{
+    Observation,
+    placement::rebalance::{Hysteresis, Move, Suggestion},
+};
+
+use super::Done;
+use crate::{args::RebalanceArgs, failure::Failure, output::Output, session::Session};
+
+pub(super) async fn rebalance(args: &RebalanceArgs, session: &mut Session, out: &mut Output) -> Done {
+    if args.apply && !args.yes && !std::io::stdin().is_terminal() {
+        return Err(Failure::Usage("there is nobody to ask whether to move guests: say --yes".to_owned()));
+    }
+    let connection = session.connection().await?;
+    let mut guests: Vec<Observation> = Vec::new();
+    for entry in connection.list().await?.into_iter().filter(|entry| entry.state.is_active()) {
+        match connection.lookup_by_name(&entry.name).await?.observe().await {
+            Ok(seen) => guests.push(seen),
+            Err(error) => out.warning(&format!("'{}' is left out: {error}", entry.name)),
+        }
+    }
+    let mut hysteresis = Hysteresis::default();
+    hysteresis.least_gain = f64::from(args.least_gain) / 100.0;
+    let suggestion = connection.suggest(&guests, hysteresis).await?;
+    let Some(suggestion) = suggestion else {
+        if out.json {
+            out.json(&serde_json::json!({ "suggestion": null, "guests": guests.len(), "applied": false }));
+        } else {
+            out.line(&nothing(&guests));
+        }
+        return Ok(());
+    };
+    if !out.json {
+        out.print(&words(&suggestion));
+    }
+    let apply = args.apply && (args.yes || agreed(out)?);
+    if apply {
+        for (done, change) in suggestion.moves.iter().enumerate() {
+            let guest = connection.lookup_by_name(&change.guest).await?;
+            guest.relocate(change).await.map_err(|error| error.with("moved before", done))?;
+            out.done(&format!("'{}' moved", change.guest));
+        }
+    }
+    if out.json {
+        out.json(&serde_json::json!({
+            "suggestion": suggestion, "gain_per_gib": suggestion.gain_per_gib(), "guests": guests.len(), "applied": apply,
+        }));
+    } else if !args.apply {
+        out.line("Nothing was moved; --apply does it.");
+    }
+    Ok(())
+}
+
+fn nothing(guests: &[Observation]) -> String {
+    let moves = guests.iter().map(Observation::seat);
+    let fixed = moves.filter(|seat| !seat.movable && !seat.repinnable).count();
+    let fixed = match fixed {
+        0 => String::new(),
+        _ => format!("; {fixed} of them cannot be moved: pinned, or with memory that is bound while they run"),
+    };
+    match guests.len() {
+        0 => "No guest runs that could be moved.".to_owned(),
+        1 => format!("No change is worth it for the one guest that runs{fixed}."),
+        many => format!("No change is worth it for the {many} guests that run{fixed}."),
+    }
+}
+
+fn words(suggestion: &Suggestion) -> String {
+    let mut text = String::new();
+    for Move { guest, cpus, memory, size, .. } in &suggestion.moves {
+        let cpus = cpus.as_ref().map(|nodes| format!("vCPUs to node {nodes}"));
+        let memory = memory.as_ref().map(|nodes| format!("memory to node {nodes} ({size})"));
+        let what: Vec<_> = cpus.into_iter().chain(memory).collect();
+        text.push_str(&format!("'{guest}': {}\n", what.join(", ")));
+    }
+    text.push_str(&format!(
+        "Gain {:.3} (cost of the guests concerned, by vCPU), {} to move, {:.3} for each GiB\n",
+        suggestion.gain,
+        suggestion.size,
+        suggestion.gain_per_gib()
+    ));
+    text
+}
+
+fn agreed(out: &mut Output) -> Result<bool, Failure> {
+    out.flush()?;
+    let mut stderr = std::io::stderr();
+    write!(stderr, "Do it? [y/N] ")?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use polyvirt::placement::{Kib, NodeSet};
+
+    use super::*;
+
+    #[test]
+    fn a_suggestion_in_words() {
+        let suggestion: Suggestion = serde_json::from_value(serde_json::json!({
+            "moves": [{ "guest": "a", "cpus": null, "memory": "2", "size": Kib::from_gib(2) }],
+            "size": Kib::from_gib(2), "gain": 1.5,
+        }))
+        .unwrap();
+        assert_eq!(suggestion.moves[0].memory, Some("2".parse::<NodeSet>().unwrap()));
+        assert_eq!(
+            words(&suggestion),
+            "'a': memory to node 2 (2 GiB)\nGain 1.500 (cost of the guests concerned, by vCPU), 2 GiB to move, 0.750 for each GiB\n"
+        );
+    }
+}
