@@ -15,13 +15,13 @@ mod parts;
 mod places;
 mod resources;
 mod tuning;
+mod wishes;
 
 use crate::cells;
 use crate::cpu::CpuMode;
 use crate::domain::DomainConfig;
 use crate::name::check_name;
 use crate::vcpu::Vcpu;
-use crate::wishes;
 
 /// The most vCPUs a definition may ask for: sets of them end here.
 const MAX_VCPUS: u32 = 16_384;
@@ -80,7 +80,7 @@ struct Rules<'a> {
 }
 
 /// `name[2]`, or `name` if there is only one.
-pub(crate) fn nth(name: &str, count: usize, index: usize) -> String {
+fn nth(name: &str, count: usize, index: usize) -> String {
     if count == 1 { name.to_owned() } else { format!("{name}[{}]", index + 1) }
 }
 

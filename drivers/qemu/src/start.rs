@@ -47,9 +47,6 @@ use crate::{
 /// The descriptor on which QEMU finds its monitor's listening socket.
 const MONITOR_FD: i32 = 3;
 
-/// How long the program may take from the gate to its first instruction.
-const EXEC: Duration = Duration::from_secs(10);
-
 /// How long undoing may wait for what it killed.
 const UNDO: Duration = Duration::from_secs(5);
 
@@ -123,7 +120,9 @@ impl Attempt<'_> {
 
         self.stage = Stage::Gate;
         // Not abandoned when cancelled: it takes milliseconds, and afterwards there is somebody to kill.
-        self.child = Some(gated.open_gate(EXEC).await.map_err(not_started)?);
+        // On a host that is busy with many starts the program waits for its turn, so it has as long as all of the start.
+        let within = self.cx.deadline.left().min(self.driver.config.start_timeout());
+        self.child = Some(gated.open_gate(within).await.map_err(not_started)?);
         self.reached(Stage::Gate).await?;
 
         self.stage = Stage::Handshake;

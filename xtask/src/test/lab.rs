@@ -68,7 +68,11 @@ const SHAPES: &[Shape] = &[
         options: &["--nodes", "2", "--mem-per-node", "4G", "--hugepages-1g", "1"],
     },
     Shape { name: "weights", suite: "weighted", options: &["--nodes", "4", "--kernel", "trixie"] },
-    Shape { name: "sixteen starts", suite: "burst", options: &["--nodes", "4", "--mem-per-node", "1536M"] },
+    Shape {
+        name: "sixteen starts",
+        suite: "burst",
+        options: &["--nodes", "2", "--cpus-per-node", "8", "--mem-per-node", "3G"],
+    },
     Shape { name: "cgroup v1", suite: "cgroups", options: &["--nodes", "2", "--cgroup", "v1"] },
     Shape { name: "cgroup hybrid", suite: "cgroups", options: &["--nodes", "2", "--cgroup", "hybrid"] },
 ];

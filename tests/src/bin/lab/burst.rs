@@ -27,7 +27,7 @@ fn name(number: usize) -> String {
     format!("burst{number}")
 }
 
-/// On one node each: five fit there, so whoever knew nothing of the others would promise a node more than it has.
+/// On one node each. Not all fit on one, so whoever knew nothing of the others would promise a node more than it has.
 fn guest(name: &str) -> String {
     let wishes = wishes("").replace("<p:placement", "<p:placement span='never'");
     domain(name, "<vcpu placement='auto'>8</vcpu>", MIB, &wishes)
@@ -131,7 +131,10 @@ pub(crate) async fn sixteen_at_once(bench: &Bench) -> Outcome {
 pub(crate) async fn half_of_sixteen_killed(bench: &Bench) -> Outcome {
     let mut children = start_all(bench).await?;
     // Some have promises by now, and some have emulators.
-    let under_way = || Ok(promises(bench)?.leases.len() >= GUESTS / 2);
+    let under_way = || {
+        let ended = children.iter_mut().all(|(_, child)| matches!(child.try_wait(), Ok(Some(_))));
+        Ok(ended || promises(bench)?.leases.len() >= GUESTS / 2)
+    };
     wait_until("half of the starts have promises", under_way).await?;
     let dead: Vec<(String, Child)> = children.drain(GUESTS / 2..).collect();
     kill(dead.iter().map(|(_, child)| child.id()))?;
@@ -186,7 +189,7 @@ async fn forget(bench: &Bench) -> Outcome {
     Ok(())
 }
 
-async fn wait_until(what: &str, holds: impl Fn() -> Result<bool, String>) -> Outcome {
+async fn wait_until(what: &str, mut holds: impl FnMut() -> Result<bool, String>) -> Outcome {
     let deadline = Instant::now() + PATIENCE;
     while !holds()? {
         ensure!(Instant::now() < deadline, "{what}: not within {} s", PATIENCE.as_secs());
