@@ -135,7 +135,10 @@ async fn restrictive_memory_moves() {
     guest.relocate(&serde_json::from_str(change).unwrap()).await.unwrap();
     let after = guest.observe().await.unwrap();
     assert_eq!(after.plan.process.mems, Some(NodeSet::of(HostNode(1))));
-    let promised = connection.ledger().unwrap().snapshot().unwrap().promised;
+    let snapshot = connection.ledger().unwrap().snapshot().unwrap();
+    let booked = snapshot.leases[0].booked.node(HostNode(1)).unwrap();
+    assert!(booked.untouched.is_zero(), "what was found there is booked as touched: {booked:?}");
+    let promised = snapshot.promised;
     let on = |node: u32| promised.node(HostNode(node)).map_or(Kib::ZERO, |promise| promise.memory);
     assert_eq!((on(0), on(1)), (Kib::ZERO, Kib::from_gib(4)));
     guest.destroy(Destroy::default()).await.unwrap();

@@ -17,7 +17,7 @@ pub(crate) fn in_a_line(plan: &Plan) -> String {
 }
 
 /// `node 0`, `nodes 0-1`.
-fn named(nodes: &NodeSet) -> String {
+pub(crate) fn named(nodes: &NodeSet) -> String {
     format!("node{} {nodes}", if nodes.len() == 1 { "" } else { "s" })
 }
 
