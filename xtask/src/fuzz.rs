@@ -149,14 +149,48 @@ fn done(outcome: Outcome, what: &str) -> Result<(), String> {
 /// What became of a target.
 struct Report {
     target: String,
-    runs: String,
+    figures: Figures,
     failure: Option<String>,
+}
+
+/// What libFuzzer says of itself.
+#[derive(Debug, Default, PartialEq)]
+struct Figures {
+    /// Inputs that were run.
+    runs: String,
+    /// Inputs a second.
+    rate: String,
+    /// Edges of the program that some input took.
+    edges: String,
+    /// Inputs that are worth keeping: each does what no other does.
+    kept: String,
+}
+
+impl Figures {
+    fn of(output: &str) -> Self {
+        // `#4096 NEW    cov: 5134 ft: 20117 corp: 1201/1Mb lim: 4096 exec/s: 512 rss: 90Mb …`
+        let status = output.lines().rev().find(|line| line.starts_with('#') && line.contains(" cov: ")).unwrap_or("");
+        let figure = |name: &str| {
+            let mut words = status.split_whitespace().skip_while(|word| *word != name).skip(1);
+            words.next().map_or_else(|| "?".to_owned(), |word| word.split('/').next().unwrap_or(word).to_owned())
+        };
+        Self {
+            runs: statistic(output, "number_of_executed_units"),
+            rate: statistic(output, "average_exec_per_sec"),
+            edges: figure("cov:"),
+            kept: figure("corp:"),
+        }
+    }
 }
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.failure {
-            None => write!(f, "  ok   {:<20} {} inputs", self.target, self.runs),
+            None => {
+                let Figures { runs, rate, edges, kept } = &self.figures;
+                let target = &self.target;
+                write!(f, "  ok   {target:<20} {runs} inputs, {rate} a second, {edges} edges, {kept} inputs kept")
+            }
             Some(failure) => write!(f, " FAIL  {:<20} {failure}", self.target),
         }
     }
@@ -164,10 +198,10 @@ impl std::fmt::Display for Report {
 
 impl Fuzzers {
     fn run(&self, target: &str, minutes: u64, progress: &Progress) -> Report {
-        let report = |runs: String, failure| Report { target: target.to_owned(), runs, failure };
+        let report = |figures, failure| Report { target: target.to_owned(), figures, failure };
         let (learnt, broken) = (self.state.join("learnt").join(target), self.state.join("broken").join(target));
         if let Err(error) = fs::create_dir_all(&learnt).and_then(|()| fs::create_dir_all(&broken)) {
-            return report(String::new(), Some(format!("{}: {error}", self.state.display())));
+            return report(Figures::default(), Some(format!("{}: {error}", self.state.display())));
         }
         let mut fuzzer = Command::new(self.programs.join(target));
         fuzzer.args(BOUNDS).arg(format!("-max_total_time={}", minutes * 60));
@@ -179,10 +213,10 @@ impl Fuzzers {
         }
         fuzzer.arg(&learnt).args(self.inputs(target)).current_dir(&self.state);
         match command::run(&mut fuzzer, Duration::from_secs(minutes * 60) + GRACE, progress) {
-            Err(error) => report(String::new(), Some(error)),
+            Err(error) => report(Figures::default(), Some(error)),
             Ok(outcome) => {
                 let failure = outcome.failure.map(|why| describe(target, &why, &outcome.output));
-                report(statistic(&outcome.output, "number_of_executed_units"), failure)
+                report(Figures::of(&outcome.output), failure)
             }
         }
     }
@@ -235,6 +269,15 @@ mod tests {
         assert_eq!(choose(&known, &[]).unwrap(), known);
         assert_eq!(choose(&known, &["b".to_owned()]).unwrap(), ["b"]);
         assert!(choose(&known, &["c".to_owned()]).unwrap_err().contains("a, b"));
+    }
+
+    #[test]
+    fn figures_are_of_the_last_line_of_status() {
+        let output = "#2 INITED cov: 9 ft: 9 corp: 1/1b exec/s: 0 rss: 1Mb\n#4096 NEW    cov: 5134 ft: 20117 corp: 1201/1Mb lim: 4096 exec/s: 512 rss: 90Mb\n\
+            Done 5000 runs in 10 second(s)\nstat::number_of_executed_units: 5000\nstat::average_exec_per_sec: 500\n";
+        let [runs, rate, edges, kept] = ["5000", "500", "5134", "1201"].map(str::to_owned);
+        assert_eq!(Figures::of(output), Figures { runs, rate, edges, kept });
+        assert_eq!(Figures::of("").edges, "?");
     }
 
     #[test]

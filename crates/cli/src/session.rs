@@ -69,6 +69,7 @@ impl Session {
         let uri = self.uri()?;
         let mut options = OpenOptions::new(self.registry.clone()).ownership(ownership);
         options.wait_for_owner = Duration::from_secs(self.settings.wait.value);
+        options.advisor = self.settings.advisor.value.clone();
         options.start_timeout = Duration::from_secs(self.settings.start_timeout.value);
         if let Ok(uri) = uri.parse::<polyvirt::ConnectUri>()
             && let Ok(driver) = self.registry.for_uri(&uri)

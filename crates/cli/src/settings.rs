@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use polyvirt::{Error, ErrorKind, Settings as DriverSettings};
+use polyvirt::{Error, ErrorKind, Settings as DriverSettings, placement::Advisor};
 use serde::Serialize;
 
 /// The largest settings file that is read.
@@ -33,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) wait: Sourced<u64>,
     /// Seconds a start may take.
     pub(crate) start_timeout: Sourced<u64>,
+    /// Who decides for `placement='auto'`.
+    pub(crate) advisor: Sourced<Advisor>,
     /// Sections of the drivers, flattened: (driver, key, value).
     pub(crate) drivers: Vec<DriverValue>,
     /// Files that were read.
@@ -58,6 +60,7 @@ impl Settings {
             uri: Sourced::default(String::new()),
             wait: Sourced::default(5),
             start_timeout: Sourced::default(60),
+            advisor: Sourced::default(Advisor::default()),
             drivers: Vec::new(),
             files: Vec::new(),
         };
@@ -105,6 +108,11 @@ impl Settings {
                 ("start-timeout", toml::Value::Integer(n @ 1..=86400)) => {
                     self.start_timeout = Sourced { value: n.unsigned_abs(), from: from.clone() }
                 }
+                ("advisor", value) => {
+                    let value = serde_json::to_value(value).map_err(|e| refuse(format!("{from}: advisor: {e}")))?;
+                    let value = Advisor::from_setting(&value).map_err(|e| refuse(format!("{from}: {e}")))?;
+                    self.advisor = Sourced { value, from: from.clone() };
+                }
                 ("drivers", toml::Value::Table(drivers)) => self.read_drivers(drivers, &from).map_err(refuse)?,
                 ("uri" | "wait" | "start-timeout" | "drivers", value) => {
                     return Err(refuse(format!(
@@ -113,7 +121,7 @@ impl Settings {
                 }
                 _ => {
                     return Err(refuse(format!(
-                        "{from}: there is no setting '{key}'; there are uri, wait, start-timeout and [drivers.NAME]"
+                        "{from}: there is no setting '{key}'; there are uri, wait, start-timeout, advisor and [drivers.NAME]"
                     )));
                 }
             }
@@ -171,6 +179,14 @@ mod tests {
         assert_eq!(settings.uri.from, "default");
         assert_eq!(settings.driver("qemu").values()["sandbox"], false);
         assert!(settings.driver("mock").values().is_empty());
+    }
+
+    #[test]
+    fn an_advisor_is_chosen() {
+        assert_eq!(load("").unwrap().advisor.value, Advisor::Polyvirt);
+        assert_eq!(load("advisor = { static = '0-1' }").unwrap().advisor.value.to_string(), "static 0-1");
+        assert_eq!(load("advisor = 'numad'").unwrap().advisor.value.to_string(), "numad");
+        assert!(load("advisor = 'nuimad'").unwrap_err().to_string().contains("is no advisor"));
     }
 
     #[test]

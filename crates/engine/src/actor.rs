@@ -11,82 +11,33 @@
 //! Destroy comes through a lane of its own and pre-empts: a start under way is cancelled, given [`GRACE`], then aborted. The
 //! actor never awaits the driver itself: calls run in tasks of their own, so a stuck hypervisor leaves the actor answering.
 
+mod attach;
+mod command;
+mod end;
+
 use std::{future::Future, sync::Arc, time::Duration};
 
 use polyvirt_core::{
-    CancelSource, Deadline, Destroy, Domain, DomainEvents, Error, ErrorKind, EventKind, GuestState, Journal,
-    Reattached, Result, Shutdown, Signal, Stage, StartContext, StartHow, StopReason,
-    model::{DomainConfig, LifecycleAction},
-    placement::PlanDelta,
+    CancelSource, Deadline, Destroy, Domain, DomainEvents, Error, ErrorKind, EventKind, GuestState, Result, Signal,
+    Stage, StartHow, model::DomainConfig, placement::PlanDelta,
 };
 use polyvirt_lease::{Durability, OwnerLock};
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinHandle,
-};
+use tokio::{sync::mpsc, task::JoinHandle};
 
+use self::command::apply;
+pub(crate) use self::command::{ActorHandle, Change, Command, Reply};
 use crate::{
     options::Ownership,
     owner::own,
     shared::Shared,
     start::{Running, Start},
-    store::{Phase, StatusRecord, blocking},
+    store::{StatusRecord, blocking},
 };
 
 /// How long a cancelled job may take before it is aborted.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long one question to the hypervisor may take.
 const CALL_TIME: Duration = Duration::from_secs(30);
-
-/// Where an answer goes.
-pub(crate) type Reply<T> = oneshot::Sender<Result<T>>;
-
-/// A change of the guest; one at a time.
-pub(crate) enum Command {
-    /// Start it, from this definition.
-    Start { config: Arc<DomainConfig>, paused: bool, reply: Reply<()> },
-    /// One of the simple ones.
-    Do { what: Change, reply: Reply<()> },
-    /// Hand the running domain out, for questions that change nothing.
-    Attach { reply: Reply<Arc<dyn Domain>> },
-    /// Give the guest up if nothing is under way.
-    Release { reply: Reply<()> },
-}
-
-/// A simple change of a running guest.
-#[derive(Clone)]
-pub(crate) enum Change {
-    Suspend,
-    Resume,
-    Shutdown(Shutdown),
-    Reboot,
-    Reset,
-    /// The plan, and the live definition that goes with it.
-    Place {
-        delta: Box<PlanDelta>,
-        live: Box<DomainConfig>,
-    },
-}
-
-impl Change {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Suspend => "suspend",
-            Self::Resume => "resume",
-            Self::Shutdown(_) => "shutdown",
-            Self::Reboot => "reboot",
-            Self::Reset => "reset",
-            Self::Place { .. } => "change the placement",
-        }
-    }
-}
-
-/// The sending ends of an actor.
-#[derive(Clone)]
-pub(crate) struct ActorHandle {
-    pub(crate) commands: mpsc::Sender<Command>,
-    pub(crate) destroy: mpsc::Sender<(Destroy, Reply<()>)>,
-}
 
 struct Attached {
     domain: Arc<dyn Domain>,
@@ -255,46 +206,6 @@ impl Actor {
         Ok(attached.domain.clone())
     }
 
-    async fn reattach(&mut self) -> Result<()> {
-        let Some(record) = self.record().await? else { return Ok(()) };
-        if !self.shared.settle(&record).await? {
-            return Ok(());
-        }
-        let (live, driver) = (record.live()?, record.driver.clone());
-        let driver = driver.ok_or_else(|| Error::new(ErrorKind::Storage, "a running guest without a driver record"))?;
-        let (events, signals) = DomainEvents::channel();
-        let source = CancelSource::default();
-        let cx =
-            StartContext::new(Journal::new(Arc::new(NoJournal)), events, source.token(), Deadline::after(CALL_TIME));
-        let shared = self.shared.clone();
-        let found = self.job(&source, async move { shared.launcher().reattach(&cx, &live, &driver).await }).await?;
-        match found {
-            Reattached::Running(domain) => {
-                // While nobody attended, the guest may have stopped or continued by itself.
-                let asked = domain.clone();
-                let state = self.job(&source, async move { asked.state().await }).await?;
-                self.attached = Some(Attached { domain, record, signals });
-                self.set_state(state).await?;
-            }
-            Reattached::Stopped(reason) => self.finish(&record, reason).await?,
-            Reattached::Unfinished => {
-                self.finish(&record, StopReason::Failed("its start never finished".into())).await?
-            }
-            Reattached::Unreachable(why) => {
-                let message = format!("the guest '{}' runs, but its hypervisor does not answer: {why}", self.name);
-                return Err(Error::new(ErrorKind::Timeout, message)
-                    .hint(format!("try again later, or end it with `polyvirt destroy {}`", self.name)));
-            }
-            _ => {
-                return Err(Error::new(
-                    ErrorKind::Internal,
-                    "the driver gave an answer that this engine does not know",
-                ));
-            }
-        }
-        Ok(())
-    }
-
     async fn change(&mut self, what: Change) -> Result<()> {
         let name = what.name();
         let domain = self.domain(name).await?;
@@ -362,83 +273,6 @@ impl Actor {
         }
         Ok(())
     }
-
-    /// The guest ended: clean up, or start it again if its definition says so.
-    async fn stopped(&mut self, reason: StopReason) -> Result<()> {
-        let Some(Attached { record, .. }) = self.attached.take() else { return Ok(()) };
-        let live = record.live()?;
-        let action = match reason {
-            StopReason::Shutdown => live.config.on_poweroff,
-            StopReason::Crashed(_) => live.config.on_crash,
-            _ => None,
-        };
-        if action != Some(LifecycleAction::Restart) {
-            return self.finish(&record, reason).await;
-        }
-        let definitions = self.shared.definitions.clone();
-        let name = self.name.clone();
-        let stored = blocking(move || definitions.get(&name)).await?;
-        self.finish(&record, reason.clone()).await?;
-        let config = stored.map_or_else(|| Arc::new(live.config), |d| d.config);
-        self.start(config, StartHow::Relaunch(reason), None).await
-    }
-
-    /// Removes what is left of a guest that ended.
-    async fn finish(&mut self, record: &StatusRecord, reason: StopReason) -> Result<()> {
-        let lease = record.plan.as_ref().and_then(|p| p.lease.clone());
-        self.shared.clean_up(&record.guest, record.driver.as_ref(), lease).await?;
-        self.shared.history.tell(record.guest.clone(), EventKind::Stopped { reason });
-        Ok(())
-    }
-
-    /// Ends the guest, whatever state it is in.
-    async fn end(&mut self, how: Destroy) -> Result<()> {
-        self.own("destroy").await?;
-        let record = match &self.attached {
-            Some(attached) => attached.record.clone(),
-            None => match self.record().await? {
-                Some(record) => record,
-                None => return Err(not_running(&self.name)),
-            },
-        };
-        if self.attached.is_none() {
-            if !self.shared.settle(&record).await? {
-                // It was gone or had never finished; `settle` told and cleaned up.
-                return if record.phase == Phase::Running { Err(not_running(&self.name)) } else { Ok(()) };
-            }
-            if let Err(error) = self.reattach().await {
-                tracing::info!(guest = %self.name, %error, "not answering; its process is ended");
-            }
-        }
-        let asked = self.ask_to_end(how).await;
-        if !how.force {
-            asked?;
-        } else if let Err(error) = asked {
-            tracing::info!(guest = %self.name, %error, "did not end when asked; its process is ended");
-        }
-        self.attached = None;
-        match self.finish(&record, StopReason::Destroyed).await {
-            // On a disk that turned read-only it has ended all the same; whoever can write next removes what is left.
-            Err(error) if error.kind() == ErrorKind::Storage => {
-                tracing::warn!(guest = %self.name, %error, "the guest is ended, its files stay until the root can be written again");
-                self.shared.history.tell(record.guest.clone(), EventKind::Stopped { reason: StopReason::Destroyed });
-                Ok(())
-            }
-            done => done,
-        }
-    }
-
-    /// Asks the hypervisor to end the guest, under a deadline: one that is stuck must not keep us.
-    async fn ask_to_end(&self, how: Destroy) -> Result<()> {
-        let Some(attached) = &self.attached else { return Ok(()) };
-        let domain = attached.domain.clone();
-        let call = tokio::spawn(async move { domain.destroy(how).await });
-        match tokio::time::timeout(how.grace + GRACE, call).await {
-            Ok(done) => finished(done),
-            Err(_) => Err(Error::new(ErrorKind::Timeout, format!("the guest '{}' did not end in time", self.name))
-                .hint("destroy it without --graceful")),
-        }
-    }
 }
 
 async fn next_signal(attached: &mut Option<Attached>) -> Option<Signal> {
@@ -451,26 +285,6 @@ async fn next_signal(attached: &mut Option<Attached>) -> Option<Signal> {
 async fn write(shared: &Shared, record: &StatusRecord) -> Result<()> {
     let (records, record) = (shared.records.clone(), record.clone());
     blocking(move || records.put(&record, Durability::Durable)).await
-}
-
-async fn apply(domain: &dyn Domain, driver: &str, what: Change) -> Result<()> {
-    let missing = |capability: &str| Error::unsupported(driver, capability);
-    match what {
-        Change::Suspend => domain.pause().ok_or_else(|| missing("suspend"))?.suspend().await,
-        Change::Resume => domain.pause().ok_or_else(|| missing("resume"))?.resume().await,
-        Change::Shutdown(how) => domain.shutdown(how).await,
-        Change::Reboot => domain.reboot().ok_or_else(|| missing("reboot"))?.reboot().await,
-        Change::Reset => domain.reset().ok_or_else(|| missing("reset"))?.reset().await,
-        Change::Place { delta, .. } => {
-            let report = domain.placement().ok_or_else(|| missing("live placement"))?.apply(&delta).await?;
-            match report.weakened.first() {
-                None => Ok(()),
-                Some(weak) => {
-                    Err(Error::new(ErrorKind::Hypervisor, format!("{} could not be changed: {}", weak.what, weak.why)))
-                }
-            }
-        }
-    }
 }
 
 fn finished<T>(done: std::result::Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
@@ -496,17 +310,4 @@ fn already_running(name: &str) -> Error {
 pub(crate) fn not_running(name: &str) -> Error {
     Error::new(ErrorKind::InvalidState, format!("the guest '{name}' does not run"))
         .hint(format!("start it with `polyvirt start {name}`"))
-}
-
-/// Reattaching goes through no stages.
-struct NoJournal;
-
-#[polyvirt_core::async_trait]
-impl polyvirt_core::JournalSink for NoJournal {
-    async fn reached(&self, _: polyvirt_core::Stage) -> Result<()> {
-        Ok(())
-    }
-    async fn record(&self, _: polyvirt_core::Stage, _: &polyvirt_core::DriverRecord) -> Result<()> {
-        Ok(())
-    }
 }

@@ -1,5 +1,8 @@
 //! A connection: a driver, a root, and the guests in it.
 
+mod define;
+mod find;
+
 use std::{
     collections::HashMap,
     os::unix::fs::MetadataExt as _,
@@ -8,22 +11,19 @@ use std::{
 };
 
 use polyvirt_core::{
-    ConnectUri, Custody, Driver, Error, ErrorKind, Event, GuestState, GuestSupport, Identity, OpenContext, Result,
-    Roots, StopReason,
-    model::{DomainConfig, Guest as NewOrExisting, ParseOptions, Problems},
+    ConnectUri, Custody, Driver, Error, ErrorKind, Event, GuestSupport, Identity, OpenContext, Result, Roots,
     placement::Ledger,
 };
 use polyvirt_host::Host;
 use tokio::sync::broadcast;
 
+pub use self::define::{Defined, Prepared};
 use crate::{
     actor::{Actor, ActorHandle},
-    definition::{self, ReadDefinition},
-    guest::{Guest, GuestEntry},
     options::OpenOptions,
     owner::succeed,
     shared::Shared,
-    store::{Definitions, History, Records, Stored, blocking, make_directories},
+    store::{Definitions, History, Records, blocking, make_directories},
 };
 
 /// A connection to a hypervisor. Clones are the same connection; it closes when the last clone and the last [`Guest`] are gone.
@@ -38,30 +38,6 @@ impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Connection({})", self.shared.uri)
     }
-}
-
-/// A definition that was read and completed, with what is worth knowing about it.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Prepared {
-    /// As it would be stored.
-    pub config: DomainConfig,
-    /// What was dropped, guessed or is not honoured by this driver.
-    pub warnings: Problems,
-    /// Whether the text had a UUID.
-    uuid_given: bool,
-}
-
-/// A definition that was stored.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Defined {
-    /// The guest.
-    pub guest: Guest,
-    /// What was dropped, guessed or is not honoured by this driver.
-    pub warnings: Problems,
-    /// False for the first definition of this guest.
-    pub updated: bool,
 }
 
 impl Connection {
@@ -201,143 +177,6 @@ impl Connection {
         self.shared.driver.guests().await
     }
 
-    /// Reads and completes a definition without storing or starting anything.
-    ///
-    /// # Errors
-    /// `InvalidConfig` with all problems and their places.
-    pub async fn prepare(&self, xml: &str) -> Result<Prepared> {
-        let read = definition::read_definition(xml, NewOrExisting::Existing, &ParseOptions::default())
-            .map_err(Error::invalid_config)?;
-        let ReadDefinition { mut config, mut warnings, positions, uuid_given } = read;
-        config.make_stored();
-        crate::store::file_of(Path::new("/"), &config.name, "xml")?;
-        let facts = self.shared.driver.facts(&config).await?;
-        self.shared.driver.complete(&mut config, &facts)?;
-        self.shared
-            .driver
-            .check(&config, &facts)
-            .map_err(|problems| Error::invalid_config(definition::locate(problems, &positions)))?;
-        let descriptor = self.shared.driver.descriptor();
-        positions.visit(&mut |path| {
-            let honoured = descriptor.honours_path(path);
-            if !honoured {
-                let message = format!("is kept, but the {} driver does nothing with it", descriptor.name);
-                warnings.push(positions.warning(path, message));
-            }
-            honoured
-        });
-        Ok(Prepared { config, warnings, uuid_given })
-    }
-
-    /// Stores a definition: a new guest, or a new definition of one that has this name and UUID.
-    ///
-    /// # Errors
-    /// Those of [`Connection::prepare`]; `AlreadyExists` when the name or the UUID belongs to another guest; `Storage`, and then the
-    /// definition that was there still is.
-    pub async fn define(&self, xml: &str) -> Result<Defined> {
-        let mut prepared = self.prepare(xml).await?;
-        if !prepared.uuid_given {
-            // A definition without a UUID means the guest of that name, if there is one, defined or running.
-            match self.lookup_by_name(&prepared.config.name).await {
-                Ok(known) => prepared.config.uuid = Some(known.uuid()),
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidConfig) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let guest = self.guest(&prepared.config);
-        let updated = self.shared.clone().store(prepared.config).await?;
-        Ok(Defined { guest, warnings: prepared.warnings, updated })
-    }
-
-    /// Starts a transient guest: one without a stored definition, gone when it stops.
-    ///
-    /// # Errors
-    /// Those of [`Connection::prepare`] and of a start; `AlreadyExists` when the name or UUID is taken.
-    pub async fn create(&self, xml: &str, paused: bool) -> Result<Defined> {
-        let prepared = self.prepare(xml).await?;
-        let clash = self
-            .list()
-            .await?
-            .into_iter()
-            .find(|g| g.name == prepared.config.name || (g.uuid.is_some() && g.uuid == prepared.config.uuid));
-        if let Some(other) = clash {
-            return Err(Error::new(
-                ErrorKind::AlreadyExists,
-                format!("the guest '{}' has this name or UUID already", other.name),
-            )
-            .hint(format!(
-                "start that one with `polyvirt start {}`, or take another name and leave <uuid> out",
-                other.name
-            )));
-        }
-        let guest = self.guest(&prepared.config);
-        guest.start_config(Arc::new(prepared.config), paused).await?;
-        Ok(Defined { guest, warnings: prepared.warnings, updated: false })
-    }
-
-    fn guest(&self, config: &DomainConfig) -> Guest {
-        Guest::new(self.clone(), config.name.clone(), config.uuid.unwrap_or_default())
-    }
-
-    /// The guest of that name, defined or running.
-    ///
-    /// # Errors
-    /// `NotFound`; `InvalidConfig` when its definition is broken.
-    pub async fn lookup_by_name(&self, name: &str) -> Result<Guest> {
-        let (definitions, records, wanted) =
-            (self.shared.definitions.clone(), self.shared.records.clone(), name.to_owned());
-        let found = blocking(move || {
-            if let Some(record) = records.get(&wanted)? {
-                return Ok(Some((record.guest.name, record.guest.uuid.parse().unwrap_or_default())));
-            }
-            Ok(definitions.get(&wanted)?.map(|d| (d.config.name.clone(), d.config.uuid.unwrap_or_default())))
-        })
-        .await?;
-        let (name, uuid) = found.ok_or_else(|| self.no_guest(name))?;
-        Ok(Guest::new(self.clone(), name, uuid))
-    }
-
-    /// The guest of that name, UUID or number, tried in this order: number of a running guest, UUID, name, as virsh does.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub async fn lookup(&self, key: &str) -> Result<Guest> {
-        let uuid = uuid::Uuid::try_parse(key).ok();
-        let id = key.parse::<u32>().ok();
-        if uuid.is_some() || id.is_some() {
-            let found = self
-                .list()
-                .await?
-                .into_iter()
-                .find(|g| (id.is_some() && g.id.map(|i| i.0) == id) || (uuid.is_some() && g.uuid == uuid));
-            if let Some(found) = found {
-                return Ok(Guest::new(self.clone(), found.name, found.uuid.unwrap_or_default()));
-            }
-        }
-        self.lookup_by_name(key).await
-    }
-
-    /// A guest by its name alone, for one whose definition is broken: it can be undefined, not started.
-    #[must_use]
-    pub fn broken(&self, name: &str) -> Guest {
-        Guest::new(self.clone(), name.to_owned(), uuid::Uuid::nil())
-    }
-
-    fn no_guest(&self, key: &str) -> Error {
-        Error::new(ErrorKind::NotFound, format!("there is no guest '{key}' in {}", self.shared.uri))
-            .hint("`polyvirt list --all` shows them")
-    }
-
-    /// All guests, running or not, sorted by name. Takes no locks and asks no hypervisor.
-    ///
-    /// # Errors
-    /// `Storage` or `Denied` when a directory cannot be read; a broken file is an entry with its problem.
-    pub async fn list(&self) -> Result<Vec<GuestEntry>> {
-        let stored = self.shared.definitions.all_at_once().await?;
-        let shared = self.shared.clone();
-        blocking(move || list(&shared, stored)).await
-    }
-
     /// Events of this process from now on. Those of other processes: [`Connection::history`].
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<Event> {
@@ -396,47 +235,6 @@ impl Connection {
         let mut actors = self.actors.lock().unwrap_or_else(PoisonError::into_inner);
         actors.entry(name.to_owned()).or_insert_with(|| Actor::spawn(self.shared.clone(), name)).clone()
     }
-}
-
-fn list(shared: &Shared, stored: Vec<Stored>) -> Result<Vec<GuestEntry>> {
-    let mut entries: Vec<GuestEntry> = stored.into_iter().map(defined_entry).collect();
-    for name in shared.records.names()? {
-        let at = entries.binary_search_by(|e| e.name.as_str().cmp(&name));
-        match (shared.records.get(&name), at) {
-            (Ok(Some(record)), at) => {
-                let alive = shared.is_alive(&record);
-                let at = match (at, alive) {
-                    (Ok(at), _) => at,
-                    (Err(_), false) => continue,
-                    (Err(at), true) => {
-                        entries.insert(at, GuestEntry::transient(&name));
-                        at
-                    }
-                };
-                entries[at].is_running(&record, alive);
-            }
-            (Ok(None), _) => {}
-            (Err(error), Ok(at)) => entries[at].problem = Some(error.to_string()),
-            (Err(error), Err(at)) => {
-                let mut entry = GuestEntry::transient(&name);
-                entry.problem = Some(error.to_string());
-                entries.insert(at, entry);
-            }
-        }
-    }
-    Ok(entries)
-}
-
-fn defined_entry(stored: Stored) -> GuestEntry {
-    let mut entry = GuestEntry::transient(&stored.name);
-    entry.persistent = true;
-    entry.autostart = stored.autostart;
-    entry.state = GuestState::ShutOff(StopReason::Unknown);
-    match stored.definition {
-        Ok(definition) => entry.describe(&definition.config),
-        Err(error) => entry.problem = Some(error.to_string()),
-    }
-    entry
 }
 
 /// The effective user id of this process: the owner of its directory in procfs (proc(5)).

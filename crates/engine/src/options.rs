@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use polyvirt_core::{GuestRef, Registry, Result, Roots, Settings, Stage};
+use polyvirt_core::{GuestRef, Registry, Result, Roots, Settings, Stage, placement::Advisor};
 
 /// Watches starts go through their stages: for progress, and for tests that stop one at a stage.
 pub trait StageObserver: Send + Sync {
@@ -42,6 +42,8 @@ pub struct OpenOptions {
     pub start_timeout: Duration,
     /// The directory that stands for `/` when the host is looked at.
     pub host_root: PathBuf,
+    /// Who decides for `placement='auto'`.
+    pub advisor: Advisor,
     /// Watches starts.
     pub observer: Option<Arc<dyn StageObserver>>,
 }
@@ -58,6 +60,7 @@ impl OpenOptions {
             wait_for_owner: Duration::from_secs(5),
             start_timeout: Duration::from_secs(60),
             host_root: PathBuf::from("/"),
+            advisor: Advisor::default(),
             observer: None,
         }
     }
@@ -73,6 +76,13 @@ impl OpenOptions {
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// Sets [`OpenOptions::advisor`].
+    #[must_use]
+    pub fn advisor(mut self, advisor: Advisor) -> Self {
+        self.advisor = advisor;
         self
     }
 

@@ -6,8 +6,8 @@ use polyvirt_core::{
     Domain, Error, ErrorKind, Result,
     model::DomainConfig,
     placement::{
-        AdviceSource, HostTopology, LeaseId, LedgerError, NodeSet, Owner, PlacementProfile, Plan, Promised, Refusal,
-        Request, Weakening, plan,
+        AdviceSource, Advisor, AdvisorError, HostTopology, LeaseId, LedgerError, NodeSet, Owner, PlacementProfile,
+        Plan, Promised, Refusal, Request, Weakening, plan,
     },
 };
 
@@ -19,25 +19,77 @@ pub(crate) async fn topology(shared: &Arc<Shared>) -> Result<Option<HostTopology
         return Ok(None);
     }
     let shared = shared.clone();
-    blocking(move || {
-        let topology = shared.host.topology().map_err(|e| {
-            Error::new(ErrorKind::Storage, format!("cannot read the host's topology: {e}"))
-                .hint("is sysfs mounted at /sys?")
-                .source(e)
-        })?;
-        Ok(Some(topology))
-    })
-    .await
+    blocking(move || read_topology(&shared).map(Some)).await
 }
 
-/// What is asked of the placement engine for this guest on this kernel.
-pub(crate) fn request(shared: &Shared, config: &DomainConfig, advice: Option<NodeSet>) -> Result<Request> {
+fn read_topology(shared: &Shared) -> Result<HostTopology> {
+    shared.host.usable().map_err(|e| {
+        Error::new(ErrorKind::Storage, format!("cannot read the host's topology: {e}"))
+            .hint("is sysfs mounted at /sys?")
+            .source(e)
+    })
+}
+
+/// What is asked of the placement engine, and what there is to tell about how it came to that.
+struct Asked {
+    request: Request,
+    /// For the trace.
+    notes: Vec<String>,
+    weakened: Vec<Weakening>,
+}
+
+impl Asked {
+    fn tell(&self, mut plan: Plan) -> Plan {
+        plan.trace.notes.extend_from_slice(&self.notes);
+        plan.weakened.extend_from_slice(&self.weakened);
+        plan
+    }
+}
+
+/// What is asked for this guest on this host. With numad as advisor this takes seconds.
+fn ask(shared: &Shared, config: &DomainConfig, host: &HostTopology, advice: Option<NodeSet>) -> Result<Asked> {
     let mut request = config.placement_request().map_err(Error::invalid_config)?;
     request.kernel = shared.host.kernel_support();
-    if let Some(nodes) = advice {
-        request.advice = AdviceSource::Given(nodes);
+    let mut asked = Asked { request, notes: Vec::new(), weakened: Vec::new() };
+    if !asked.request.stored.wants_advice() {
+        return Ok(asked);
     }
-    Ok(request)
+    if let Some(nodes) = advice {
+        asked.request.advice = AdviceSource::Given(nodes);
+    } else {
+        let (source, told) = shared.options.advisor.advise(host, &asked.request).map_err(unadvised)?;
+        asked.request.advice = source;
+        asked.notes.extend(told);
+    }
+    near_devices(shared, config, &mut asked);
+    Ok(asked)
+}
+
+fn unadvised(error: AdvisorError) -> Error {
+    Error::new(ErrorKind::NoResources, error.to_string())
+        .hint(
+            "with advisor = \"polyvirt\" in the settings polyvirt decides itself; named nodes and pins need no advisor",
+        )
+        .source(error)
+}
+
+/// Devices of the host draw the guest to their nodes, as far as the host knows them.
+fn near_devices(shared: &Shared, config: &DomainConfig, asked: &mut Asked) {
+    for device in config.near_pci() {
+        match shared.host.pci_node(&device.to_string()) {
+            Ok(Some(node)) => {
+                asked.notes.push(format!("PCI device {device} is on node {node} and draws the guest there"));
+                asked.request.near.push(node);
+            }
+            Ok(None) => {
+                asked.notes.push(format!("nothing is known of the node of PCI device {device}: it draws nowhere"));
+            }
+            Err(error) => {
+                let what = format!("the place of PCI device {device}");
+                asked.weakened.push(Weakening::new("host", what, error.to_string()));
+            }
+        }
+    }
 }
 
 /// Plans and promises in one step, so that two starts at once never count on the same memory.
@@ -47,11 +99,17 @@ pub(crate) fn request(shared: &Shared, config: &DomainConfig, advice: Option<Nod
 pub(crate) async fn reserve(shared: &Arc<Shared>, config: &Arc<DomainConfig>, topology: HostTopology) -> Result<Plan> {
     let (shared, config) = (shared.clone(), config.clone());
     blocking(move || {
-        let request = request(&shared, &config, None)?;
+        let asked = ask(&shared, &config, &topology, None)?;
+        // Seconds have passed, and free memory is not what it was.
+        let topology = match &shared.options.advisor {
+            Advisor::Numad(_) if asked.request.stored.wants_advice() => read_topology(&shared)?,
+            _ => topology,
+        };
         let Some(profile) = shared.driver.placement() else {
             return Err(Error::new(ErrorKind::Internal, "a driver that stopped placing"));
         };
-        let mut make = |promised: &Promised| plan(&topology, promised, profile, &request);
+        let mut make =
+            |promised: &Promised| plan(&topology, promised, profile, &asked.request).map(|plan| asked.tell(plan));
         let why = match &shared.ledger {
             Err(why) => why.clone(),
             Ok(ledger) => {
@@ -100,7 +158,8 @@ pub(crate) fn preview(
         Ok(ledger) => ledger.snapshot().map(|s| s.promised).unwrap_or_default(),
         Err(_) => Promised::default(),
     };
-    plan(topology, &promised, profile, &request(shared, config, advice)?).map_err(|r| refused(&r))
+    let asked = ask(shared, config, topology, advice)?;
+    plan(topology, &promised, profile, &asked.request).map(|plan| asked.tell(plan)).map_err(|r| refused(&r))
 }
 
 fn refused(refusal: &Refusal) -> Error {

@@ -227,7 +227,8 @@ fn directory(mount: &Mount<'_>, own: &str) -> PathBuf {
     }
 }
 
-fn below(host: &Host, path: &Path) -> PathBuf {
+/// A path of the host, below its root.
+pub(crate) fn below(host: &Host, path: &Path) -> PathBuf {
     host.root().join(path.strip_prefix("/").unwrap_or(path))
 }
 

@@ -24,6 +24,7 @@ mod checks;
 mod cpu;
 mod device;
 mod huge_pages;
+mod limits;
 mod node_info;
 mod performance;
 
@@ -111,6 +112,15 @@ impl Host {
         HostTopology::from_sysfs(&self.root)
     }
 
+    /// The part of [`topology`](Self::topology) that this process may use: the CPUs and nodes of its cpuset cgroup. Guests
+    /// are placed within it.
+    ///
+    /// # Errors
+    /// As for [`topology`](Self::topology); [`HostError`] if what the cgroup says cannot be read.
+    pub fn usable(&self) -> Result<HostTopology, HostError> {
+        limits::usable(self, self.topology()?)
+    }
+
     /// The figures of `virsh nodeinfo`.
     ///
     /// # Errors
@@ -175,6 +185,21 @@ impl Host {
     /// [`HostError`] if a file cannot be read.
     pub fn interconnects(&self) -> Result<Vec<Interconnect>, HostError> {
         performance::read(self)
+    }
+
+    /// The node that a PCI function (`0000:81:00.0`) is next to: of its own or of the bus above it. `None` if there is no such function,
+    /// or the firmware does not tell.
+    ///
+    /// # Errors
+    /// [`HostError`] if the file cannot be read.
+    pub fn pci_node(&self, function: &str) -> Result<Option<HostNode>, HostError> {
+        // A name from a definition goes into a path.
+        if function.is_empty() || !function.bytes().all(|b| b.is_ascii_hexdigit() || b == b':' || b == b'.') {
+            return Ok(None);
+        }
+        // -1: not known.
+        let node = self.number(&format!("sys/bus/pci/devices/{function}/numa_node"))?;
+        Ok(node.and_then(|node| u32::try_from(node).ok()).map(HostNode))
     }
 
     /// Whether the kernel drives an IOMMU: devices can be handed to guests.

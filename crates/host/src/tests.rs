@@ -224,6 +224,25 @@ fn cgroup_version_1_beside_version_2() {
 }
 
 #[test]
+fn our_own_cgroup_limits_what_can_be_used() {
+    let mut files = server();
+    let (_root, host) = of(&files);
+    assert_eq!(host.usable().unwrap(), host.topology().unwrap());
+    let own = "sys/fs/cgroup/us".to_owned();
+    files.retain(|(path, _)| path != "proc/self/cgroup");
+    files.extend([
+        ("proc/self/cgroup".to_owned(), "0::/us\n".to_owned()),
+        (format!("{own}/cpuset.cpus.effective"), "2-5\n".to_owned()),
+        (format!("{own}/cpuset.mems.effective"), "1\n".to_owned()),
+    ]);
+    let (_root, host) = of(&files);
+    let usable = host.usable().unwrap();
+    assert_eq!(usable.online_cpus().to_string(), "2-5");
+    assert_eq!(usable.memory_nodes().to_string(), "1");
+    assert!(host.topology().unwrap().online_cpus().len() > 4);
+}
+
+#[test]
 fn checks_tell_what_is_wrong_and_what_to_do() {
     let (_root, host) = of(&server());
     let checks = host.checks();
@@ -243,6 +262,20 @@ fn checks_tell_what_is_wrong_and_what_to_do() {
     }
     assert!(check(&checks, "huge pages").detail.contains("node 1: 5 of 8 × 2 MiB free"));
     assert!(checks.iter().filter(|c| c.outcome == Outcome::Warn).all(|c| c.remedy.is_some()));
+}
+
+#[test]
+fn the_node_of_a_pci_function() {
+    let (_root, host) = tree(&[
+        ("sys/bus/pci/devices/0000:81:00.0/numa_node", "1\n"),
+        ("sys/bus/pci/devices/0000:00:1f.2/numa_node", "-1\n"),
+        ("sys/bus/pci/secret/numa_node", "7\n"),
+    ]);
+    let node = |function| host.pci_node(function).unwrap().map(|node| node.0);
+    assert_eq!(node("0000:81:00.0"), Some(1));
+    for unknown in ["0000:00:1f.2", "0000:82:00.0", "", "../secret"] {
+        assert_eq!(node(unknown), None, "{unknown}");
+    }
 }
 
 #[test]

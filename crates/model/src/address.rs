@@ -2,8 +2,10 @@
 
 use polyvirt_xml::{Element, words};
 
+mod boot;
 mod usb;
 
+pub use boot::{Boot, LoadParm};
 pub use usb::UsbPort;
 
 /// `<address>`: the place of a device, by the kind of bus.
@@ -241,18 +243,6 @@ pub struct Alias {
     /// The name.
     #[xml(attr)]
     pub name: String,
-}
-
-/// `<boot>` of a device: its place in the boot order.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct Boot {
-    /// From 1.
-    #[xml(attr)]
-    pub order: Option<u32>,
-    /// s390: parameters of the boot loader. Since 3.5.0.
-    #[xml(attr)]
-    pub loadparm: Option<String>,
 }
 
 /// `<rom>`: the option ROM of a PCI device.

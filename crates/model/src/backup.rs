@@ -11,7 +11,7 @@ mod align;
 use polyvirt_xml::{Element, words};
 
 use crate::security::DeviceLabel;
-use crate::storage::{Encryption, StorageTransport};
+use crate::storage::{Encryption, ImageFormat, StorageTransport};
 
 words! {
     /// Who moves the data.
@@ -136,7 +136,7 @@ pub struct BackupDisk {
 pub struct BackupDriver {
     /// The format.
     #[xml(attr, name = "type")]
-    pub kind: Option<String>,
+    pub kind: Option<ImageFormat>,
 }
 
 /// `<target>` or `<scratch>`.

@@ -6,6 +6,7 @@ use polyvirt_numa_placement::{CellSet, VcpuSet};
 use polyvirt_xml::{Positions, Problem, Problems};
 
 use crate::check::MAX_PROBLEMS;
+use crate::controller::ControllerKind;
 use crate::cpu::{AccessType, Cell, Distances, Interconnects, Sibling};
 use crate::domain::DomainConfig;
 
@@ -100,7 +101,7 @@ impl Rules<'_> {
             let path = self.path(index, "/@cpus");
             let twice = taken.intersection(cpus);
             if !twice.is_empty() {
-                self.broken("C3", &path, format!("vCPU {twice} is in another cell already"));
+                self.broken("C3", &path, format!("vCPU {twice} is in another cell already, each is in one"));
             }
             if let Some(last) = cpus.last().filter(|last| last.0 >= max) {
                 let message =
@@ -151,7 +152,11 @@ impl Rules<'_> {
                 if !(1..=3).contains(&level) {
                     self.broken("C10", &format!("{path}/@level"), format!("cache level {level}, 1 to 3 are possible"));
                 } else if !levels.insert(level) {
-                    self.broken("C10", &format!("{path}/@level"), format!("a second cache of level {level}"));
+                    self.broken(
+                        "C10",
+                        &format!("{path}/@level"),
+                        format!("a second cache of level {level}, a cell has one of each"),
+                    );
                 }
                 let missing = [
                     (cache.associativity.is_none(), "attribute 'associativity'"),
@@ -185,7 +190,11 @@ impl Rules<'_> {
             let path = format!("{NUMA}/interconnects/{name}{at}");
             self.connection(&path, connection);
             if !seen.insert(connection) {
-                self.broken("C10", &path, format!("a second <{name}> from {initiator} to {target} of the same kind"));
+                self.broken(
+                    "C10",
+                    &path,
+                    format!("a second <{name}> from {initiator} to {target} of the same kind, keep one of them"),
+                );
             }
             if initiator != target && directions.contains(&(target, initiator)) {
                 let message = format!("there is an entry from {target} to {initiator} already, one direction is given");
@@ -208,7 +217,7 @@ impl Rules<'_> {
                 self.broken("C10", &format!("{path}/@initiator"), message);
             }
             Some(index) if self.cells[index].cpus.as_ref().is_none_or(VcpuSet::is_empty) => {
-                let message = format!("cell {initiator} has no vCPUs and initiates nothing");
+                let message = format!("cell {initiator} has no vCPUs and initiates nothing, name a cell that has");
                 self.broken("C10", &format!("{path}/@initiator"), message);
             }
             Some(_) => {}
@@ -219,7 +228,7 @@ impl Rules<'_> {
                 self.broken("C10", &format!("{path}/@target"), message);
             }
             Some(index) if cache != 0 && !self.cells[index].cache.iter().any(|known| known.level == cache) => {
-                let message = format!("cell {target} has no cache of level {cache}");
+                let message = format!("cell {target} has no cache of level {cache}, add it, or name 0 for its memory");
                 self.broken("C10", &format!("{path}/@cache"), message);
             }
             Some(_) => {}
@@ -253,7 +262,7 @@ impl Rules<'_> {
             }
             let twice = taken.intersection(nodeset);
             if !twice.is_empty() {
-                self.broken("C11", &set_path, format!("cell {twice} has a page size already"));
+                self.broken("C11", &set_path, format!("cell {twice} has a page size already, each has one"));
             }
             taken = taken.union(nodeset);
         }
@@ -275,6 +284,16 @@ impl Rules<'_> {
             let path = format!("/domain/devices/{name}{at}/target/node");
             let message = format!("there is no cell {node}, the guest has {} cells", self.cells.len());
             self.broken(rule, &path, message);
+        }
+        for (at, controller) in devices.controllers.iter().enumerate() {
+            let has_node = controller.target.as_ref().is_some_and(|target| target.node.is_some());
+            if has_node && controller.kind == Some(ControllerKind::Pci) && controller.index == Some(0) {
+                let at = if devices.controllers.len() == 1 { String::new() } else { format!("[{}]", at + 1) };
+                let path = format!("/domain/devices/controller{at}/target/node");
+                let message =
+                    "the first PCI bus belongs to no cell: leave <node> out, or give the controller another index";
+                self.broken("C13", &path, message.to_owned());
+            }
         }
     }
 }

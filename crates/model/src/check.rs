@@ -21,6 +21,7 @@ use crate::cpu::CpuMode;
 use crate::domain::DomainConfig;
 use crate::name::check_name;
 use crate::vcpu::Vcpu;
+use crate::wishes;
 
 /// The most vCPUs a definition may ask for: sets of them end here.
 const MAX_VCPUS: u32 = 16_384;
@@ -54,12 +55,8 @@ pub fn check(config: &DomainConfig, positions: &Positions) -> Problems {
     resources::check(config, &mut report);
     rules.problems.append(report.problems);
     rules.problems.append(cells::check(config, positions));
+    rules.problems.append(wishes::check(config, positions));
     rules.problems
-}
-
-/// The rules of places alone: completion gives disks places.
-pub(crate) fn places(devices: &crate::devices::Devices, positions: &Positions) -> Problems {
-    places::check(devices, positions)
 }
 
 /// Where rules that need no state of their own put what they find.
@@ -83,7 +80,7 @@ struct Rules<'a> {
 }
 
 /// `name[2]`, or `name` if there is only one.
-fn nth(name: &str, count: usize, index: usize) -> String {
+pub(crate) fn nth(name: &str, count: usize, index: usize) -> String {
     if count == 1 { name.to_owned() } else { format!("{name}[{}]", index + 1) }
 }
 
@@ -124,7 +121,7 @@ impl Rules<'_> {
             if vcpu.id >= max {
                 self.error(&format!("{path}/@id"), format!("there is no vCPU {}, the maximum is {max}", vcpu.id));
             } else if !seen.insert(vcpu.id) {
-                self.error(&format!("{path}/@id"), format!("vCPU {} is described twice", vcpu.id));
+                self.error(&format!("{path}/@id"), format!("vCPU {} is described twice, keep one of them", vcpu.id));
             }
         }
     }
@@ -138,7 +135,7 @@ impl Rules<'_> {
                 self.error(&format!("{path}/@cpuset"), "the set is empty, name at least one host CPU");
             }
             if !seen.insert(pin.vcpu) {
-                self.error(&format!("{path}/@vcpu"), format!("vCPU {} is pinned twice", pin.vcpu));
+                self.error(&format!("{path}/@vcpu"), format!("vCPU {} is pinned twice, keep one of them", pin.vcpu));
             }
         }
         if tune.emulatorpin.as_ref().is_some_and(|pin| pin.cpuset.is_empty()) {
@@ -149,9 +146,15 @@ impl Rules<'_> {
         for (index, pin) in tune.iothreadpin.iter().enumerate() {
             let path = format!("/domain/cputune/{}", nth("iothreadpin", tune.iothreadpin.len(), index));
             if !threads.contains(&pin.iothread) {
-                self.error(&format!("{path}/@iothread"), format!("there is no I/O thread {}", pin.iothread));
+                self.error(
+                    &format!("{path}/@iothread"),
+                    format!("there is no I/O thread {}, see <iothreads> and <iothreadids>", pin.iothread),
+                );
             } else if !seen.insert(pin.iothread) {
-                self.error(&format!("{path}/@iothread"), format!("I/O thread {} is pinned twice", pin.iothread));
+                self.error(
+                    &format!("{path}/@iothread"),
+                    format!("I/O thread {} is pinned twice, keep one of them", pin.iothread),
+                );
             }
             if pin.cpuset.is_empty() {
                 self.error(&format!("{path}/@cpuset"), "the set is empty, name at least one host CPU");
@@ -193,7 +196,7 @@ impl Rules<'_> {
         for (index, feature) in cpu.feature.iter().enumerate() {
             if !seen.insert(feature.name.as_str()) {
                 let path = format!("/domain/cpu/{}/@name", nth("feature", cpu.feature.len(), index));
-                self.error(&path, format!("feature '{}' is given twice", feature.name));
+                self.error(&path, format!("feature '{}' is given twice, keep one of them", feature.name));
             }
         }
     }
@@ -202,7 +205,7 @@ impl Rules<'_> {
         if let Some(max) = &self.config.max_memory {
             let total = self.config.memory_total();
             if max.size < total {
-                let message = format!("{} is less than the guest's memory of {total}", max.size);
+                let message = format!("{} is less than the guest's memory of {total}, raise it", max.size);
                 self.error("/domain/maxMemory", message);
             }
             if max.slots == Some(0) {

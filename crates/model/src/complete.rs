@@ -92,18 +92,24 @@ pub fn complete_and_check(
     guest: Guest,
     positions: &Positions,
 ) -> Result<Problems, Problems> {
-    // Cells are checked before completion sorts them; afterwards paths may lead elsewhere.
-    let before = check::check(config, positions);
-    let completed = complete(config, guest, positions);
-    let mut problems = completed.err().unwrap_or_default();
-    // Disks without a place get one, which may be another's.
-    let after = check::places(&config.devices, positions);
-    for problem in before.into_iter().chain(after) {
+    // What was written is checked before completion moves it; afterwards paths may lead elsewhere.
+    let mut problems = check::check(config, positions);
+    append_new(&mut problems, complete(config, guest, positions).err().unwrap_or_default());
+    // What completion added meets what was written: a place or a number may be another's. Where something is wrong already,
+    // nothing more would be learnt.
+    if !problems.has_errors() {
+        append_new(&mut problems, check::check(config, positions));
+    }
+    problems.into_result(()).map(|((), warnings)| warnings)
+}
+
+/// Both phases look at cells and placement: each problem is told once.
+fn append_new(problems: &mut Problems, more: Problems) {
+    for problem in more {
         if !problems.iter().any(|known| known.path == problem.path && known.message == problem.message) {
             problems.push(problem);
         }
     }
-    problems.into_result(()).map(|((), warnings)| warnings)
 }
 
 pub(crate) fn report(violations: &Violations, positions: &Positions) -> Problems {

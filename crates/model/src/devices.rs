@@ -29,13 +29,13 @@ pub struct Devices {
     /// Locks. Manual: Device leases.
     #[xml(child, name = "lease")]
     pub leases: Vec<Lease>,
-    /// File systems. Manual: Filesystems.
+    /// File systems. Manual: Filesystems. Since 0.3.3.
     #[xml(child, name = "filesystem")]
     pub filesystems: Vec<Filesystem>,
     /// Network cards. Manual: Network interfaces.
     #[xml(child, name = "interface")]
     pub interfaces: Vec<Interface>,
-    /// Smart card readers. Manual: Smartcard devices.
+    /// Smart card readers. Manual: Smartcard devices. Since 0.8.8.
     #[xml(child, name = "smartcard")]
     pub smartcards: Vec<Smartcard>,
     /// Serial ports. Manual: Consoles, serial, parallel & channel devices.
@@ -53,13 +53,13 @@ pub struct Devices {
     /// Input devices. Manual: Input devices.
     #[xml(child, name = "input")]
     pub inputs: Vec<Input>,
-    /// TPMs. Manual: TPM device.
+    /// TPMs. Manual: TPM device. Since 1.0.5.
     #[xml(child, name = "tpm")]
     pub tpms: Vec<Tpm>,
     /// How screens are shown. Manual: Graphical framebuffers.
     #[xml(child)]
     pub graphics: Vec<Graphics>,
-    /// Sound devices. Manual: Sound devices.
+    /// Sound devices. Manual: Sound devices. Since 0.4.3.
     #[xml(child, name = "sound")]
     pub sounds: Vec<Sound>,
     /// Where sound goes. Manual: Audio backends.
@@ -80,31 +80,31 @@ pub struct Devices {
     /// Hubs. Manual: Hub devices.
     #[xml(child, name = "hub")]
     pub hubs: Vec<Hub>,
-    /// Watchdogs. Manual: Watchdog device.
+    /// Watchdogs. Manual: Watchdog device. Since 0.7.3.
     #[xml(child, name = "watchdog")]
     pub watchdogs: Vec<Watchdog>,
-    /// The balloon. Manual: Memory balloon device.
+    /// The balloon. Manual: Memory balloon device. Since 0.8.3.
     #[xml(child)]
     pub memballoon: Option<MemBalloon>,
-    /// Sources of entropy. Manual: Random number generator device.
+    /// Sources of entropy. Manual: Random number generator device. Since 1.0.3.
     #[xml(child, name = "rng")]
     pub rngs: Vec<Rng>,
-    /// pSeries' NVRAM. Manual: NVRAM device.
+    /// pSeries' NVRAM. Manual: NVRAM device. Since 1.0.5.
     #[xml(child)]
     pub nvram: Option<NvramDevice>,
-    /// Crash notifiers. Manual: panic device.
+    /// Crash notifiers. Manual: panic device. Since 1.2.1.
     #[xml(child, name = "panic")]
     pub panics: Vec<Panic>,
-    /// Memory shared between guests. Manual: Shared memory device.
+    /// Memory shared between guests. Manual: Shared memory device. Since 1.2.10.
     #[xml(child, name = "shmem")]
     pub shmems: Vec<Shmem>,
-    /// Memory devices. Manual: Memory devices.
+    /// Memory devices. Manual: Memory devices. Since 1.2.14.
     #[xml(child, name = "memory")]
     pub memories: Vec<MemoryDevice>,
-    /// IOMMUs. Manual: IOMMU devices.
+    /// IOMMUs. Manual: IOMMU devices. Since 2.1.0.
     #[xml(child)]
     pub iommu: Vec<Iommu>,
-    /// The vsock. Manual: Vsock.
+    /// The vsock. Manual: Vsock. Since 4.4.0.
     #[xml(child)]
     pub vsock: Option<Vsock>,
     /// Crypto devices.

@@ -44,7 +44,7 @@ pub struct Disk {
     /// What a snapshot does with it. Since 0.9.5.
     #[xml(attr)]
     pub snapshot: Option<DiskSnapshot>,
-    /// How the hypervisor serves it.
+    /// How the hypervisor serves it. Since 0.1.8.
     #[xml(child)]
     pub driver: Option<DiskDriver>,
     /// Who logs in (old place). Since 0.9.7.
@@ -83,7 +83,7 @@ pub struct Disk {
     /// Other guests use it too.
     #[xml(flag)]
     pub shareable: bool,
-    /// Changes are lost when the guest ends.
+    /// Changes are lost when the guest ends. Since 0.9.5.
     #[xml(child)]
     pub transient: Option<Transient>,
     /// Its serial number. Since 0.7.1.

@@ -5,11 +5,13 @@ use polyvirt_xml::Element;
 mod audio;
 mod graphics;
 mod input;
+mod time;
 mod video;
 
 pub use audio::*;
 pub use graphics::*;
 pub use input::*;
+pub use time::DateTime;
 pub use video::*;
 
 /// `<audio id='…'>` of a device.

@@ -129,8 +129,8 @@ pub struct DomainConfig {
     /// System information for the guest. Manual: SMBIOS System Information. Since 0.8.7.
     #[xml(child)]
     pub sysinfo: Vec<Sysinfo>,
-    /// The path of a program on the host that picks the kernel of a paravirtual guest (pygrub, bhyveload). Since
-    /// 0.1.0.
+    /// The path of a program on the host that picks the kernel of a paravirtual guest (pygrub, bhyveload).
+    /// Since 0.1.0.
     #[xml(leaf)]
     pub bootloader: Option<String>,
     /// Arguments of `bootloader`. Since 0.2.3.

@@ -27,7 +27,7 @@ pub enum Hostdev {
     /// A SCSI unit.
     #[xml("scsi")]
     Scsi(ScsiHostdev),
-    /// A SCSI target of the host's vhost.
+    /// A SCSI target of the host's vhost. Since 2.5.0.
     #[xml("scsi_host")]
     ScsiHost(ScsiHostHostdev),
     /// A mediated device.
@@ -137,10 +137,10 @@ macro_rules! hostdevs {
             /// Which device.
             #[xml(child)]
             pub source: Option<$source>,
-            /// The guest may not write.
+            /// The guest may not write. Since 1.0.6.
             #[xml(flag)]
             pub readonly: bool,
-            /// Other guests use it too.
+            /// Other guests use it too. Since 1.0.6.
             #[xml(flag)]
             pub shareable: bool,
             /// A pair of cards that stand in for each other.

@@ -48,7 +48,7 @@ pub struct Interface {
     /// VLAN tags. Since 0.10.0.
     #[xml(child)]
     pub vlan: Option<Vlan>,
-    /// How it joins a switch.
+    /// How it joins a switch. Since 0.8.2.
     #[xml(child)]
     pub virtualport: Option<VirtualPort>,
     /// Limits.
@@ -66,7 +66,7 @@ pub struct Interface {
     /// Forwarded ports. Since 9.0.0.
     #[xml(child)]
     pub port_forward: Vec<PortForward>,
-    /// A script that connects it.
+    /// A script that connects it. Since 0.2.1.
     #[xml(child)]
     pub script: Option<Script>,
     /// A script that disconnects it. Since 6.4.0.

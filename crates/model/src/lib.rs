@@ -75,7 +75,7 @@
 //! - What is printed reads back to an equal value.
 //! - Completion is idempotent, and the result passes through XML unchanged. One rule of libvirt's is not (P5): `<numatune>`
 //!   with an empty `<memory>` is dropped, and stops the automatic policy of automatic vCPUs (P3) that one time only.
-//! - Trees are raw in `metadata` and in foreign namespaces only.
+//! - Trees are raw in `metadata` and in foreign namespaces only; what `metadata` says in our own one is read by [`wishes`].
 
 pub mod address;
 pub mod backup;
@@ -110,6 +110,7 @@ pub mod storage;
 mod stored;
 pub mod tuning;
 pub mod vcpu;
+pub mod wishes;
 
 pub use check::check;
 pub use complete::{Guest, complete, complete_and_check};

@@ -2,6 +2,12 @@
 
 use polyvirt_xml::{Element, words};
 
+mod architecture;
+mod sysinfo;
+
+pub use architecture::Architectures;
+pub use sysinfo::*;
+
 use crate::storage::{Source, SourceKind};
 
 words! {
@@ -90,7 +96,7 @@ words! {
 #[non_exhaustive]
 pub struct OsType {
     /// The CPU architecture; absent: the host's.
-    #[xml(attr)]
+    #[xml(attr, codec = Architectures)]
     pub arch: Option<String>,
     /// The machine type, in the hypervisor's words.
     #[xml(attr)]
@@ -271,60 +277,4 @@ pub struct Smbios {
     /// Where the strings come from.
     #[xml(attr)]
     pub mode: Option<SmbiosMode>,
-}
-
-words! {
-    /// What system information is handed to the guest through.
-    pub enum SysinfoType { Smbios = "smbios", Fwcfg = "fwcfg" }
-}
-
-/// `<sysinfo>`: system information for the guest.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct Sysinfo {
-    /// Through what.
-    #[xml(attr, name = "type")]
-    pub kind: Option<SysinfoType>,
-    /// SMBIOS block 0.
-    #[xml(child)]
-    pub bios: Option<SysinfoBlock>,
-    /// SMBIOS block 1.
-    #[xml(child)]
-    pub system: Option<SysinfoBlock>,
-    /// SMBIOS blocks 2.
-    #[xml(child)]
-    pub base_board: Vec<SysinfoBlock>,
-    /// SMBIOS block 3. Since 4.1.0.
-    #[xml(child)]
-    pub chassis: Option<SysinfoBlock>,
-    /// SMBIOS block 11. Since 4.1.0.
-    #[xml(child)]
-    pub oem_strings: Option<SysinfoBlock>,
-    /// Files of fw_cfg. Since 6.5.0.
-    #[xml(child)]
-    pub entry: Vec<SysinfoEntry>,
-}
-
-/// One SMBIOS block.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct SysinfoBlock {
-    /// Its fields.
-    #[xml(child)]
-    pub entry: Vec<SysinfoEntry>,
-}
-
-/// `<entry>` of `<sysinfo>`.
-#[derive(Clone, Debug, Default, PartialEq, Element)]
-#[non_exhaustive]
-pub struct SysinfoEntry {
-    /// The name of the field.
-    #[xml(attr)]
-    pub name: Option<String>,
-    /// A file with the value (fw_cfg).
-    #[xml(attr)]
-    pub file: Option<String>,
-    /// The value.
-    #[xml(text)]
-    pub value: Option<String>,
 }

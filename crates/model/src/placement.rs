@@ -113,11 +113,11 @@ impl DomainConfig {
         rules::store(&written(self)).map_err(|violations| report(&violations, &Positions::default()))
     }
 
-    /// What is asked of the placement engine: shape, policies, pins, page sizes, memory devices. The caller adds what depends on
-    /// the host (kernel, advice). Of a definition that was completed and checked.
+    /// What is asked of the placement engine: shape, policies, pins, page sizes, memory devices, wishes. The caller adds what
+    /// depends on the host: kernel, advice, the nodes of [`near_pci`](Self::near_pci). Of a definition that was completed and checked.
     ///
     /// # Errors
-    /// Every rule of placement that is broken.
+    /// Every rule of placement that is broken, and everything wrong with the wishes.
     pub fn placement_request(&self) -> Result<Request, Problems> {
         let mut request = Request::new(self.name.clone(), self.guest_shape()).stored(self.stored_placement()?);
         let tune = self.cputune.as_ref();
@@ -141,7 +141,7 @@ impl DomainConfig {
             wanted.nodes = device.source.as_ref().and_then(|source| source.nodemask.clone());
             request = request.device(wanted);
         }
-        Ok(self.pages(request))
+        self.with_wishes(self.pages(request))
     }
 
     fn pages(&self, mut request: Request) -> Request {

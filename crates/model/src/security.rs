@@ -60,7 +60,7 @@ pub enum LaunchSecurity {
     /// AMD SEV-SNP.
     #[xml("sev-snp")]
     SevSnp(SevSnp),
-    /// IBM secure execution.
+    /// IBM secure execution. Since 7.6.0.
     #[xml("s390-pv")]
     S390Pv(S390Pv),
     /// Intel TDX.

@@ -83,6 +83,7 @@ fn vnc_listens_in_both_places() {
         ("<graphics type='spice' port='-1'/>", "<graphics type='spice' autoport='yes'>"),
         ("<graphics type='spice' tlsPort='5902'/>", "<graphics type='spice' tlsPort='5902' autoport='no'>"),
         ("<graphics type='rdp'/>", "<graphics type='rdp' port='0' autoport='yes'>"),
+        ("<graphics type='rdp' port='0'/>", "<graphics type='rdp' port='0' autoport='yes'>"),
         ("<graphics type='sdl'/>", "<graphics type='sdl'/>"),
     ] {
         becomes(written, &[expected]);

@@ -55,6 +55,15 @@ fn addresses() {
     fine("", console);
 }
 
+/// What completion adds keeps the rules too.
+#[test]
+fn completed_numbers() {
+    let root = "<controller type='pci' model='pcie-root'/>";
+    let taken = format!("{root}<controller type='pci' index='0' model='pcie-root-port'/>");
+    broken("", &taken, "devices/controller[1]/@index", "the root of PCI Express has index 0");
+    fine("", root);
+}
+
 #[test]
 fn aliases() {
     let named = |name: &str| format!("<rng><alias name='{name}'/></rng>");
@@ -116,6 +125,11 @@ fn devices_of_the_host_are_given_once() {
         broken("", &device(kind, source).repeat(2), "devices/hostdev[2]/source", "a device is given once");
     }
     fine("", &device("usb", "<vendor id='1'/><product id='2'/>").repeat(2));
+    let port = |name: &str| {
+        format!("<hostdev mode='subsystem' type='scsi_host'><source protocol='vhost' wwpn='{name}'/></hostdev>")
+    };
+    broken("", &port("50014057667280d8"), "devices/hostdev/source/@wwpn", "naa. and 16 hexadecimal digits");
+    fine("", &port("naa.50014057667280d8"));
     let shown = "<hostdev mode='subsystem' type='mdev' model='vfio-pci' display='on'/>";
     broken("", shown, "devices/hostdev/@display", "a display needs <graphics");
     fine("", &format!("{shown}<graphics type='vnc'/>"));

@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test: every failure is a panic with its cause")]
 
-use polyvirt_model::{DomainConfig, Guest, ParseOptions, Positions, complete, complete_and_check};
-use polyvirt_numa_placement::{GuestCell, IoThreadId, Kib, PageRequest, VcpuId};
+use polyvirt_model::{DomainConfig, Guest, ParseOptions, complete_and_check};
+use polyvirt_numa_placement::{IoThreadId, Kib, VcpuId};
 
 /// A definition with these elements, 8 vCPUs, and 4 GiB.
 fn domain(elements: &str) -> String {
@@ -53,103 +53,6 @@ fn completion_fills_what_follows() {
     ] {
         assert!(xml.contains(expected), "{expected} in\n{xml}");
     }
-}
-
-#[test]
-fn memory_follows_rule_c7() {
-    let none = "<domain type='kvm'><name>a</name><devices/></domain>";
-    assert!(refused(none).contains("/domain/memory, line 1 column 1: the guest has no memory"));
-    let only_cells = format!("<domain type='kvm'><name>a</name><vcpu>8</vcpu><cpu><numa>{TWO}</numa></cpu></domain>");
-    assert_eq!(accepted(&only_cells).memory_total(), Kib::from_gib(2));
-    // What an existing guest says is kept; a new one gets the sum.
-    let both = cells(TWO);
-    assert_eq!(accepted(&both).memory_total(), Kib::from_gib(4));
-    let mut new = DomainConfig::parse(&both, &ParseOptions::default()).unwrap().config;
-    complete(&mut new, Guest::New, &Positions::default()).unwrap();
-    assert_eq!(new.memory_total(), Kib::from_gib(2));
-    assert_eq!(new.guest_shape().memory, Kib::from_gib(2));
-    for current in ["0", "99999999"] {
-        let config = accepted(&domain(&format!("<currentMemory>{current}</currentMemory>")));
-        assert_eq!(config.current_memory.unwrap().size, Kib::from_gib(4));
-    }
-}
-
-#[test]
-fn cells_are_numbered_and_sorted() {
-    let swapped = "<cell id='1' cpus='4-7' memory='1'/><cell id='0' cpus='0,^0' memory='1'/>";
-    let config = accepted(&cells(swapped));
-    assert_eq!(config.cells()[0].id, Some(0));
-    assert_eq!(config.cells()[0].cpus, None);
-    let config = accepted(&cells("<cell memory='1'/><cell memory='1'/>"));
-    assert_eq!(config.cells()[1].id, Some(1));
-}
-
-#[test]
-fn distances_go_both_ways() {
-    let text = cells(
-        "<cell cpus='0' memory='1'><distances><sibling id='1' value='21'/></distances></cell><cell memory='1'/><cell memory='1'/>",
-    );
-    let config = accepted(&text);
-    let back = &config.cells()[1].distances.as_ref().unwrap().sibling;
-    assert_eq!(back.iter().map(|s| (s.id, s.value)).collect::<Vec<_>>(), [(0, 21), (1, 10)]);
-    assert!(config.cells()[2].distances.is_none());
-    assert_eq!(config.guest_shape().distances, [10, 21, 20, 21, 10, 20, 20, 20, 10]);
-}
-
-#[test]
-fn broken_cell_rules_name_place_and_rule() {
-    let at = "/domain/cpu/numa";
-    for (inner, expected) in [
-        (String::new(), format!("{at}, line 1 column 82: <numa> has no <cell>: add one or remove it [C1]")),
-        ("<cell id='2' memory='1'/>".to_owned(), format!("{at}/cell/@id, line 1 column 98: cell 2 leaves a gap")),
-        (
-            "<cell id='0' memory='1'/><cell id='0' memory='1'/>".to_owned(),
-            format!("{at}/cell[2]/@id, line 1 column 123: there are two cells 0"),
-        ),
-        ("<cell/>".to_owned(), format!("{at}/cell, line 1 column 88: <cell> lacks its attribute 'memory'")),
-        ("<cell cpus='0-8' memory='1'/>".to_owned(), "there is no vCPU 8, the maximum is 8".to_owned()),
-        (
-            "<cell cpus='0-3' memory='1'/><cell cpus='3' memory='1'/>".to_owned(),
-            "vCPU 3 is in another cell already [C3]".to_owned(),
-        ),
-        ("<cell memory='1' memAccess='default'/>".to_owned(), "'default' is not one of 'shared', 'private'".to_owned()),
-        ("<cell memory='1'><distances/></cell>".to_owned(), "<distances> has no <sibling>".to_owned()),
-        (
-            format!("{TWO}<cell memory='1'><distances><sibling id='7' value='20'/></distances></cell>"),
-            "/cell[3]/distances/sibling/@id".to_owned(),
-        ),
-        (format!("{TWO}<cell memory='1'><distances><sibling id='0' value='9'/></distances></cell>"), "[C8]".to_owned()),
-        (
-            format!("{TWO}<cell memory='1'><distances><sibling id='0' value='10'/></distances></cell>"),
-            "10 is for a cell to itself".to_owned(),
-        ),
-        (
-            "<cell memory='1'><cache level='4'/></cell>".to_owned(),
-            "cache level 4, 1 to 3 are possible [C10]".to_owned(),
-        ),
-        (
-            format!("{TWO}<interconnects><latency initiator='0' target='5' type='read' value='1'/></interconnects>"),
-            "/interconnects/latency/@target".to_owned(),
-        ),
-    ] {
-        let shown = refused(&cells(&inner));
-        assert!(shown.contains(&expected), "{inner}\n{shown}");
-    }
-}
-
-#[test]
-fn page_sizes_follow_rule_c11() {
-    let pages = |pages: &str| {
-        domain(&format!("<memoryBacking><hugepages>{pages}</hugepages></memoryBacking><cpu><numa>{TWO}</numa></cpu>"))
-    };
-    assert!(refused(&pages("<page size='2048'/><page size='1' unit='G'/>")).contains("[C11]"));
-    assert!(refused(&pages("<page size='2048' nodeset='2'/>")).contains("there is no cell 2"));
-    let twice = "<page size='2048' nodeset='0-1'/><page size='1' unit='G' nodeset='1'/>";
-    assert!(refused(&pages(twice)).contains("cell 1 has a page size already"));
-    let request =
-        accepted(&pages("<page size='2048'/><page size='1' unit='G' nodeset='1'/>")).placement_request().unwrap();
-    assert_eq!(request.page, PageRequest::Size(Kib(2048)));
-    assert_eq!(request.cell_pages[&GuestCell(1)], PageRequest::Size(Kib::from_gib(1)));
 }
 
 #[test]

@@ -48,6 +48,7 @@ fn devices_are_printed_as_they_were() {
         "<audio id='1' type='oss' tryMMap='yes' exclusive='yes' dspPolicy='4'/>",
         "<redirfilter><usbdev class='0x08' vendor='0x15E1' product='-1' version='1.10' allow='yes'/></redirfilter>",
         "<tpm><backend type='external'><source type='unix' mode='connect' path='/s'/></backend></tpm>",
+        "<disk type='file'><target dev='vda'/><boot order='1' loadparm='2.LP'/></disk>",
     ] {
         same(device);
     }
@@ -74,11 +75,19 @@ fn what_a_value_cannot_be_is_refused() {
         ("<disk><driver type='qkow2'/></disk>", "did you mean 'qcow2'?"),
         ("<hostdev type='usb'><source><address bus='1' port='1.0'/></source></hostdev>", "is not a USB port"),
         ("<graphics type='spice'><mouse mode='bind'/></graphics>", "'bind' is not one of 'server', 'client'"),
+        ("<graphics passwdValidTo='2010-02-30T00:00:00'/>", "is no moment in UTC"),
+        ("<disk><boot loadparm='toolongname'/></disk>", "is not one to eight letters"),
     ] {
         let shown = problem(&format!("<devices>{devices}</devices>"));
         assert!(shown.contains(expected), "{devices}\n{shown}");
     }
     assert!(problem("<clock adjustment='soon'/>").contains("neither a number of seconds nor 'reset'"));
+    assert!(problem("<os><type arch='x86_46'>hvm</type></os>").contains("did you mean 'x86_64'?"));
+    let field = |block: &str, name: &str| {
+        problem(&format!("<sysinfo type='smbios'><{block}><entry name='{name}'>v</entry></{block}></sysinfo>"))
+    };
+    assert!(field("bios", "serial").contains("is not one of 'vendor', 'version', 'date', 'release'"));
+    assert!(field("chassis", "aset").contains("did you mean 'asset'?"));
     assert!(problem("<features><gic version='4'/></features>").contains("'4' is not one of '2', '3', 'host'"));
 }
 
@@ -133,6 +142,18 @@ fn extensions_have_types() {
     let json = serde_json::to_value(&config).unwrap();
     assert_eq!(json["qemu_commandline"]["arg"][0]["value"], "-x");
     assert_eq!(serde_json::from_value::<DomainConfig>(json).unwrap(), config);
+}
+
+/// What has fields of its own is no tree: XML would be read as the fields.
+#[test]
+fn trees_of_known_namespaces_are_refused_in_json() {
+    let read = |tree: &str| {
+        let json = serde_json::json!({ "kind": "vmware", "name": "a", "extensions": [tree] });
+        serde_json::from_value::<DomainConfig>(json).map_err(|error| error.to_string())
+    };
+    let path = "<vmware:datacenterpath xmlns:vmware='http://libvirt.org/schemas/domain/vmware/1.0'>a<b/></vmware:datacenterpath>";
+    assert!(read(path).unwrap_err().contains("have fields of their own"));
+    assert_eq!(read("<o:other xmlns:o='urn:o'/>").unwrap().extensions.len(), 1);
 }
 
 #[test]

@@ -123,7 +123,8 @@ pub fn applied(plan: &Plan, hypervisor: Hypervisor, kernel: KernelSupport) -> Ap
 }
 
 fn cell_binding(cell: &crate::CellPlan, hypervisor: Hypervisor) -> CellBinding {
-    let bound = hypervisor == Hypervisor::Qemu && cell.policy.mode != Some(MemMode::Restrictive);
+    let bound =
+        hypervisor == Hypervisor::Qemu && cell.policy.mode != Some(MemMode::Restrictive) && !cell.policy.weighted;
     CellBinding {
         cell: cell.cell,
         host_nodes: if bound { cell.policy.nodes.clone() } else { NodeSet::new() },

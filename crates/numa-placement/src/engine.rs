@@ -8,7 +8,7 @@
 //! for more: a node for each guest cell, CPUs of its own, headroom, devices nearby.
 
 use crate::plan::Plan;
-use crate::policy::PageSize;
+use crate::policy::{MemMode, MemPolicy, PageSize};
 use crate::profile::PlacementProfile;
 use crate::promised::Promised;
 use crate::refusal::{Constraint, Refusal};
@@ -43,6 +43,19 @@ struct Context<'a> {
     promised: &'a Promised,
     profile: &'a PlacementProfile,
     request: &'a Request,
+}
+
+impl Context<'_> {
+    /// Whether the general policy interleaves by weights.
+    fn is_weighted(&self) -> bool {
+        self.request.weighted && self.request.kernel.weighted_interleave && self.profile.modes.weighted
+    }
+
+    /// A policy that is the general one, by weights where that is wished and possible.
+    fn weighed(&self, policy: MemPolicy) -> MemPolicy {
+        let weighted = self.is_weighted() && policy.mode == Some(MemMode::Interleave);
+        policy.weighted(weighted)
+    }
 }
 
 /// Decides where a guest goes.

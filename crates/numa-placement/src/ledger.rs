@@ -15,6 +15,9 @@
 //! leaves, on each node at most what was promised there. So a guest with memory on several nodes may count as
 //! untouched on all of them: too much rather than too little.
 //!
+//! How busy running guests are is seen as well: the CPU time of their processes between two reservations at least a minute apart, or
+//! since they began. Planning counts guests nobody could look at with half a core for each vCPU.
+//!
 //! What it does not do: it keeps no history, and it forbids nothing but what [`plan`](crate::plan()) refuses. A guest
 //! with two leases counts twice.
 //!
@@ -26,7 +29,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use polyvirt_lease::{DirLock, LockError, LockMode, Owner};
+use polyvirt_lease::{DirLock, LockError, LockGuard, LockMode, Owner};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{LeaseId, NodeShare, Plan};
@@ -34,12 +37,18 @@ use crate::promised::Promised;
 use crate::refusal::Refusal;
 
 mod booking;
+mod busy;
 mod state;
 
 use state::State;
 
-/// How long a change waits for others. Each of them takes milliseconds, so whoever holds the lock longer is stuck.
+pub use busy::Look;
+
+/// How long a change waits while nobody else changes anything. A change takes milliseconds, so whoever holds the lock longer is
+/// stuck. But many may wait before us, on a host that is busy with what they start.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often we are that patient: nobody's start takes longer.
+const ROUNDS: u32 = 20;
 
 /// Why the ledger could not be changed or read.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +127,9 @@ pub struct Lease {
     pub phase: Phase,
     /// What is booked.
     pub booked: Promised,
+    /// How busy it was when it was last looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Look>,
 }
 
 /// Something that was noticed while the ledger was used.
@@ -211,6 +223,7 @@ impl Ledger {
     ) -> Result<Reservation, LedgerError> {
         self.change(|state, notices| {
             let mut plan = decide(&booking::total(&state.leases))?;
+            booking::look(&mut state.leases);
             let id = state.next_id();
             plan.lease = Some(id.clone());
             state.leases.push(Lease {
@@ -219,6 +232,7 @@ impl Ledger {
                 owner: owner.clone(),
                 phase: Phase::Planned,
                 booked: booking::of_plan(&plan),
+                seen: None,
             });
             Ok(Reservation { plan, notices: std::mem::take(notices) })
         })
@@ -285,6 +299,7 @@ impl Ledger {
                 owner: owner.clone(),
                 phase: Phase::Running,
                 booked: booking::of_plan(plan),
+                seen: None,
             });
             Ok(id)
         })
@@ -316,12 +331,23 @@ impl Ledger {
         Ok(Snapshot { generation: state.generation, leases: state.leases, promised })
     }
 
+    /// Waits for the lock as long as others get on.
+    fn lock(&self, patience: Duration) -> Result<LockGuard, LedgerError> {
+        let mut seen = State::stamp(&self.dir);
+        for _ in 1..ROUNDS {
+            match self.lock.lock_timeout(LockMode::Exclusive, patience) {
+                Err(LockError::Timeout { .. }) if State::stamp(&self.dir) != seen => seen = State::stamp(&self.dir),
+                done => return done.map_err(|error| lock_error(&self.dir, error)),
+            }
+        }
+        self.lock.lock_timeout(LockMode::Exclusive, patience).map_err(|error| lock_error(&self.dir, error))
+    }
+
     fn change<T>(
         &self,
         change: impl FnOnce(&mut State, &mut Vec<Notice>) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
-        let _guard =
-            self.lock.lock_timeout(LockMode::Exclusive, PATIENCE).map_err(|error| lock_error(&self.dir, error))?;
+        let _guard = self.lock(PATIENCE)?;
         let mut notices = Vec::new();
         let mut state = match State::read(&self.dir)? {
             Ok(state) => state,

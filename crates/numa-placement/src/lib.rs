@@ -15,7 +15,8 @@
 //! ```
 //!
 //! What it does not do: it applies nothing, starts nothing, and knows no XML and no driver. [`plan()`],
-//! [`binding`], [`change`] and [`rules`] are pure; only [`HostTopology::from_sysfs`] and the [`ledger`] touch files.
+//! [`binding`], [`change`] and [`rules`] are pure; only [`HostTopology::from_sysfs`] and the [`ledger`] touch files, and only
+//! the [`advisor`] runs a program, if it is told to.
 //!
 //! Invariants:
 //!
@@ -24,6 +25,7 @@
 //! - Memory is promised once: see [`ledger`].
 //! - Numbers from files and definitions are bounded before anything is allocated for them.
 
+pub mod advisor;
 pub mod applied;
 pub mod binding;
 pub mod change;
@@ -45,6 +47,7 @@ pub mod topology;
 mod trace;
 mod units;
 
+pub use advisor::{Advisor, AdvisorError, Numad};
 pub use change::ChangeError;
 pub use engine::{Board, Decision, Need, Weights, plan};
 pub use ledger::{Ledger, LedgerError};

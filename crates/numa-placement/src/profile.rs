@@ -43,7 +43,7 @@ pub struct ModeSet {
     pub preferred: bool,
     /// [`MemMode::Interleave`].
     pub interleave: bool,
-    /// Interleaving by weights, as the kernel has since 6.9.
+    /// [`MemMode::Interleave`] by weights, as the kernel has since 6.9.
     pub weighted: bool,
     /// [`MemMode::Restrictive`].
     pub restrictive: bool,
@@ -156,7 +156,8 @@ impl PlacementProfile {
             // MAX_NODES of QEMU's include/sysemu/numa.h.
             cells: CellSupport::Virtual { max: 128 },
             nodes_per_cell: NodesPerCell::Many,
-            modes: ModeSet::libvirt(),
+            // Weights are the policy of the process.
+            modes: ModeSet { weighted: true, ..ModeSet::libvirt() },
             exact_split: false,
             pins: PinSupport::hard(),
             page_sizes: Vec::new(),

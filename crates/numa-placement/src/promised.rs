@@ -44,6 +44,12 @@ pub struct NodePromise {
 }
 
 impl NodePromise {
+    /// What `busy_milli` counts vCPUs that nobody looked at as, so that half a core is expected of each.
+    pub(crate) const fn unseen_milli(milli_vcpus: u64) -> u64 {
+        // BUSY_PER_VCPU / BUSY_GROWS
+        milli_vcpus.saturating_mul(50) / 115
+    }
+
     /// Cores that are expected to be busy: what was seen and a little more, else half a core for every vCPU.
     pub(crate) fn expected_busy(&self) -> f64 {
         let milli = |milli: u64| crate::engine::real(milli) / 1000.0;

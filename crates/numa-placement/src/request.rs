@@ -167,6 +167,9 @@ pub struct Request {
     /// CPUs of its own for every vCPU, on threads in this way; `None`: guests share CPUs.
     #[serde(default)]
     pub dedicated: Option<Threads>,
+    /// Memory that is interleaved is dealt out by the weights of the nodes, where the kernel knows them.
+    #[serde(default)]
+    pub weighted: bool,
     /// Whether the plan tells how it was found. The decision is the same without, and faster.
     #[serde(default = "yes")]
     pub traced: bool,
@@ -200,6 +203,7 @@ impl Request {
             headroom: Kib::ZERO,
             near: Vec::new(),
             dedicated: None,
+            weighted: false,
             traced: true,
         }
     }
@@ -315,6 +319,13 @@ impl Request {
     #[must_use]
     pub fn dedicated(mut self, threads: Threads) -> Request {
         self.dedicated = Some(threads);
+        self
+    }
+
+    /// Interleaved memory by the weights of the nodes.
+    #[must_use]
+    pub fn weighted(mut self, wanted: bool) -> Request {
+        self.weighted = wanted;
         self
     }
 

@@ -13,6 +13,7 @@ use crate::units::{HostNode, Kib};
 
 mod build;
 mod capacity;
+mod confine;
 mod sysfs;
 
 pub(crate) use capacity::{Capacity, Count};
@@ -80,10 +81,17 @@ pub struct Node {
     pub reserve: Kib,
     /// Huge page pools, ascending by size.
     pub pools: Vec<PagePool>,
+    /// Its weight among others when memory is interleaved by weights; at least 1.
+    #[serde(default = "lightest")]
+    pub weight: u8,
     /// Online CPUs grouped by core, ascending by the first CPU.
     pub cores: Vec<CpuSet>,
     /// Online CPUs grouped by last-level cache, ascending by the first CPU.
     pub caches: Vec<CpuSet>,
+}
+
+const fn lightest() -> u8 {
+    1
 }
 
 impl Node {

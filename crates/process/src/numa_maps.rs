@@ -91,8 +91,8 @@ fn mapping(line: &str) -> Option<Mapping> {
     let mut words = line.split_ascii_whitespace().peekable();
     let start = u64::from_str_radix(words.next()?, 16).ok()?;
     let mut policy = words.next()?.to_owned();
-    // The one policy whose name has a blank: "prefer (many):0-1", mpol_to_str in mm/mempolicy.c.
-    if let Some(rest) = words.next_if(|word| word.starts_with('(')) {
+    // The policies whose names have a blank: "prefer (many):0-1", "weighted interleave:0-1", mpol_to_str in mm/mempolicy.c.
+    if let Some(rest) = words.next_if(|word| word.starts_with('(') || policy == "weighted") {
         policy = format!("{policy} {rest}");
     }
     let mut mapping = Mapping { start, policy, page_kib: 4, ..Mapping::default() };
@@ -124,16 +124,18 @@ mod tests {
 7f0000800000 interleave:0-3 file=/dev/hugepages/libvirt\\040x huge anon=4 dirty=4 N0=2 N3=2 kernelpagesize_kB=2048
 7fff00000000 default stack anon=3 dirty=3 active=0 N0=3 kernelpagesize_kB=4
 7fff00100000 default
+7fff00200000 weighted interleave:0-3 anon=2 dirty=2 N0=2 kernelpagesize_kB=4
 ";
         let maps = parse(text.as_bytes()).unwrap();
-        assert_eq!(maps.len(), 5);
+        assert_eq!(maps.len(), 6);
         assert_eq!(maps[0].policy, "bind:2");
         assert_eq!(maps[1].policy, "prefer (many):0-1");
         assert_eq!(maps[1].pages, BTreeMap::from([(0, 1), (1, 2)]));
         assert_eq!(maps[2].file.as_deref(), Some("/dev/hugepages/libvirt\\040x"));
         assert!(maps[2].huge && !maps[0].huge);
-        assert_eq!(total_kib(&maps), BTreeMap::from([(0, 4 + 4096 + 12), (1, 8), (2, 2048), (3, 4096)]));
+        assert_eq!(total_kib(&maps), BTreeMap::from([(0, 4 + 4096 + 12 + 8), (1, 8), (2, 2048), (3, 4096)]));
         assert!(maps[4].pages.is_empty());
+        assert_eq!(maps[5].policy, "weighted interleave:0-3");
     }
 
     #[test]

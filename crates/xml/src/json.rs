@@ -257,6 +257,7 @@ fn fill(element: &mut dyn Element, entries: Vec<(String, Node)>, path: &str) -> 
 }
 
 fn field(element: &mut dyn Element, index: usize, field: &Field, node: Node, path: &str) -> Result<(), Box<Problem>> {
+    let fields = element.table().fields;
     let slot = element.slot_mut(index);
     match field.place {
         Place::Attribute(access) | Place::Text(access) | Place::Leaf(access) => match node {
@@ -299,6 +300,15 @@ fn field(element: &mut dyn Element, index: usize, field: &Field, node: Node, pat
             let trees = list.iter().map(|node| tree(node, path)).collect::<Result<Vec<_>, _>>()?;
             if let Some(stray) = trees.iter().find(|tree| tree.namespace.is_none()) {
                 return Err(wrong(path, format!("<{}> has no namespace, elements of others have one", stray.name)));
+            }
+            // XML would be read as what the table knows, or be refused.
+            let typed = |tree: &&XmlTree| {
+                fields.iter().any(|f| f.namespace.is_some() && f.namespace == tree.namespace.as_deref())
+            };
+            if let Some(known) = trees.iter().find(typed) {
+                let message =
+                    format!("the namespace of <{}> is known, its elements have fields of their own", known.name);
+                return Err(wrong(path, message));
             }
             if let Some(slot) = slot.downcast_mut::<Vec<XmlTree>>() {
                 *slot = trees;

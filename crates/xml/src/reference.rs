@@ -113,7 +113,9 @@ impl Section {
         let about = if same { about } else { format!("{about} {of_type}") };
         let _ = writeln!(out, "{}\n", about.trim());
         let manual = self.manual.map(|manual| format!(" Manual: {manual}.")).unwrap_or_default();
-        let since = sentence(self.table.doc, "Since ").or(sentence(self.about, "Since "));
+        // What is said of one place does not hold for the others of its type.
+        let here = if self.places.len() == 1 { sentence(self.about, "Since ") } else { None };
+        let since = sentence(self.table.doc, "Since ").or(here);
         let since = since.map(|since| format!(" Since {since}.")).unwrap_or_default();
         let _ = writeln!(out, "Rust: `{}`.{manual}{since}\n", self.table.name);
         if self.places.len() > 1 {
@@ -134,16 +136,17 @@ impl Section {
         if children.is_empty() {
             return;
         }
-        out.push_str("| element | JSON | number | |\n|---|---|---|---|\n");
+        out.push_str("| element | JSON | number | since | |\n|---|---|---|---|---|\n");
         for child in children {
             let target = sections.iter().find(|section| std::ptr::eq(section.table, child.table));
             let link = target.map(|target| slug(&target.places[0])).unwrap_or_default();
             let json = if child.json.is_empty() { String::new() } else { format!("`{}`", child.json) };
             let _ = writeln!(
                 out,
-                "| [`{}`](#{link}) | {json} | {} | {} |",
+                "| [`{}`](#{link}) | {json} | {} | {} | {} |",
                 child.shown,
                 child.many,
+                sentence(child.about, "Since ").unwrap_or_default(),
                 cell(&prose(child.about))
             );
         }

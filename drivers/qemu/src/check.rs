@@ -6,6 +6,7 @@ use polyvirt_core::model::{
     DomainConfig, DomainKind, Problem, Problems,
     chardev::{CharBackend, CharSource},
     clock::ClockOffset,
+    controller::ControllerModel,
     disk::{Disk, DiskBus, DiskDevice},
     interface::{Interface, InterfaceKind},
     os::{LoaderType, OsKind},
@@ -13,7 +14,7 @@ use polyvirt_core::model::{
 };
 
 use crate::{
-    command::{block, machine_name},
+    command::{block, is_i440fx, is_q35, machine_name},
     driver::Facts,
     kvm::Verdict,
 };
@@ -27,6 +28,7 @@ pub(crate) fn check(config: &DomainConfig, facts: &Facts) -> Result<(), Problems
     kind(config, facts, &mut found);
     machine(config, facts, &mut found);
     boot(config, &mut found);
+    speeds(config, &mut found);
     let mut places = HashSet::new();
     for (at, disk) in config.devices.disks.iter().enumerate() {
         check_disk(disk, &format!("/domain/devices/disk[{}]", at + 1), &mut places, &mut found);
@@ -48,8 +50,27 @@ pub(crate) fn check(config: &DomainConfig, facts: &Facts) -> Result<(), Problems
     if found.is_empty() { Ok(()) } else { Err(found.into_iter().collect()) }
 }
 
-/// Refuses guests of other hypervisors; needs nothing but the definition.
-pub(crate) fn types(config: &DomainConfig) -> impl Iterator<Item = Problem> {
+/// What can be refused without a QEMU at hand: guests of other hypervisors, and buses that the machine has not.
+pub(crate) fn without_host(config: &DomainConfig) -> impl Iterator<Item = Problem> {
+    types(config).chain(expanders(config))
+}
+
+/// An expander hangs off the first bus, so it is of that bus' kind.
+fn expanders(config: &DomainConfig) -> impl Iterator<Item = Problem> {
+    let machine = machine_name(config).unwrap_or_default();
+    config.devices.controllers.iter().zip(1..).filter_map(move |(controller, at)| {
+        let (fits, on) = match controller.model? {
+            ControllerModel::PciExpanderBus => (is_i440fx(machine), "pc (i440FX)"),
+            ControllerModel::PcieExpanderBus => (is_q35(machine) || machine.starts_with("virt"), "q35 and virt"),
+            _ => return None,
+        };
+        let path = format!("/domain/devices/controller[{at}]/@model");
+        let model = controller.model?;
+        (!fits).then(|| Problem::error(path, format!("a {model} is for the machines {on}, not for '{machine}'")))
+    })
+}
+
+fn types(config: &DomainConfig) -> impl Iterator<Item = Problem> {
     let domain = match config.kind {
         DomainKind::Qemu | DomainKind::Kvm => None,
         other => Some(Problem::error("/domain/@type", format!("type '{other}' is not QEMU's; use 'kvm' or 'qemu'"))),
@@ -66,7 +87,7 @@ fn kind(config: &DomainConfig, facts: &Facts, found: &mut Vec<Problem>) {
     {
         found.push(Problem::error("/domain/@type", format!("KVM cannot be used: {reason}; {remedy}")));
     }
-    found.extend(types(config));
+    found.extend(without_host(config));
     let os = config.os.as_ref().and_then(|it| it.r#type.as_ref());
     if let Some(arch) = os.and_then(|it| it.arch.as_deref()).filter(|it| !serves(&facts.binary.arch, it)) {
         let problem = format!("{} emulates {}, not '{arch}'", facts.binary.path.display(), facts.binary.arch);
@@ -128,6 +149,30 @@ fn boot(config: &DomainConfig, found: &mut Vec<Problem>) {
     let pflash = os.loader.as_ref().is_some_and(|it| it.kind == Some(LoaderType::Pflash));
     if os.nvram.is_some() && !pflash && os.firmware.is_none() {
         found.push(Problem::error("/domain/os/nvram", "variables need firmware; name <loader type='pflash'>"));
+    }
+}
+
+/// What QEMU wants of the table of memory speeds beyond rule C10.
+fn speeds(config: &DomainConfig, found: &mut Vec<Problem>) {
+    let Some(numa) = config.cpu.as_ref().and_then(|it| it.numa.as_ref()) else { return };
+    let links = numa.interconnects.as_ref();
+    for (at, link) in links.into_iter().flat_map(|it| &it.bandwidth).enumerate() {
+        if !link.value.0.is_multiple_of(1024) {
+            let problem = format!("QEMU counts bandwidths in whole MiB/s, not {} KiB/s", link.value.0);
+            let path = format!("/domain/cpu/numa/interconnects/bandwidth[{}]/@value", at + 1);
+            found.push(Problem::error(path, problem));
+        }
+    }
+    let targets = links.map(|it| {
+        it.latency.iter().map(|it| it.target).chain(it.bandwidth.iter().map(|it| it.target)).collect::<HashSet<_>>()
+    });
+    for (at, cell) in (0u32..).zip(&numa.cell) {
+        let known = targets.as_ref().is_some_and(|it| it.contains(&cell.id.unwrap_or(at)));
+        if !cell.cache.is_empty() && !known {
+            let problem =
+                "QEMU takes a cache only where <interconnects> gives a latency or bandwidth to the cell; add one";
+            found.push(Problem::error(format!("/domain/cpu/numa/cell[{}]/cache", at + 1), problem));
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use polyvirt_core::model::{
     misc::{BalloonModel, MemBalloon},
     storage::{ImageFormat, SourceKind},
 };
+use polyvirt_core::placement::VcpuSet;
 
 use crate::{
     command::{block, is_q35},
@@ -24,18 +25,20 @@ use crate::{
 /// Fills them in.
 pub(crate) fn complete(config: &mut DomainConfig, binary: &Binary) {
     machine(config, binary);
+    cells(config);
     devices(config, &binary.path, &binary.arch);
 }
 
 /// Fills in what holds for every QEMU: the machine stays as it is written, and the emulator is where distributions install it.
 pub(crate) fn offline(config: &mut DomainConfig) -> Result<(), Problems> {
-    let types: Vec<Problem> = crate::check::types(config).collect();
-    if !types.is_empty() {
-        return Err(types.into_iter().collect());
+    let found: Vec<Problem> = crate::check::without_host(config).collect();
+    if !found.is_empty() {
+        return Err(found.into_iter().collect());
     }
     let arch = config.os.as_ref().and_then(|os| os.r#type.as_ref()).and_then(|kind| kind.arch.clone());
     let arch = arch.unwrap_or_else(|| std::env::consts::ARCH.to_owned());
     let program = Path::new("/usr/bin").join(crate::driver::default_name(&arch));
+    cells(config);
     devices(config, &program, &arch);
     Ok(())
 }
@@ -71,6 +74,18 @@ fn machine(config: &mut DomainConfig, binary: &Binary) {
     // The name of a version, so that a newer QEMU still shows the guest the same machine.
     if let Some(found) = found {
         kind.machine = Some(found.name.clone());
+    }
+}
+
+/// Rule C5: vCPUs that no cell names are the first one's, where QEMU puts them itself.
+fn cells(config: &mut DomainConfig) {
+    let all = VcpuSet::of_range(0, config.vcpus_max().saturating_sub(1));
+    let Some(numa) = config.cpu.as_mut().and_then(|cpu| cpu.numa.as_mut()) else { return };
+    let named =
+        numa.cell.iter().filter_map(|cell| cell.cpus.as_ref()).fold(VcpuSet::new(), |set, cpus| set.union(cpus));
+    let homeless = all.difference(&named);
+    if let Some(first) = numa.cell.first_mut().filter(|_| !homeless.is_empty()) {
+        first.cpus = Some(first.cpus.take().unwrap_or_default().union(&homeless));
     }
 }
 
@@ -157,6 +172,21 @@ mod tests {
     }
 
     #[test]
+    fn c5_vcpus_without_a_cell_are_the_first_ones() {
+        let cells = |cells: &str| {
+            let text = format!(
+                "<domain type='qemu'><name>a</name><vcpu>8</vcpu><os><type arch='x86_64' machine='q35'>hvm</type></os><cpu><numa>{cells}</numa></cpu></domain>"
+            );
+            let mut config = DomainConfig::parse(&text, &ParseOptions::default()).unwrap().config;
+            offline(&mut config).unwrap();
+            config.cells().iter().map(|cell| cell.cpus.clone().unwrap_or_default().to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(cells("<cell cpus='0' memory='1'/><cell cpus='2-3' memory='1'/>"), ["0-1,4-7", "2-3"]);
+        assert_eq!(cells("<cell memory='1'/><cell memory='1'/>"), ["0-7", ""]);
+        assert_eq!(cells("<cell cpus='4-7' memory='1'/><cell cpus='0-3' memory='1'/>"), ["4-7", "0-3"]);
+    }
+
+    #[test]
     fn without_a_host_machine_names_stay_and_foreign_types_are_refused() {
         let mut config = guest("qemu", "<type arch='s390x' machine='s390-ccw-virtio'>hvm</type>");
         offline(&mut config).unwrap();
@@ -168,6 +198,17 @@ mod tests {
         }
         offline(&mut config).unwrap();
         assert_eq!(config.to_xml(), once);
+        let bus = |machine: &str, model: &str| {
+            let text = format!(
+                "<domain type='qemu'><name>a</name><os><type arch='x86_64' machine='{machine}'>hvm</type></os>\
+                 <devices><controller type='pci' index='1' model='{model}'/></devices></domain>"
+            );
+            offline(&mut DomainConfig::parse(&text, &ParseOptions::default()).unwrap().config)
+                .map_err(|it| it.to_string())
+        };
+        assert!(bus("pc-i440fx-7.2", "pci-expander-bus").is_ok() && bus("q35", "pcie-expander-bus").is_ok());
+        assert!(bus("q35", "pci-expander-bus").unwrap_err().contains("is for the machines pc (i440FX), not for 'q35'"));
+        assert!(bus("pc", "pcie-expander-bus").unwrap_err().contains("/domain/devices/controller[1]/@model"));
         let refused = offline(&mut guest("lxc", "<type>exe</type>")).unwrap_err();
         assert!(refused.to_string().contains("/domain/@type"), "{refused}");
         assert!(refused.to_string().contains("'exe' guests are not QEMU's"), "{refused}");

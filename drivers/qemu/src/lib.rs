@@ -119,6 +119,8 @@ const HONOURS: &[&str] = &[
     "/domain/cpu/numa/cell/@memAccess",
     "/domain/cpu/numa/cell/@discard",
     "/domain/cpu/numa/cell/distances/**",
+    "/domain/cpu/numa/cell/cache/**",
+    "/domain/cpu/numa/interconnects/**",
     "/domain/clock/@offset",
     "/domain/clock/@start",
     "/domain/clock/timer/@name",

@@ -60,6 +60,7 @@ pub(crate) fn policy(policy: &MemPolicy) -> Result<Option<MemoryPolicy>, IdTooLa
         Some(MemMode::Strict) => PolicyMode::Bind,
         Some(MemMode::Preferred) if mask.len() > 1 => PolicyMode::PreferredMany,
         Some(MemMode::Preferred) => PolicyMode::Preferred,
+        Some(MemMode::Interleave) if policy.weighted => PolicyMode::WeightedInterleave,
         Some(MemMode::Interleave) => PolicyMode::Interleave,
         _ => return Ok(None),
     };

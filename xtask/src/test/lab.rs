@@ -40,6 +40,35 @@ const SHAPES: &[Shape] = &[
         suite: "memless",
         options: &["--nodes", "2", "--memless", "1", "--memless-first"],
     },
+    Shape { name: "memory without CPUs", suite: "cpuless", options: &["--nodes", "2", "--cpuless", "1"] },
+    Shape {
+        name: "a PCI device at node 1",
+        suite: "device",
+        options: &[
+            "--nodes",
+            "2",
+            "--qemu-arg",
+            "-device",
+            "--qemu-arg",
+            "pxb-pcie,id=pxb1,bus_nr=64,bus=pcie.0,numa_node=1",
+            "--qemu-arg",
+            "-device",
+            "--qemu-arg",
+            "pcie-root-port,id=port1,bus=pxb1,chassis=9,slot=9",
+            "--qemu-arg",
+            "-device",
+            "--qemu-arg",
+            "virtio-rng-pci,bus=port1",
+        ],
+    },
+    Shape { name: "2 MiB pages", suite: "huge", options: &["--nodes", "2", "--hugepages", "64"] },
+    Shape {
+        name: "1 GiB pages",
+        suite: "giant",
+        options: &["--nodes", "2", "--mem-per-node", "4G", "--hugepages-1g", "1"],
+    },
+    Shape { name: "weights", suite: "weighted", options: &["--nodes", "4", "--kernel", "trixie"] },
+    Shape { name: "sixteen starts", suite: "burst", options: &["--nodes", "4", "--mem-per-node", "1536M"] },
     Shape { name: "cgroup v1", suite: "cgroups", options: &["--nodes", "2", "--cgroup", "v1"] },
     Shape { name: "cgroup hybrid", suite: "cgroups", options: &["--nodes", "2", "--cgroup", "hybrid"] },
 ];
@@ -70,7 +99,7 @@ pub(super) fn run(cx: &Context<'_>) -> Result<Tally, String> {
 /// Runs a program on a machine of this shape.
 fn boot(cx: &Context<'_>, lab: &Path, shape: &[&str], program: &Path, arguments: &[&str]) -> Result<Outcome, String> {
     let mut command = Command::new(lab);
-    command.current_dir(cx.root()).args(shape).args(["--mem-per-node", "512M", "--timeout", SECONDS]);
+    command.current_dir(cx.root()).args(["--mem-per-node", "512M", "--timeout", SECONDS]).args(shape);
     command.arg("--share").arg(&cx.checkout.target).arg("--").arg(program).args(arguments);
     cx.run(&mut command, LIMIT)
 }

@@ -12,6 +12,7 @@ pub(super) fn config(command: &ConfigCommand, session: &Session, out: &mut Outpu
         ("uri".to_owned(), settings.uri.value.clone(), settings.uri.from.clone()),
         ("wait".to_owned(), settings.wait.value.to_string(), settings.wait.from.clone()),
         ("start-timeout".to_owned(), settings.start_timeout.value.to_string(), settings.start_timeout.from.clone()),
+        ("advisor".to_owned(), settings.advisor.value.to_string(), settings.advisor.from.clone()),
     ];
     for driver in session.registry.drivers() {
         for doc in driver.settings {

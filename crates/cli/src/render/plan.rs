@@ -57,7 +57,12 @@ fn write_plan(out: &mut String, plan: &Plan) -> std::fmt::Result {
 
 fn write_cell(out: &mut String, cell: &CellPlan, named: bool) -> std::fmt::Result {
     let shares: Vec<_> = cell.memory.iter().map(|share| format!("{} on node {}", share.size, share.node)).collect();
-    let mode = cell.policy.mode.map_or_else(|| "wherever the kernel finds it".to_owned(), |mode| mode.to_string());
+    let mode = cell.policy.mode.map_or_else(
+        || "wherever the kernel finds it".to_owned(),
+        |mode| {
+            if cell.policy.weighted { format!("{mode} by weights") } else { mode.to_string() }
+        },
+    );
     let name = if named { format!("cell {}", cell.cell.0) } else { "memory".to_owned() };
     let memory = if shares.is_empty() { "unbound".to_owned() } else { shares.join(", ") };
     writeln!(out, "  {name:<9} {memory} ({mode})")?;

@@ -113,7 +113,8 @@ fn memory_ranges(config: &DomainConfig, report: &mut Report<'_>) {
             && start < end
         {
             let path = |index| format!("/domain/devices/{}", super::nth("memory", devices.len(), index));
-            let message = format!("begins at {start:#x}, within {}, which ends at {end:#x}", path(first));
+            let message =
+                format!("begins at {start:#x}, within {}, which ends at {end:#x}, move one of them", path(first));
             report.error(path(second), message);
         }
     }

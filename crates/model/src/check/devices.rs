@@ -87,7 +87,7 @@ impl Rules<'_> {
             |index: &usize| devices.videos[*index].model.as_ref().is_some_and(|model| model.primary == Some(true));
         for second in (0..devices.videos.len()).filter(primary).skip(1) {
             let path = format!("{}/model/@primary", path("video", devices.videos.len(), second));
-            self.error(&path, "a second primary video device, there is one");
+            self.error(&path, "a second primary video device, there is one, say primary='yes' once");
         }
     }
 
@@ -129,7 +129,10 @@ impl Rules<'_> {
             if order == 0 {
                 self.error(&format!("{path}/@order"), "0 is no place in the boot order, which begins with 1");
             } else if let Some(other) = seen.insert(order, path.clone()) {
-                self.error(&format!("{path}/@order"), format!("place {order} is that of {other} already"));
+                self.error(
+                    &format!("{path}/@order"),
+                    format!("place {order} is that of {other} already, each number is given once"),
+                );
             }
         }
     }

@@ -163,7 +163,10 @@ fn throttle_groups(config: &DomainConfig, report: &mut Report<'_>) {
         match &group.limits.group_name {
             None => report.error(&path, "a group needs its <group_name>"),
             Some(name) if !seen.insert(name.as_str()) => {
-                report.error(format!("{path}/group_name"), format!("there is a group '{}' already", shown(name)));
+                report.error(
+                    format!("{path}/group_name"),
+                    format!("there is a group '{}' already, each name is given once", shown(name)),
+                );
             }
             Some(_) => {}
         }
@@ -177,7 +180,10 @@ fn unique_numbers(disks: &[Disk], report: &mut Report<'_>) {
         let Some(wwn) = &disk.wwn else { continue };
         if let Some(other) = names.insert((wwn, disk.serial.as_deref()), index) {
             let path = |index| format!("/domain/devices/{}", nth("disk", disks.len(), index));
-            report.error(format!("{}/wwn", path(index)), format!("{} has the same world wide name", path(other)));
+            report.error(
+                format!("{}/wwn", path(index)),
+                format!("{} has the same world wide name, each disk has its own", path(other)),
+            );
         }
     }
 }

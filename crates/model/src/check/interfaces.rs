@@ -29,8 +29,10 @@ pub(super) fn check(devices: &Devices, report: &mut Report<'_>) {
                 );
             }
             (Some(TeamingType::Transient), Some(other)) if !persistent.contains(other.as_str()) => {
-                let message =
-                    format!("no interface with <teaming type='persistent'/> has the alias '{}'", shown(other));
+                let message = format!(
+                    "no interface with <teaming type='persistent'/> has the alias '{}', give one <alias name='…'/>",
+                    shown(other)
+                );
                 report.error(format!("{path}/teaming/@persistent"), message);
             }
             (Some(TeamingType::Persistent), Some(_)) => {

@@ -8,7 +8,7 @@ use crate::clock::ClockOffset;
 use crate::cpu::MaxPhysAddrMode;
 use crate::domain::DomainConfig;
 use crate::features::Features;
-use crate::os::{Os, Sysinfo, SysinfoType};
+use crate::os::{BiosField, Os, Sysinfo, SysinfoType, SystemField};
 use crate::security::{DeviceLabel, LabelType};
 
 pub(super) fn check(config: &DomainConfig, report: &mut Report<'_>) {
@@ -114,26 +114,22 @@ fn clock(config: &DomainConfig, report: &mut Report<'_>) {
 
 /// The UUID is the guest's, and a date is one.
 fn smbios(path: &str, sysinfo: &Sysinfo, config: &DomainConfig, report: &mut Report<'_>) {
-    let entries = |block: &'static str| {
-        let found = match block {
-            "bios" => &sysinfo.bios,
-            _ => &sysinfo.system,
-        };
-        let list = found.as_ref().map_or(&[][..], |found| &found.entry);
-        list.iter()
-            .enumerate()
-            .map(move |(index, entry)| (format!("{path}/{block}/{}", nth("entry", list.len(), index)), entry))
-    };
-    for (path, entry) in entries("bios").filter(|(_, entry)| entry.name.as_deref() == Some("date")) {
+    let bios = sysinfo.bios.as_ref().map_or(&[][..], |bios| &bios.entry);
+    for (index, entry) in bios.iter().enumerate().filter(|(_, entry)| entry.name == Some(BiosField::Date)) {
         let date = entry.value.as_deref().unwrap_or_default();
         if !is_date(date) {
+            let path = format!("{path}/bios/{}", nth("entry", bios.len(), index));
             report.error(path, format!("'{}' is no date, mm/dd/yy and mm/dd/yyyy are possible", shown(date)));
         }
     }
-    for (path, entry) in entries("system").filter(|(_, entry)| entry.name.as_deref() == Some("uuid")) {
+    let system = sysinfo.system.as_ref().map_or(&[][..], |system| &system.entry);
+    for (index, entry) in system.iter().enumerate().filter(|(_, entry)| entry.name == Some(SystemField::Uuid)) {
+        let path = format!("{path}/system/{}", nth("entry", system.len(), index));
         let value = entry.value.as_deref().unwrap_or_default().trim();
         match (uuid::Uuid::try_parse(value), config.uuid) {
-            (Err(_), _) => report.error(path, format!("'{}' is no UUID", shown(value))),
+            (Err(_), _) => {
+                report.error(path, format!("'{}' is no UUID, which is 32 hexadecimal digits: 8-4-4-4-12", shown(value)))
+            }
             (Ok(found), Some(own)) if found != own => {
                 report.error(path, format!("'{found}' is not the guest's '{own}', leave one of them out"));
             }
@@ -235,7 +231,7 @@ fn once(config: &DomainConfig, report: &mut Report<'_>) {
         let Some(name) = event.name else { continue };
         if !seen.insert(name) {
             let path = format!("/domain/perf/{}/@name", nth("event", events.len(), index));
-            report.error(path, format!("event '{name}' is given twice"));
+            report.error(path, format!("event '{name}' is given twice, keep one of them"));
         }
     }
     let ciphers = config.keywrap.as_ref().map_or(&[][..], |keywrap| &keywrap.cipher);
@@ -244,7 +240,7 @@ fn once(config: &DomainConfig, report: &mut Report<'_>) {
         let Some(name) = cipher.name else { continue };
         if !seen.insert(name) {
             let path = format!("/domain/keywrap/{}/@name", nth("cipher", ciphers.len(), index));
-            report.error(path, format!("cipher '{name}' is given twice"));
+            report.error(path, format!("cipher '{name}' is given twice, keep one of them"));
         }
     }
 }

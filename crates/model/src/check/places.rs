@@ -36,7 +36,7 @@ pub(super) fn check(devices: &Devices, positions: &Positions) -> Problems {
         if let (Hostdev::Scsi(_), Some(Address::Drive(drive))) = (device, &device.info().address)
             && let Some(other) = places.get(&(DiskBus::Scsi, numbers(drive)))
         {
-            error(format!("{path}/address"), format!("disk '{other}' sits there already"));
+            error(format!("{path}/address"), format!("disk '{other}' sits there already, give another <address>"));
         }
         if let Some(other) = identity(device).and_then(|identity| given.insert(identity, at)) {
             error(format!("{path}/source"), format!("this is hostdev {} already, a device is given once", other + 1));
@@ -81,7 +81,7 @@ fn identity(device: &Hostdev) -> Option<String> {
 mod tests {
     use polyvirt_xml::ParseOptions;
 
-    use crate::{DomainConfig, check};
+    use crate::{DomainConfig, Guest, check, complete_and_check};
 
     fn problems(devices: &str) -> String {
         let text = format!("<domain type='kvm'><name>a</name><memory>1</memory><devices>{devices}</devices></domain>");
@@ -108,5 +108,16 @@ mod tests {
         assert_eq!(problems(&(card(0) + &card(1))), "");
         let usb = "<hostdev mode='subsystem' type='usb'><source><vendor id='1'/><product id='2'/></source></hostdev>";
         assert_eq!(problems(&usb.repeat(2)), "", "two of a kind may be meant");
+    }
+
+    #[test]
+    fn a_place_that_follows_from_a_name_may_be_taken() {
+        let devices = "<disk><target dev='sda' bus='sata'/></disk><disk><target dev='sdb' bus='sata'/>
+            <address type='drive' controller='0' bus='0' target='0' unit='0'/></disk>";
+        assert_eq!(problems(devices), "", "as written, one has no place");
+        let text = format!("<domain type='kvm'><name>a</name><memory>1</memory><devices>{devices}</devices></domain>");
+        let mut parsed = DomainConfig::parse(&text, &ParseOptions::default()).unwrap();
+        let found = complete_and_check(&mut parsed.config, Guest::Existing, &parsed.positions).unwrap_err();
+        assert!(found.to_string().contains("'sdb' sits where 'sda' sits already"), "{found}");
     }
 }

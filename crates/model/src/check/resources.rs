@@ -58,7 +58,10 @@ fn memory_device(path: &str, device: &MemoryDevice, report: &mut Report<'_>) {
         if label < Kib(128) {
             report.error(format!("{path}/target/label/size"), format!("{label}, at least 128 KiB are possible"));
         } else if label >= size {
-            report.error(format!("{path}/target/label/size"), format!("{label} leaves nothing of {size}"));
+            report.error(
+                format!("{path}/target/label/size"),
+                format!("{label} leaves nothing of {size}, make it smaller"),
+            );
         }
     }
 }
@@ -69,16 +72,26 @@ fn virtio_mem(path: &str, device: &MemoryDevice, size: Kib, report: &mut Report<
     let block = target.block.filter(|block| !block.is_zero());
     if let Some(block) = block {
         if !block.0.is_power_of_two() {
-            report.error(format!("{path}/target/block"), format!("{block} is no power of two"));
+            report.error(
+                format!("{path}/target/block"),
+                format!("{block} is no power of two, which 2 MiB and 4 MiB are"),
+            );
         } else if !size.0.is_multiple_of(block.0) {
-            report.error(format!("{path}/target/size"), format!("{size} are no whole blocks of {block}"));
+            report
+                .error(format!("{path}/target/size"), format!("{size} are no whole blocks of {block}, use a multiple"));
         }
     }
     let Some(requested) = target.requested else { return };
     if requested > size {
-        report.error(format!("{path}/target/requested"), format!("{requested} is more than the device's {size}"));
+        report.error(
+            format!("{path}/target/requested"),
+            format!("{requested} is more than the device's {size}, ask for less"),
+        );
     } else if let Some(block) = block.filter(|block| !requested.0.is_multiple_of(block.0)) {
-        report.error(format!("{path}/target/requested"), format!("{requested} are no whole blocks of {block}"));
+        report.error(
+            format!("{path}/target/requested"),
+            format!("{requested} are no whole blocks of {block}, ask for a multiple"),
+        );
     }
 }
 
@@ -112,7 +125,10 @@ fn io_threads(config: &DomainConfig, report: &mut Report<'_>) {
         if thread.id == 0 {
             report.error(format!("{path}/@id"), "0 is no number of an I/O thread, they begin with 1");
         } else if !seen.insert(thread.id) {
-            report.error(format!("{path}/@id"), format!("there is an I/O thread {} already", thread.id));
+            report.error(
+                format!("{path}/@id"),
+                format!("there is an I/O thread {} already, each id is given once", thread.id),
+            );
         }
         pool(&path, thread.thread_pool_min, thread.thread_pool_max, report);
     }
@@ -141,6 +157,7 @@ fn pool(path: &str, min: Option<i32>, max: Option<i32>, report: &mut Report<'_>)
     } else if let (Some(min), Some(max)) = (min, max)
         && min > max
     {
-        report.error(format!("{path}/@thread_pool_min"), format!("{min} is more than thread_pool_max, {max}"));
+        report
+            .error(format!("{path}/@thread_pool_min"), format!("{min} is more than thread_pool_max, {max}, lower it"));
     }
 }

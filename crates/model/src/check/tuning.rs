@@ -228,14 +228,20 @@ impl Rules<'_> {
                 self.error(&path, "the set is empty, name at least one vCPU".to_owned());
             }
             if !vcpus.is_subset(group) {
-                self.error(&path, format!("'{vcpus}' is not within the vCPUs '{group}' of the allocation"));
+                self.error(
+                    &path,
+                    format!("'{vcpus}' is not within the vCPUs '{group}' of the allocation, name vCPUs of it"),
+                );
             }
             if vcpus == group {
                 continue;
             }
             let twice = taken.intersection(vcpus);
             if !twice.is_empty() {
-                self.error(&path, format!("vCPU {twice} is watched by another monitor already"));
+                self.error(
+                    &path,
+                    format!("vCPU {twice} is watched by another monitor already, each is watched by one"),
+                );
             }
             taken = taken.union(vcpus);
         }

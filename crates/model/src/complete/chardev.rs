@@ -1,8 +1,8 @@
 //! Completion of character devices: what is behind them, and their port numbers.
 
-use crate::address::DeviceInfo;
 use crate::chardev::{
     CharBackend, CharMode, CharProtocol, CharSource, Console, ConsoleTarget, ConsoleTargetType, Protocol, Serial,
+    SerialTargetType,
 };
 use crate::devices::Devices;
 
@@ -33,7 +33,8 @@ fn backends(devices: &mut Devices) {
     }
 }
 
-/// The first console of a machine and its first serial port are one and the same device, written twice.
+/// The first console of a machine and its first serial port are one and the same device, written twice. Nobody sits at a port
+/// on PCI or USB, unless a console is written.
 fn consoles(devices: &mut Devices) {
     let serial_console = |console: &Console| {
         matches!(console.target.as_ref().and_then(|target| target.kind), None | Some(ConsoleTargetType::Serial))
@@ -47,15 +48,21 @@ fn consoles(devices: &mut Devices) {
         serial.info = console.info.clone();
         devices.serials.push(serial);
     }
-    let Some(serial) = devices.serials.first().filter(|_| devices.consoles.first().is_none_or(serial_console)) else {
+    let has_console = first.is_some();
+    serial_ports(devices);
+    let Some(serial) = devices.serials.first().filter(|_| has_console || devices.consoles.is_empty()) else { return };
+    let target = serial.target.as_ref();
+    let elsewhere = target.and_then(|target| target.kind);
+    if !has_console && matches!(elsewhere, Some(SerialTargetType::PciSerial | SerialTargetType::UsbSerial)) {
         return;
-    };
+    }
+    let port = target.and_then(|target| target.port).unwrap_or(0);
     let console = Console {
         kind: serial.kind,
         tty: devices.consoles.first().and_then(|console| console.tty.clone()).or_else(|| serial.tty.clone()),
         backend: serial.backend.clone(),
-        target: Some(ConsoleTarget::default().with_kind(ConsoleTargetType::Serial).with_port(0_u32)),
-        info: DeviceInfo { alias: serial.info.alias.clone(), ..DeviceInfo::default() },
+        target: Some(ConsoleTarget::default().with_kind(ConsoleTargetType::Serial).with_port(port)),
+        info: serial.info.clone(),
     };
     match devices.consoles.first_mut() {
         Some(first) => *first = console,
@@ -104,9 +111,13 @@ fn unix(backend: &mut CharSource) {
 
 /// Devices without a port get the ones after the highest that is given.
 fn ports(devices: &mut Devices) {
-    number(devices.serials.iter_mut().map(|device| &mut device.target.get_or_insert_default().port).collect());
+    serial_ports(devices);
     number(devices.parallels.iter_mut().map(|device| &mut device.target.get_or_insert_default().port).collect());
     number(devices.consoles.iter_mut().map(|device| &mut device.target.get_or_insert_default().port).collect());
+}
+
+fn serial_ports(devices: &mut Devices) {
+    number(devices.serials.iter_mut().map(|device| &mut device.target.get_or_insert_default().port).collect());
 }
 
 fn number(ports: Vec<&mut Option<u32>>) {
@@ -144,5 +155,19 @@ mod tests {
         assert_eq!(consoles_of("<console type='pty'/>", false), (0, vec![None]));
         let own = "<serial type='pty'/><console type='pty'><target type='virtio'/></console>";
         assert_eq!(consoles_of(own, true), (1, vec![virtio]));
+        let usb = "<serial type='pty'><target type='usb-serial'/></serial>";
+        assert_eq!(consoles_of(usb, true), (1, vec![]));
+        assert_eq!(consoles_of(&format!("{usb}<console type='pty'/>"), true), (1, vec![serial]));
+    }
+
+    #[test]
+    fn the_console_has_port_and_address_of_the_serial_port() {
+        let text = "<domain type='kvm'><name>a</name><devices><serial type='pty'><target port='1'/>
+            <address type='spapr-vio' reg='0x30000000'/></serial><console type='pty'/></devices></domain>";
+        let mut devices = DomainConfig::parse(text, &ParseOptions::default()).unwrap().config.devices;
+        complete(&mut devices, true);
+        assert_eq!(devices.consoles[0].info, devices.serials[0].info);
+        assert!(devices.consoles[0].info.address.is_some());
+        assert_eq!(devices.consoles[0].target.as_ref().unwrap().port, Some(1));
     }
 }

@@ -87,7 +87,7 @@ impl DiskTarget {
     }
 }
 
-/// Every controller that an address names exists, and those before it.
+/// Every controller that an address names exists; of those for disks also the ones before it.
 fn controllers(devices: &mut Devices) {
     let of_disk = |disk: &Disk| {
         let kind = match disk.target.as_ref()?.bus? {
@@ -119,8 +119,9 @@ fn controllers(devices: &mut Devices) {
     let serials = channels.map(|it| &it.info).chain(consoles.map(|it| &it.info));
     let serials = serials.map(|info| of_serial(info.address.as_ref()));
     let mut needed: Vec<(ControllerKind, u32)> = Vec::new();
-    for (kind, last) in disks.chain(hostdevs).chain(serials) {
-        for index in 0..=last.min(MAX_IMPLIED) {
+    let all = disks.chain(hostdevs).map(|(kind, last)| (kind, 0, last)).chain(serials.map(|(kind, it)| (kind, it, it)));
+    for (kind, first, last) in all {
+        for index in first..=last.min(MAX_IMPLIED) {
             if !needed.contains(&(kind, index)) {
                 needed.push((kind, index));
             }

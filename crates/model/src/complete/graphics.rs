@@ -75,7 +75,8 @@ fn spice_ports(graphics: &mut Graphics) {
 }
 
 fn rdp_ports(graphics: &mut Graphics) {
-    let auto = graphics.autoport == Some(true) || matches!(graphics.port, None | Some(ANY_PORT));
+    // Unlike VNC, no port is no server: without one it is chosen at start, whatever `autoport` says.
+    let auto = graphics.autoport == Some(true) || given(graphics.port).is_none();
     graphics.autoport = auto.then_some(true);
     graphics.port = given(graphics.port).or(auto.then_some(0));
 }

@@ -57,22 +57,22 @@ pub struct IoLimits {
     /// The group that shares the limits. Since 3.0.0.
     #[xml(leaf, name = "group_name")]
     pub group_name: Option<String>,
-    /// Seconds of a burst.
+    /// Seconds of a burst. Since 2.4.0.
     #[xml(leaf, name = "total_bytes_sec_max_length")]
     pub total_bytes_sec_max_length: Option<u64>,
-    /// Seconds of a burst of reading.
+    /// Seconds of a burst of reading. Since 2.4.0.
     #[xml(leaf, name = "read_bytes_sec_max_length")]
     pub read_bytes_sec_max_length: Option<u64>,
-    /// Seconds of a burst of writing.
+    /// Seconds of a burst of writing. Since 2.4.0.
     #[xml(leaf, name = "write_bytes_sec_max_length")]
     pub write_bytes_sec_max_length: Option<u64>,
-    /// Seconds of a burst of requests.
+    /// Seconds of a burst of requests. Since 2.4.0.
     #[xml(leaf, name = "total_iops_sec_max_length")]
     pub total_iops_sec_max_length: Option<u64>,
-    /// Seconds of a burst of reads.
+    /// Seconds of a burst of reads. Since 2.4.0.
     #[xml(leaf, name = "read_iops_sec_max_length")]
     pub read_iops_sec_max_length: Option<u64>,
-    /// Seconds of a burst of writes.
+    /// Seconds of a burst of writes. Since 2.4.0.
     #[xml(leaf, name = "write_iops_sec_max_length")]
     pub write_iops_sec_max_length: Option<u64>,
 }

@@ -2,7 +2,7 @@
 
 use polyvirt_xml::{Element, words};
 
-use super::AudioRef;
+use super::{AudioRef, DateTime};
 use crate::chardev::{Clipboard, MouseMode};
 
 words! {
@@ -59,9 +59,9 @@ pub struct Graphics {
     /// The password.
     #[xml(attr, secret)]
     pub passwd: Option<String>,
-    /// Until when the password is valid.
+    /// Until when the password is valid, in UTC.
     #[xml(attr, secret)]
-    pub passwd_valid_to: Option<String>,
+    pub passwd_valid_to: Option<DateTime>,
     /// What happens to a client that is there already. Since 0.9.3.
     #[xml(attr)]
     pub connected: Option<ConnectedPolicy>,
@@ -107,19 +107,19 @@ pub struct Graphics {
     /// The audio backend. Since 7.2.0.
     #[xml(child)]
     pub audio: Option<AudioRef>,
-    /// SPICE: single channels.
+    /// SPICE: single channels. Since 0.8.6.
     #[xml(child)]
     pub channel: Vec<SpiceChannel>,
-    /// SPICE: images.
+    /// SPICE: images. Since 0.9.1.
     #[xml(child)]
     pub image: Option<ImageCompression>,
-    /// SPICE: JPEG.
+    /// SPICE: JPEG. Since 0.9.1.
     #[xml(child)]
     pub jpeg: Option<WanCompression>,
-    /// SPICE: zlib.
+    /// SPICE: zlib. Since 0.9.1.
     #[xml(child)]
     pub zlib: Option<WanCompression>,
-    /// SPICE: sound.
+    /// SPICE: sound. Since 0.9.1.
     #[xml(child)]
     pub playback: Option<PlaybackCompression>,
     /// SPICE: video streams. Since 0.9.2.

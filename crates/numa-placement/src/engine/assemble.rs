@@ -71,7 +71,7 @@ fn process(cx: Context<'_>, demand: &Demand, choice: &Choice) -> ThreadPlan {
         NodesPerCell::One | NodesPerCell::Many => binding::process_mems(stored, advice, &cells),
     };
     ThreadPlan {
-        launch: binding::launch_policy(stored, advice, cx.request.kernel),
+        launch: binding::launch_policy(stored, advice, cx.request.kernel).map(|policy| cx.weighed(policy)),
         launch_cpus: Some(near).filter(|near| *near != cpus),
         cpus,
         origin,
@@ -192,6 +192,14 @@ fn weaken_policies(cx: Context<'_>, weakened: &mut Vec<Weakening>) {
     }
     if cx.profile.nodes_per_cell == NodesPerCell::Process && !stored.memnodes.is_empty() {
         weakened.push(Weakening::new("M5", "<memnode> is not applied", "this driver binds the guest as a whole"));
+    }
+    if cx.request.weighted && !cx.is_weighted() {
+        let why = if cx.profile.modes.weighted {
+            "this kernel has no weights (Linux 6.9): pages go to each node in turn"
+        } else {
+            "this driver knows no weights: pages go to each node in turn"
+        };
+        weakened.push(Weakening::new("kernel", "interleaving by weights", why));
     }
     let restrictive = stored.memory.as_ref().is_some_and(|policy| policy.mode == MemMode::Restrictive);
     if restrictive && !cx.request.kernel.cpuset {

@@ -9,7 +9,7 @@ use crate::binding;
 use crate::plan::{Advice, Weakening};
 use crate::profile::NodesPerCell;
 use crate::refusal::Constraint;
-use crate::request::{AdviceSource, Threads};
+use crate::request::{AdviceSource, Span, Threads};
 use crate::rules::{GeneralPolicy, VcpuPlacement};
 use crate::set::{CpuSet, NodeSet};
 use crate::trace::Trace;
@@ -38,6 +38,9 @@ pub(super) fn choose(cx: Context<'_>, demand: &Demand, board: &Board<'_>) -> Res
     if let (true, AdviceSource::Given(nodes)) = (wanted, &cx.request.advice) {
         choice.advice = Some(given(cx, nodes)?);
         choice.trace.summary = format!("the advice was given: nodes {nodes}");
+    }
+    if wanted {
+        note_wishes(cx, &mut choice);
     }
     if cx.profile.nodes_per_cell == NodesPerCell::One {
         let one = one_node_each(cx, demand, board, &mut choice)?;
@@ -321,6 +324,25 @@ fn allowed_for_one(
         choice.weakened.push(Weakening::new("Q6", what, "this driver puts each cell on one node"));
     }
     (0..board.len()).filter(|at| memory.contains(board.host.nodes()[*at].id)).collect()
+}
+
+/// Wishes that cannot be met and do not stand in the way of a start.
+fn note_wishes(cx: Context<'_>, choice: &mut Choice) {
+    let absent: NodeSet = cx.request.near.iter().copied().filter(|node| cx.host.position(*node).is_none()).collect();
+    if !absent.is_empty() {
+        let what = format!("nearness to {}", words(&absent));
+        let why = format!("not online; the host has {}", cx.host.online_nodes());
+        choice.weakened.push(Weakening::new("host", what, why));
+    }
+    if let (Span::Never, AdviceSource::Given(nodes)) = (cx.request.span, &cx.request.advice)
+        && nodes.len() > 1
+    {
+        choice.weakened.push(Weakening::new(
+            "host",
+            "one node for the whole guest",
+            "the advice was given and names several",
+        ));
+    }
 }
 
 fn note_limits(cx: Context<'_>, board: &Board<'_>, demand: &Demand, choice: &mut Choice) {

@@ -92,6 +92,9 @@ fn policy_of(cx: Context<'_>, demand: &Demand, choice: &Choice, at: usize, item:
         NodesPerCell::Process => binding::general_policy(stored, choice.advice.as_ref()),
         NodesPerCell::One | NodesPerCell::Many => binding::cell_policy(stored, choice.advice.as_ref(), cell),
     };
+    if cx.profile.nodes_per_cell == NodesPerCell::Process || stored.memnode(cell).is_none() {
+        policy = cx.weighed(policy);
+    }
     if let Some(nodes) = own {
         policy = MemPolicy::new(policy.mode.unwrap_or(MemMode::Strict), nodes);
     }
@@ -110,9 +113,13 @@ fn wish(cx: Context<'_>, demand: &Demand, choice: &Choice, policy: &MemPolicy, i
         policy.nodes.contains(node.id) || (node.kind != NodeKind::DeviceMemory && !node.memory.is_zero())
     });
     let (allowed, liking) = match policy.mode {
-        Some(MemMode::Interleave) => (anywhere, Liking::Even(named)),
+        Some(MemMode::Interleave) if policy.weighted => {
+            let weights = named.iter().map(|at| (*at, f64::from(cx.host.nodes()[*at].weight))).collect();
+            (anywhere, Liking::Parts(weights))
+        }
+        Some(MemMode::Interleave) => (anywhere, Liking::even(named)),
         // Preferred nodes come first, then the kernel goes on to any other: the overflow is taken by `allowed`.
-        Some(MemMode::Preferred) => (anywhere, Liking::Even(named)),
+        Some(MemMode::Preferred) => (anywhere, Liking::even(named)),
         Some(MemMode::Strict | MemMode::Restrictive) => (named, near(cx, demand, choice, item)),
         None => (anywhere, near(cx, demand, choice, item)),
     };

@@ -11,8 +11,15 @@ use std::collections::VecDeque;
 pub(super) enum Liking {
     /// Nearest first, from the view of these CPU shares: `(position, share of the vCPUs)`.
     Near(Vec<(usize, f64)>),
-    /// The same on each of these nodes, as interleaving gives it.
-    Even(Vec<usize>),
+    /// On each of these nodes its part by these weights, as interleaving gives it.
+    Parts(Vec<(usize, f64)>),
+}
+
+impl Liking {
+    /// The same on each of these nodes.
+    pub(super) fn even(nodes: Vec<usize>) -> Liking {
+        Liking::Parts(nodes.into_iter().map(|node| (node, 1.0)).collect())
+    }
 }
 
 /// One part's wish.
@@ -74,8 +81,9 @@ pub(super) fn share(wishes: &[Wish], room: &[u64], distance: &dyn Fn(usize, usiz
 fn take_liked(wish: &Wish, left: &mut [u64], row: &mut [u64], distance: &dyn Fn(usize, usize) -> u8) -> u64 {
     let mut lacking = wish.units;
     match &wish.liking {
-        Liking::Even(nodes) => {
-            for (node, part) in nodes.iter().zip(parts(wish.units, &vec![1.0; nodes.len()])) {
+        Liking::Parts(nodes) => {
+            let weights: Vec<f64> = nodes.iter().map(|(_, weight)| *weight).collect();
+            for ((node, _), part) in nodes.iter().zip(parts(wish.units, &weights)) {
                 lacking -= take(*node, part, left, row);
             }
         }
@@ -254,7 +262,7 @@ mod tests {
 
     #[test]
     fn interleaving_is_even_and_flows_over() {
-        let wish = Wish { units: 10, allowed: vec![0, 1, 2], liking: Liking::Even(vec![0, 1, 2]) };
+        let wish = Wish { units: 10, allowed: vec![0, 1, 2], liking: Liking::even(vec![0, 1, 2]) };
         assert_eq!(share(std::slice::from_ref(&wish), &[9, 9, 9], &flat).given, [vec![(0, 4), (1, 3), (2, 3)]]);
         assert_eq!(share(&[wish], &[1, 9, 9], &flat).given, [vec![(0, 1), (1, 6), (2, 3)]]);
     }
@@ -288,7 +296,7 @@ mod tests {
         ) {
             let wishes: Vec<Wish> = wishes.into_iter().map(|(units, mask, home, even)| {
                 let allowed: Vec<usize> = (0..4).filter(|n| mask & (1 << n) != 0).collect();
-                let liking = if even { Liking::Even(allowed.clone()) } else { Liking::Near(vec![(home, 1.0)]) };
+                let liking = if even { Liking::even(allowed.clone()) } else { Liking::Near(vec![(home, 1.0)]) };
                 Wish { units, allowed, liking }
             }).collect();
             let shares = share(&wishes, &room, &flat);

@@ -263,6 +263,32 @@ fn q7_restrictive_is_confined_by_the_cgroup_or_said_not_to_be() {
 }
 
 #[test]
+fn interleaving_by_weights_is_the_policy_of_the_process_and_promises_by_weight() {
+    let mut weights = [4u8, 2, 1, 1].into_iter();
+    let host = HostTopology::uniform(4, 4, gib(8)).map_nodes(|node| node.with_weight(weights.next().unwrap())).build();
+    let host = host.unwrap();
+    let general = rules::GeneralPolicy::named(MemMode::Interleave, nodes("0-3"));
+    let own = rules::CellPolicy::new(GuestCell(1), MemMode::Interleave, nodes("2-3"));
+    let stored = rules::Stored::default().with_memory(general).with_memnode(own);
+    let kernel = |release| KernelSupport::of_release(release);
+    let request = Request::new("g", celled(&[8, 2])).stored(stored).weighted(true).kernel(kernel("6.12.1"));
+    let plan = qemu(&host, &request).unwrap();
+    assert_eq!(shares(&plan, 0), [(0, 4), (1, 2), (2, 1), (3, 1)]);
+    let policy = MemPolicy::new(MemMode::Interleave, nodes("0-3")).weighted(true);
+    assert_eq!((&plan.cells[0].policy, plan.process.launch.as_ref()), (&policy, Some(&policy)));
+    assert_eq!((shares(&plan, 1), plan.cells[1].policy.weighted), (vec![(2, 1), (3, 1)], false), "a policy of its own");
+    assert!(plan.weakened.is_empty());
+    let bound = applied::applied(&plan, applied::Hypervisor::Qemu, request.kernel);
+    assert_eq!((bound.cells[0].policy.as_deref(), bound.cells[0].host_nodes.is_empty()), (None, true));
+    assert_eq!(bound.cells[1].policy.as_deref(), Some("interleave"));
+    // An older kernel deals out evenly, and it is said.
+    let plan = qemu(&host, &request.kernel(kernel("6.1.0-18-amd64"))).unwrap();
+    assert_eq!(shares(&plan, 0), [(0, 2), (1, 2), (2, 2), (3, 2)]);
+    assert_eq!(plan.process.launch, Some(MemPolicy::new(MemMode::Interleave, nodes("0-3"))));
+    assert!(plan.weakened.iter().any(|weak| weak.what.contains("weights") && weak.why.contains("6.9")));
+}
+
+#[test]
 fn q8_a_devices_own_nodes_replace_those_of_its_cell() {
     let mut device = MemoryDeviceRequest::new(Some(GuestCell(0)), gib(1));
     device.nodes = Some(nodes("3"));
@@ -563,4 +589,13 @@ proptest! {
         let single = chosen.cpu_nodes.len() == 1 && chosen.cpu_nodes == chosen.memory_nodes;
         prop_assert!(single || chosen.cost() <= best + 1e-9, "{} against {}", chosen.cost(), best);
     }
+}
+
+#[test]
+fn wishes_that_cannot_be_met_are_said() {
+    let plan = qemu(&two(), &auto(2, 4).near(HostNode(9))).unwrap();
+    assert!(plan.weakened.iter().any(|weak| weak.what == "nearness to node 9" && weak.why.contains("0-1")));
+    let given = auto(2, 4).span(Span::Never).advice(AdviceSource::Given(nodes("0-1")));
+    assert!(qemu(&two(), &given).unwrap().weakened.iter().any(|weak| weak.what.contains("one node")));
+    assert!(qemu(&two(), &auto(2, 4).near(HostNode(1)).span(Span::Never)).unwrap().weakened.is_empty());
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 
+use super::busy::{Clock, uptime};
 use super::{Lease, Phase};
 use crate::plan::{NodeShare, Plan};
 use crate::policy::PageSize;
-use crate::promised::Promised;
+use crate::promised::{NodePromise, Promised};
 use crate::units::{HostNode, Kib};
 
 /// All memory of a plan, none of it touched.
@@ -73,20 +74,59 @@ pub(super) fn observe(booked: &mut Promised, observed: &[NodeShare]) {
     }
 }
 
-/// The sum of all leases as planning sees it: running guests have touched what is resident.
+/// The sum of all leases as planning sees it: running guests have touched what is resident, and are as busy as they were seen.
 pub(super) fn total(leases: &[Lease]) -> Promised {
     let mut sum = Promised::default();
+    let mut busy = BTreeMap::<HostNode, u64>::new();
+    let (now, mut anybody_seen) = (uptime(), false);
     for lease in leases {
-        let resident = match lease.phase {
-            Phase::Planned | Phase::Starting => None,
-            Phase::Running => lease.owner.pid().and_then(resident),
-        };
-        match resident {
+        let running = lease.owner.pid().filter(|_| lease.phase == Phase::Running);
+        match running.and_then(resident) {
             None => sum.add(&lease.booked),
             Some(resident) => sum.add(&touched(&lease.booked, resident)),
         }
+        let clock = running.zip(now).and_then(|(pid, now)| Clock::read(pid, now));
+        let seen = clock.and_then(|clock| clock.busy(lease.seen.as_ref()));
+        anybody_seen |= seen.is_some();
+        load(&lease.booked, seen, &mut busy);
+    }
+    // Where nobody was seen the planner's own guess is as good.
+    for (node, busy) in busy.into_iter().filter(|_| anybody_seen) {
+        sum.node_mut(node).busy_milli = Some(busy);
     }
     sum
+}
+
+/// What a guest adds to the load of its nodes, in the shares of its vCPUs: what was seen, else what is expected of them.
+fn load(booked: &Promised, seen: Option<u64>, busy: &mut BTreeMap<HostNode, u64>) {
+    let own: u64 = booked.nodes.values().map(|promise| promise.dedicated.len() as u64).sum();
+    let vcpus: u64 = booked.nodes.values().map(|promise| promise.milli_vcpus).sum();
+    for (node, promise) in &booked.nodes {
+        let part = match seen {
+            // CPUs of its own are taken off again by whoever reads this, busy or not.
+            _ if own > 0 => promise.dedicated.len() as u64 * 1000,
+            Some(seen) if vcpus > 0 => share_of(seen, promise.milli_vcpus, vcpus),
+            _ => NodePromise::unseen_milli(promise.milli_vcpus),
+        };
+        let sum = busy.entry(*node).or_default();
+        *sum = sum.saturating_add(part);
+    }
+}
+
+fn share_of(seen: u64, part: u64, whole: u64) -> u64 {
+    u64::try_from(u128::from(seen) * u128::from(part) / u128::from(whole.max(1))).unwrap_or(u64::MAX)
+}
+
+/// Looks again at running guests whose last look is long ago.
+pub(super) fn look(leases: &mut [Lease]) {
+    let Some(now) = uptime() else { return };
+    for lease in leases.iter_mut().filter(|lease| lease.phase == Phase::Running) {
+        let last = lease.seen.as_ref();
+        let due = last.is_none_or(|last| Clock { now, cpu: 0, began: 0 }.is_due(Some(last)));
+        if let Some(clock) = lease.owner.pid().filter(|_| due).and_then(|pid| Clock::read(pid, now)) {
+            lease.seen = Some(clock.look(last));
+        }
+    }
 }
 
 /// With this much resident, the rest may be missing from any of the nodes.
@@ -155,6 +195,25 @@ mod tests {
         assert_eq!(figures(&touched(&promise, Kib(0))), [(0, 100, 100), (1, 60, 60)]);
         assert_eq!(figures(&touched(&promise, Kib(90))), [(0, 100, 70), (1, 60, 60)]);
         assert_eq!(figures(&touched(&promise, Kib(500))), [(0, 100, 0), (1, 60, 0)]);
+    }
+
+    #[test]
+    fn load_goes_where_the_vcpus_are() {
+        let mut booked = Promised::default();
+        booked.node_mut(HostNode(0)).milli_vcpus = 3000;
+        booked.node_mut(HostNode(1)).milli_vcpus = 1000;
+        let of = |booked: &Promised, seen| {
+            let mut busy = BTreeMap::new();
+            load(booked, seen, &mut busy);
+            busy.into_values().collect::<Vec<_>>()
+        };
+        assert_eq!(of(&booked, Some(2000)), [1500, 500]);
+        // What nobody saw counts as the planner expects it, half a core for each.
+        let unseen = of(&booked, None);
+        let expected = |milli| NodePromise { busy_milli: Some(milli), ..NodePromise::default() }.expected_busy();
+        assert!((expected(unseen[0]) - 1.5).abs() < 0.002 && (expected(unseen[1]) - 0.5).abs() < 0.002, "{unseen:?}");
+        booked.node_mut(HostNode(1)).dedicated = crate::CpuSet::of_range(4, 5);
+        assert_eq!(of(&booked, Some(2000)), [0, 2000]);
     }
 
     #[test]

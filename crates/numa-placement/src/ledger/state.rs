@@ -56,6 +56,12 @@ impl State {
         found.ok_or_else(|| LedgerError::UnknownLease(id.clone()))
     }
 
+    /// Changes with every change: each replaces the file.
+    pub(super) fn stamp(dir: &Path) -> Option<(u64, SystemTime)> {
+        let meta = fs::symlink_metadata(dir.join(FILE)).ok()?;
+        Some((meta.ino(), meta.modified().ok()?))
+    }
+
     /// Reads the state; the inner error says why it is corrupt.
     pub(super) fn read(dir: &Path) -> Result<Result<State, String>, LedgerError> {
         let path = dir.join(FILE);

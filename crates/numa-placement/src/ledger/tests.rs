@@ -283,3 +283,48 @@ fn what_a_killed_planner_held_is_free_at_the_next_reservation() {
     let left: Vec<_> = ledger.snapshot().unwrap().leases.into_iter().map(|lease| lease.id).collect();
     assert_eq!(left, [kept, reservation.plan.lease.unwrap()]);
 }
+
+#[test]
+fn waiting_ends_when_nobody_gets_on() {
+    let (_dir, ledger) = open();
+    take(&ledger, &me(), "a", Kib::from_gib(1)).unwrap();
+    let stuck = ledger.lock.lock_timeout(LockMode::Exclusive, PATIENCE).unwrap();
+    let brief = Duration::from_millis(20);
+    assert!(matches!(ledger.lock(brief), Err(LedgerError::Lock(LockError::Timeout { .. }))));
+    drop(stuck);
+    // What tells that others get on.
+    let before = State::stamp(ledger.dir());
+    take(&ledger, &me(), "b", Kib::from_gib(1)).unwrap();
+    assert!(before.is_some() && State::stamp(ledger.dir()) != before);
+}
+
+#[test]
+fn a_running_guest_counts_as_busy_as_it_was_seen() {
+    let (_dir, ledger) = open();
+    let request = Request::auto("a", GuestShape::flat(4, Kib::from_gib(1)));
+    let mut decide = |promised: &Promised| plan(&host(), promised, &PlacementProfile::qemu(), &request);
+    let lease = ledger.reserve(&me(), "a", &mut decide).unwrap().plan.lease.unwrap();
+    let busy = |ledger: &Ledger| ledger.snapshot().unwrap().promised.node(HostNode(0)).unwrap().busy_milli;
+    assert_eq!(busy(&ledger), None, "it does not run yet");
+    ledger.commit(&lease, &[]).unwrap();
+    let now = busy::uptime().unwrap();
+    let look = |at_ms, busy_milli| Look { at_ms, cpu_ms: 0, busy_milli };
+    let seen = |look: Look| {
+        ledger
+            .change(|state, _| {
+                state.lease_mut(&lease)?.seen = Some(look);
+                Ok(())
+            })
+            .unwrap();
+    };
+    // The machine may be younger than a minute.
+    seen(look(now, Some(3500)));
+    assert_eq!(busy(&ledger), Some(3500));
+    // A look from the time before the clock began counts for nothing but what it said.
+    seen(look(now * 2 + 1_000_000, Some(700)));
+    assert_eq!(busy(&ledger), Some(700));
+    // Every reservation looks again at whoever is due.
+    ledger.reserve(&me(), "b", &mut decide).unwrap();
+    let kept = ledger.snapshot().unwrap().leases.iter().find(|other| other.id == lease).unwrap().seen.unwrap();
+    assert!(kept.at_ms >= now && kept.at_ms < now * 2 + 1_000_000 && kept.busy_milli == Some(700), "{kept:?}");
+}

@@ -71,6 +71,7 @@ impl Node {
             reclaimable: Kib::ZERO,
             reserve: Kib::ZERO,
             pools: Vec::new(),
+            weight: 1,
             cores: Vec::new(),
             caches: Vec::new(),
         }
@@ -123,6 +124,13 @@ impl Node {
         self
     }
 
+    /// This weight when memory is interleaved by weights; 0 counts as 1.
+    #[must_use]
+    pub fn with_weight(mut self, weight: u8) -> Node {
+        self.weight = weight.max(1);
+        self
+    }
+
     /// This kind. A node with CPUs is always [`NodeKind::Cpu`].
     #[must_use]
     pub fn with_kind(mut self, kind: NodeKind) -> Node {
@@ -134,8 +142,8 @@ impl Node {
 /// Builds a [`HostTopology`] by hand.
 #[derive(Clone, Debug)]
 pub struct TopologyBuilder {
-    topology: HostTopology,
-    rows: Vec<Vec<u32>>,
+    pub(super) topology: HostTopology,
+    pub(super) rows: Vec<Vec<u32>>,
 }
 
 impl HostTopology {

@@ -115,6 +115,9 @@ impl Tree<'_> {
         let meminfo = self.text(&format!("{dir}/meminfo"))?.unwrap_or_default();
         fill_memory(&mut node, &meminfo);
         node.pools = self.pools(&format!("{dir}/hugepages"))?;
+        // Linux 6.9; without the file all nodes are alike.
+        let weight = self.text(&format!("sys/kernel/mm/mempolicy/weighted_interleave/node{id}"))?;
+        node.weight = weight.and_then(|weight| weight.trim().parse().ok()).unwrap_or(1).max(1);
         Ok(node)
     }
 

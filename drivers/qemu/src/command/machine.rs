@@ -13,7 +13,7 @@ use polyvirt_core::{
 };
 
 use super::{
-    Args, Folders, Input,
+    Args, Folders, Input, hmat,
     option::{Members, Opts, on_off},
 };
 
@@ -31,6 +31,9 @@ pub(super) fn machine(input: &Input<'_>, memory: Option<&str>) -> Result<String>
     }
     if matches!(input.binary.arch.as_str(), "x86_64" | "i386") {
         opts = x86(opts, config);
+    }
+    if hmat::wanted(config) {
+        opts = opts.switch("hmat", true);
     }
     for node in PFLASH.iter().take(pflash(config, input.folders).len()) {
         opts = opts.with(node, node);

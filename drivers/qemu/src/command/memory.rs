@@ -14,7 +14,7 @@ use polyvirt_core::{
 };
 
 use super::{
-    Input,
+    Input, hmat,
     option::{Members, Opts},
 };
 
@@ -81,9 +81,12 @@ fn with_cells(input: &Input<'_>, cells: &[Cell]) -> Result<Memory> {
         })
         .collect();
     // Q3
-    let needed = !input.machine()?.numa_mem_supported || backends.iter().any(|(_, _, backend)| backend.needed());
+    let needed = hmat::wanted(input.config)
+        || !input.machine()?.numa_mem_supported
+        || backends.iter().any(|(_, _, backend)| backend.needed());
     let mut memory = Memory::default();
     let mut total = Kib::ZERO;
+    let mut nearest = hmat::nearest(input.config).into_iter();
     for (number, cell, backend) in &backends {
         let size = rounded(cell.memory, &input.binary.arch)?;
         total = total.saturating_add(size);
@@ -91,6 +94,7 @@ fn with_cells(input: &Input<'_>, cells: &[Cell]) -> Result<Memory> {
         for (first, last) in vcpus(cell).ranges() {
             node = node.with("cpus", if first == last { first.to_string() } else { format!("{first}-{last}") });
         }
+        node = node.maybe("initiator", nearest.next().flatten());
         node = if needed {
             let id = format!("ram-node{number}");
             backend.write(&id, size, &mut memory.objects);
@@ -103,10 +107,12 @@ fn with_cells(input: &Input<'_>, cells: &[Cell]) -> Result<Memory> {
     memory.size = size_argument(rounded(total, &input.binary.arch)?);
     let shape: Vec<(GuestCell, &Cell)> = backends.iter().map(|(number, cell, _)| (*number, *cell)).collect();
     memory.numa.extend(distances(&shape));
+    memory.numa.extend(hmat::arguments(input.config));
     Ok(memory)
 }
 
-fn vcpus(cell: &Cell) -> VcpuSet {
+/// The vCPUs of a cell.
+pub(super) fn vcpus(cell: &Cell) -> VcpuSet {
     cell.cpus.clone().unwrap_or_default()
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod block;
 mod bus;
 mod chardev;
 pub(crate) mod cpu;
+mod hmat;
 pub(crate) mod machine;
 mod memory;
 mod misc;
@@ -78,6 +79,14 @@ impl Input<'_> {
 /// Whether a machine is of the Q35 family.
 pub(crate) fn is_q35(machine: &str) -> bool {
     machine == "q35" || machine.starts_with("pc-q35")
+}
+
+/// Whether a machine is of the i440FX family, which QEMU takes for x86 if none is named.
+pub(crate) fn is_i440fx(machine: &str) -> bool {
+    matches!(machine, "" | "pc")
+        || machine.starts_with("pc-i440fx")
+        || machine.starts_with("pc-0.")
+        || machine.starts_with("pc-1.")
 }
 
 /// The machine type a definition names.
@@ -192,5 +201,7 @@ fn quote(word: &str) -> String {
     }
 }
 
+#[cfg(test)]
+mod numa_rules;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use std::{
 
 use polyvirt_core::{
     model::DomainConfig,
-    placement::{AdviceSource, HostTopology, KernelSupport, Kib, PlacementProfile, Promised, plan},
+    placement::{AdviceSource, HostTopology, KernelSupport, Kib, PagePool, PlacementProfile, Promised, plan},
 };
 
 use super::*;
@@ -22,20 +22,27 @@ fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
 }
 
-fn planned(config: &DomainConfig) -> Plan {
-    let host = HostTopology::uniform(4, 4, Kib::from_gib(16)).build().unwrap();
+pub(super) fn planned_for(config: &DomainConfig) -> Plan {
+    let pool = PagePool::new(Kib::from_mib(2), 1024, 1024);
+    let host = HostTopology::uniform(4, 4, Kib::from_gib(16)).map_nodes(|node| node.with_pool(pool)).build().unwrap();
     let mut kernel = KernelSupport::default();
     kernel.cpuset = true;
     let request = config.placement_request().unwrap().kernel(kernel).advice(AdviceSource::default());
     plan(&host, &Promised::default(), &PlacementProfile::qemu(), &request).unwrap_or_else(|refusal| panic!("{refusal}"))
 }
 
-fn command_line(config: &DomainConfig, binary: &Binary) -> Result<String> {
+pub(super) fn arguments(config: &DomainConfig, binary: &Binary) -> Result<Vec<String>> {
+    arguments_as(config, &planned_for(config), binary)
+}
+
+pub(super) fn arguments_as(config: &DomainConfig, plan: &Plan, binary: &Binary) -> Result<Vec<String>> {
     let folders = Folders { run: "/run/guest".into(), ram: "/ram/guest".into(), nvram: "/nvram".into() };
-    let plan = planned(config);
     let monitor = MonitorAt::Path("/run/guest/monitor".into());
-    let args = build(&Input { config, plan: Some(&plan), binary, folders: &folders, monitor, sandbox: true })?;
-    Ok(shell(&binary.path, &args) + "\n")
+    build(&Input { config, plan: Some(plan), binary, folders: &folders, monitor, sandbox: true })
+}
+
+fn command_line(config: &DomainConfig, binary: &Binary) -> Result<String> {
+    Ok(shell(&binary.path, &arguments(config, binary)?) + "\n")
 }
 
 #[test]

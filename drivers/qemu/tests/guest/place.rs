@@ -1,7 +1,7 @@
 //! Placement on the real host; where it has one node, what one node can show.
 
 use polyvirt_core::{
-    LiveEffect,
+    GuestState, LiveEffect,
     placement::{CpuSet, Origin, PlanDelta, PlanStep},
 };
 
@@ -149,6 +149,23 @@ async fn each_cell_lies_on_its_own_node() {
     let observed = guest.domain.placement().unwrap().observe().await.unwrap().observed;
     let on = |node: u32| observed.iter().find(|it| it.node.0 == node).map_or(0, |it| it.size.0);
     assert!(on(2) >= 48 << 10 && on(1) >= 32 << 10, "{observed:?}");
+    guest.destroy().await;
+    host.assert_nothing_left();
+}
+
+/// QEMU refuses a table whose parts do not go together, so a guest that is there has one.
+#[tokio::test]
+async fn a_guest_is_told_how_fast_its_memory_is() {
+    let Some(host) = Host::new().await else { return };
+    let more = "<vcpu>2</vcpu><cpu><numa><cell id='0' cpus='0' memory='32' unit='MiB'/><cell id='1' cpus='1' memory='32' unit='MiB'/>\
+        <cell id='2' memory='32' unit='MiB'><cache level='1' associativity='direct' policy='writethrough'>\
+        <size value='10' unit='KiB'/><line value='8' unit='B'/></cache></cell>\
+        <interconnects><latency initiator='0' target='0' type='access' value='5'/><latency initiator='1' target='2' type='access' value='10'/>\
+        <bandwidth initiator='1' target='2' type='access' value='204800' unit='KiB'/></interconnects></numa></cpu>";
+    let live = host.define(more, "").await;
+    let plan = host.plan(&live);
+    let guest = host.try_start(&live, Some(plan), true, None).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(guest.domain.state().await.unwrap(), GuestState::Paused);
     guest.destroy().await;
     host.assert_nothing_left();
 }

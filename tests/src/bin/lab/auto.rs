@@ -14,7 +14,7 @@ use crate::{
     kernel, threads,
 };
 
-const AUTO: &str = "<vcpu placement='auto'>2</vcpu>";
+pub(crate) const AUTO: &str = "<vcpu placement='auto'>2</vcpu>";
 
 /// What is left free on a node that is called full.
 const LEFT_KIB: u64 = 72 << 10;
@@ -49,7 +49,7 @@ impl Drop for Filling {
 }
 
 /// Pages, threads and advice agree.
-async fn is_where_planned(guest: &Started, mib: u64) -> Result<NodeSet, String> {
+pub(crate) async fn is_where_planned(guest: &Started, mib: u64) -> Result<NodeSet, String> {
     let advice = guest.plan.advice.as_ref().ok_or("an automatic plan without advice")?;
     let promised = guest.plan.memory_nodes();
     ensure!(promised.is_subset(&advice.nodeset), "promised on {promised}, but advised {}", advice.nodeset);

@@ -106,6 +106,9 @@ pub(crate) async fn connect(root: &Path) -> Connection {
     let options = |options: &mut OpenOptions| {
         options.settings.set("kvm", "never");
         options.ownership = Ownership::WhileBusy;
+        // Emulated CPUs that many guests share are slow.
+        options.start_timeout = std::time::Duration::from_secs(400);
+        options.settings.set("start_timeout", 400);
     };
     polyvirt_tests::connect("qemu", root, options).await
 }

@@ -1,7 +1,7 @@
 //! What the kernel says of a process: its pages, its threads, its cgroups.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -45,6 +45,23 @@ pub(crate) async fn block(pid: u32, mib: u64) -> Result<Block, String> {
             Err(format!("{} mappings of {mib} MiB in process {pid}; there are {large:?} MiB", found.len()))
         }
     }
+}
+
+/// The policies that are in force anywhere in a process.
+pub(crate) async fn policies(pid: u32) -> Result<BTreeSet<String>, String> {
+    let mappings = numa_maps::read(pid).await.map_err(|e| format!("numa_maps of {pid}: {e}"))?;
+    Ok(mappings.into_iter().map(|it| it.policy).collect())
+}
+
+/// Page sizes in KiB of the mapping of this size that has pages, ascending.
+pub(crate) async fn page_sizes(pid: u32, mib: u64) -> Result<Vec<u64>, String> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).map_err(|e| format!("maps of {pid}: {e}"))?;
+    let sizes: BTreeMap<u64, u64> = maps.lines().filter_map(mapping).collect();
+    let mappings = numa_maps::read(pid).await.map_err(|e| format!("numa_maps of {pid}: {e}"))?;
+    let found = mappings.iter().filter(|it| sizes.get(&it.start) == Some(&(mib << 20)) && !it.pages.is_empty());
+    let mut pages: Vec<u64> = found.map(|it| it.page_kib).collect();
+    pages.sort_unstable();
+    Ok(pages)
 }
 
 /// Start and size in bytes of a line of `/proc/PID/maps`.

@@ -8,9 +8,11 @@
 
 mod auto;
 mod bench;
+mod burst;
 mod kernel;
 mod policies;
 mod threads;
+mod wishes;
 
 use std::{future::Future, path::Path, pin::Pin};
 
@@ -34,10 +36,12 @@ const NODES: &[Check] = checks![
     policies::memnode_among_others,
     policies::strict,
     policies::preferred,
+    policies::preferred_many,
     policies::interleave,
     policies::restrictive_moves_pages,
     auto::beside_a_full_node,
     auto::two_at_once,
+    wishes::without_weights_evenly,
     threads::pins,
     threads::an_emulator_alone,
     threads::in_their_cgroups,
@@ -45,6 +49,24 @@ const NODES: &[Check] = checks![
 
 /// For nodes of which the first has no memory.
 const MEMLESS: &[Check] = checks![auto::beside_a_node_without_memory, threads::in_their_cgroups];
+
+/// For nodes with pools of 2 MiB pages.
+const HUGE: &[Check] = checks![wishes::pages_of_2_mib, wishes::more_pages_than_there_are];
+
+/// For nodes with pools of 1 GiB pages.
+const GIANT: &[Check] = checks![wishes::pages_of_1_gib];
+
+/// For nodes of which some have no CPUs.
+const CPULESS: &[Check] = checks![wishes::memory_without_cpus];
+
+/// For nodes of which the second has a PCI device.
+const DEVICE: &[Check] = checks![wishes::a_device_draws_its_guest];
+
+/// For a kernel with weights.
+const WEIGHTED: &[Check] = checks![wishes::interleaved_by_weight];
+
+/// For nodes with room for sixteen guests.
+const BURST: &[Check] = checks![burst::sixteen_at_once, burst::half_of_sixteen_killed];
 
 /// For each layout of cgroups.
 const CGROUPS: &[Check] =
@@ -59,7 +81,13 @@ async fn main() {
         ["nodes"] => NODES,
         ["memless"] => MEMLESS,
         ["cgroups"] => CGROUPS,
-        _ => fail("lab nodes | memless | cgroups"),
+        ["huge"] => HUGE,
+        ["giant"] => GIANT,
+        ["cpuless"] => CPULESS,
+        ["device"] => DEVICE,
+        ["weighted"] => WEIGHTED,
+        ["burst"] => BURST,
+        _ => fail("lab nodes | memless | cgroups | huge | giant | cpuless | device | weighted | burst"),
     };
     // numa-lab sets it. Elsewhere a full node could end programs that somebody needs.
     if std::env::var_os("NUMA_LAB").is_none() {

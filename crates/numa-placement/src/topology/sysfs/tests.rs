@@ -70,6 +70,19 @@ fn memory_for_movable_pages_only_is_a_devices() {
 }
 
 #[test]
+fn weights_of_nodes_are_read_and_without_any_all_are_alike() {
+    let mut files = two_nodes();
+    let weights = |files: &[(&str, &str)]| {
+        let host = HostTopology::from_sysfs(tree(files).path()).unwrap();
+        host.nodes().iter().map(|node| node.weight).collect::<Vec<_>>()
+    };
+    assert_eq!(weights(&files), [1, 1]);
+    files.push(("sys/kernel/mm/mempolicy/weighted_interleave/node0", "4\n"));
+    files.push(("sys/kernel/mm/mempolicy/weighted_interleave/node1", "odd\n"));
+    assert_eq!(weights(&files), [4, 1]);
+}
+
+#[test]
 fn a_host_without_nodes_is_one_node() {
     let root = tree(&[
         ("sys/devices/system/cpu/online", "0-1\n"),
