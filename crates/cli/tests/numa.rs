@@ -3,65 +3,20 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod root;
+mod trees;
 
-use std::{collections::BTreeSet, fmt::Write as _, path::Path};
+use std::collections::BTreeSet;
 
 use root::Root;
 use serde_json::Value;
-
-/// A node: its number, its cores, its memory and what is free of it in MiB, pages of 2 MiB there and free.
-struct Node {
-    id: u32,
-    cores: &'static [&'static [u32]],
-    memory: u64,
-    free: u64,
-    pages: (u64, u64),
-}
-
-/// Writes a host.
-fn host(dir: &Path, nodes: &[Node], distance: impl Fn(usize, usize) -> u32) {
-    let write = |path: String, text: String| {
-        let path = dir.join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text + "\n").unwrap();
-    };
-    let list = |numbers: &mut dyn Iterator<Item = u32>| numbers.map(|n| n.to_string()).collect::<Vec<_>>().join(",");
-    for (at, node) in nodes.iter().enumerate() {
-        let of = format!("sys/devices/system/node/node{}", node.id);
-        write(format!("{of}/cpulist"), list(&mut node.cores.iter().copied().flatten().copied()));
-        let mut distances = String::new();
-        (0..nodes.len()).for_each(|to| write!(distances, "{} ", distance(at, to)).unwrap());
-        write(format!("{of}/distance"), distances);
-        let (id, memory, free) = (node.id, node.memory << 10, node.free << 10);
-        write(format!("{of}/meminfo"), format!("Node {id} MemTotal: {memory} kB\nNode {id} MemFree: {free} kB"));
-        let (total, free) = node.pages;
-        write(format!("{of}/hugepages/hugepages-2048kB/nr_hugepages"), total.to_string());
-        write(format!("{of}/hugepages/hugepages-2048kB/free_hugepages"), free.to_string());
-        for core in node.cores {
-            for cpu in *core {
-                let of = format!("sys/devices/system/cpu/cpu{cpu}");
-                write(format!("{of}/topology/thread_siblings_list"), list(&mut core.iter().copied()));
-            }
-        }
-    }
-    let cpus = nodes.iter().flat_map(|node| node.cores.iter().copied().flatten().copied());
-    write("sys/devices/system/cpu/online".to_owned(), list(&mut cpus.clone()));
-    write("sys/devices/system/cpu/possible".to_owned(), list(&mut cpus.clone()));
-    write("sys/devices/system/node/online".to_owned(), list(&mut nodes.iter().map(|node| node.id)));
-    let ordinary = nodes.iter().filter(|node| node.id != 252).map(|node| node.id);
-    write("sys/devices/system/node/has_normal_memory".to_owned(), list(&mut ordinary.clone()));
-    write("proc/meminfo".to_owned(), "MemTotal: 100663296 kB\nHugepagesize: 2048 kB".to_owned());
-    write("proc/sys/kernel/osrelease".to_owned(), "6.1.0".to_owned());
-    write("sys/bus/pci/devices/0000:81:00.0/numa_node".to_owned(), nodes[0].id.to_string());
-    write("sys/bus/pci/devices/0000:81:00.0/class".to_owned(), "0x020000".to_owned());
-}
+use trees::{Node, host};
 
 /// Nodes 0, 8 and 252: CPUs and memory, memory only, memory of a device.
 fn sparse(root: &Root) -> String {
     let nodes = [
-        Node { id: 0, cores: &[&[0, 2], &[1, 3]], memory: 16 << 10, free: 10 << 10, pages: (128, 100) },
-        Node { id: 8, cores: &[], memory: 64 << 10, free: 64 << 10, pages: (0, 0) },
-        Node { id: 252, cores: &[], memory: 96 << 10, free: 90 << 10, pages: (0, 0) },
+        Node { id: 0, cores: vec![vec![0, 2], vec![1, 3]], memory: 16 << 10, free: 10 << 10, pool: (2048, 128, 100) },
+        Node { id: 8, cores: vec![], memory: 64 << 10, free: 64 << 10, pool: (0, 0, 0) },
+        Node { id: 252, cores: vec![], memory: 96 << 10, free: 90 << 10, pool: (0, 0, 0) },
     ];
     let dir = root.path().join("sparse");
     host(&dir, &nodes, |a, b| if a == b { 10 } else { 20 + 10 * u32::try_from(a + b).unwrap() });
@@ -70,9 +25,9 @@ fn sparse(root: &Root) -> String {
 
 /// Two nodes of four CPUs with 16 GiB, the first nearly full.
 fn two(root: &Root) -> String {
-    let node = |id, cores, free| Node { id, cores, memory: 16 << 10, free, pages: (0, 0) };
+    let node = |id, cores, free| Node { id, cores, memory: 16 << 10, free, pool: (0, 0, 0) };
     let dir = root.path().join("two");
-    let nodes = [node(0, &[&[0, 1], &[2, 3]], 2 << 10), node(1, &[&[4, 5], &[6, 7]], 15 << 10)];
+    let nodes = [node(0, vec![vec![0, 1], vec![2, 3]], 2 << 10), node(1, vec![vec![4, 5], vec![6, 7]], 15 << 10)];
     host(&dir, &nodes, |a, b| if a == b { 10 } else { 21 });
     dir.display().to_string()
 }

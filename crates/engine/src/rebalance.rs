@@ -23,6 +23,7 @@ use crate::{
     connection::Connection,
     definition,
     guest::Guest,
+    placement,
     store::blocking,
 };
 
@@ -161,6 +162,10 @@ impl Guest {
         if done.is_err() {
             self.rebook(&plan).await?;
         }
+        // What is promised anew counts as untouched until somebody looks.
+        if let Ok(domain) = self.domain().await {
+            placement::settle(&self.connection.shared, plan.lease.clone(), &*domain, host.nodes().len()).await;
+        }
         done
     }
 
@@ -191,12 +196,39 @@ impl Connection {
                 Ok(ledger) => ledger.snapshot().map_err(|e| storage("the ledger", e.to_string()))?,
                 Err(_) => Snapshot::default(),
             };
-            let seats: Vec<Seat> = guests.iter().map(Observation::seat).collect();
+            let mut seats: Vec<Seat> = guests.iter().map(Observation::seat).collect();
             let promised = as_seen(&snapshot, &guests, &seats);
-            Ok(rebalance::suggest(&host, &promised, &seats, hysteresis, None))
+            // Each turn takes a possibility from a guest, so this ends.
+            while let Some(found) = rebalance::suggest(&host, &promised, &seats, hysteresis, None) {
+                if !settle_if_there(&found, &mut seats) {
+                    return Ok(Some(found));
+                }
+            }
+            Ok(None)
         })
         .await
     }
+}
+
+/// A seat's cost is estimated in another way than that of a place to come, so the place where a guest is may look better than itself. If
+/// nothing would change, those guests stay, and this says so.
+fn settle_if_there(suggestion: &Suggestion, seats: &mut [Seat]) -> bool {
+    let seat_of = |seats: &[Seat], guest: &str| seats.iter().position(|seat| seat.guest == guest);
+    let is_there = |change: &Move| {
+        let Some(seat) = seat_of(seats, &change.guest).map(|at| &seats[at]) else { return false };
+        let runs: NodeSet = seat.cpus.iter().filter(|(_, milli)| *milli > 0).map(|(node, _)| *node).collect();
+        change.size.is_zero() && change.cpus.as_ref().is_none_or(|nodes| *nodes == runs)
+    };
+    if !suggestion.moves.iter().all(is_there) {
+        return false;
+    }
+    for change in &suggestion.moves {
+        if let Some(at) = seat_of(seats, &change.guest) {
+            seats[at].repinnable &= change.cpus.is_none();
+            seats[at].movable &= change.memory.is_none();
+        }
+    }
+    true
 }
 
 fn fixed(guest: &str, what: &str, why: &str) -> Error {
@@ -311,6 +343,25 @@ mod tests {
         plan.cells[0].vcpus[0].origin = Origin::Pin;
         assert!(repin(&mut plan, &NodeSet::of(HostNode(0)), &host()).is_none());
         assert_eq!(plan.cells[0].vcpus[1], before.cells[0].vcpus[1]);
+    }
+
+    #[test]
+    fn a_move_to_where_a_guest_is_is_none() {
+        let suggestion = |text: &str| serde_json::from_str::<Suggestion>(text).unwrap();
+        let there = suggestion(
+            r#"{"moves": [{"guest": "g", "cpus": "0", "memory": null, "size": 0}], "size": 0, "gain": 1.0}"#,
+        );
+        let mut seats = [observed(&[]).seat()];
+        assert!(settle_if_there(&there, &mut seats));
+        assert!(!seats[0].repinnable && seats[0].movable);
+        let elsewhere = suggestion(
+            r#"{"moves": [{"guest": "g", "cpus": "1", "memory": null, "size": 0}], "size": 0, "gain": 1.0}"#,
+        );
+        assert!(!settle_if_there(&elsewhere, &mut seats));
+        let memory = suggestion(
+            r#"{"moves": [{"guest": "g", "cpus": null, "memory": "0", "size": 9}], "size": 9, "gain": 1.0}"#,
+        );
+        assert!(!settle_if_there(&memory, &mut seats));
     }
 
     #[test]

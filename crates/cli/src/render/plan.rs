@@ -17,7 +17,7 @@ pub(crate) fn in_a_line(plan: &Plan) -> String {
 }
 
 /// `node 0`, `nodes 0-1`.
-fn named(nodes: &NodeSet) -> String {
+pub(crate) fn named(nodes: &NodeSet) -> String {
     format!("node{} {nodes}", if nodes.len() == 1 { "" } else { "s" })
 }
 
@@ -122,7 +122,9 @@ pub(crate) fn candidates(trace: &Trace) -> Vec<Grid> {
     let (failed, mut possible): (Vec<&Candidate>, Vec<&Candidate>) = trace.candidates.iter().partition(is_failed);
     let rank = |candidate: &Candidate| candidate.verdict != Verdict::Chosen;
     possible.sort_by(|a, b| rank(a).cmp(&rank(b)).then(a.cost().total_cmp(&b.cost())));
-    let mut grids = vec![costs(&possible), failures(&failed)];
+    let costs = costs(&possible);
+    let meanings = meanings(&costs);
+    let mut grids = vec![costs, meanings, failures(&failed)];
     grids.retain(|grid| !grid.rows.is_empty());
     if let Some(last) = grids.last_mut().filter(|_| trace.omitted > 0) {
         last.title.push_str(&format!("; {} more were looked at", trace.omitted));
@@ -159,12 +161,43 @@ fn costs(possible: &[&Candidate]) -> Grid {
     grid
 }
 
+/// What the terms of a table mean.
+fn meanings(costs: &Grid) -> Grid {
+    let mut grid = Grid::new("What it costs", &["term", "what it is"]);
+    for name in TERMS.into_iter().filter(|name| costs.header.iter().any(|shown| shown == term(*name))) {
+        grid.row(vec![term(name).to_owned(), meaning(name).to_owned()], Ink::Plain);
+    }
+    grid
+}
+
+fn meaning(name: TermName) -> &'static str {
+    match name {
+        TermName::Distance => "how far the memory is from the vCPUs on average; 0 is local",
+        TermName::Overload => "what the cores could not carry if all vCPUs of the guest were busy at once",
+        TermName::Load => "how busy the cores would usually be, with the guests that are there",
+        TermName::Fill => "how full the memory would be",
+        TermName::Nodes => "nodes beyond the first",
+        TermName::Slack => "CPUs that would stay free beside it: room that a smaller node would not waste",
+        TermName::Stranded => "free CPUs that ordinary guests could no longer use",
+        TermName::Devices => "how far the vCPUs are from the guest's devices; 0 is local",
+        _ => "",
+    }
+}
+
 fn failures(failed: &[&Candidate]) -> Grid {
     let mut grid = Grid::new("Impossible", &["CPUs of", "memory of", "why"]);
+    let bare = |candidate: &Candidate| matches!(candidate.verdict, Verdict::Failed(Constraint::NoMemory { .. }));
+    let (bare, failed): (Vec<&Candidate>, Vec<&Candidate>) = failed.iter().copied().partition(|it| bare(it));
     for candidate in failed {
         let Verdict::Failed(constraint) = &candidate.verdict else { continue };
         let cells = [candidate.cpu_nodes.to_string(), candidate.memory_nodes.to_string(), constraint.to_string()];
         grid.row(cells.into(), Ink::Plain).detail = constraint_in_figures(constraint);
+    }
+    // A host may have dozens of such nodes, and one line says it for all.
+    if !bare.is_empty() {
+        let nodes = bare.iter().fold(NodeSet::new(), |nodes, candidate| nodes.union(&candidate.memory_nodes));
+        let each = if bare.len() == 1 { nodes.to_string() } else { format!("each of {nodes}") };
+        grid.row(vec![each.clone(), each, "no memory there".to_owned()], Ink::Plain);
     }
     grid
 }
@@ -195,5 +228,43 @@ fn origin_word(origin: Origin) -> &'static str {
         Origin::VcpuCpuset => "cpuset of <vcpu>",
         Origin::AllHost => "all of the host",
         _ => "otherwise",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use polyvirt::placement::{CpuSet, GuestShape, HostTopology, Kib, Node, PlacementProfile, Promised, Request, plan};
+
+    use super::*;
+    use crate::picture::{Picture, style::Style, terminal};
+
+    #[test]
+    fn candidates_by_cost_their_terms_and_what_is_impossible() {
+        let node = |id: u32, gib| Node::new(id.into()).with_memory(Kib::from_gib(gib));
+        let builder = (0..2).fold(HostTopology::builder(), |builder, id: u32| {
+            builder.node(node(id, 8 * u64::from(id + 1)).with_cpus(CpuSet::of_range(id * 4, id * 4 + 3)))
+        });
+        let host = builder.node(node(5, 0)).node(node(6, 0)).build().unwrap();
+        let request = Request::auto("g", GuestShape::flat(2, Kib::from_gib(10)));
+        let plan = plan(&host, &Promised::default(), &PlacementProfile::qemu(), &request).unwrap();
+        let picture = Picture { grids: candidates(&plan.trace), ..Picture::default() };
+        assert_eq!(
+            terminal::render(&picture, Style::plain()),
+            "Candidates, by cost
+   CPUs of  memory of   cost   load   fill
+✓  1        1          0.045  0.006  0.039
+
+What it costs
+term  what it is
+load  how busy the cores would usually be, with the guests that are there
+fill  how full the memory would be
+
+Impossible
+CPUs of      memory of    why
+0            0            node 0 short 2 GiB of memory (10 GiB asked, 8 GiB can be promised)
+each of 5-6  each of 5-6  no memory there
+"
+        );
+        assert!(picture.grids[0].rows[0].detail.starts_with("distance 0, overload 0, load 0.0"));
     }
 }

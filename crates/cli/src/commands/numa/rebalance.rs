@@ -8,7 +8,7 @@ use polyvirt::{
 };
 
 use super::Done;
-use crate::{args::RebalanceArgs, failure::Failure, output::Output, session::Session};
+use crate::{args::RebalanceArgs, failure::Failure, output::Output, render, session::Session};
 
 pub(super) async fn rebalance(args: &RebalanceArgs, session: &mut Session, out: &mut Output) -> Done {
     if args.apply && !args.yes && !std::io::stdin().is_terminal() {
@@ -71,16 +71,19 @@ fn nothing(guests: &[Observation]) -> String {
 fn words(suggestion: &Suggestion) -> String {
     let mut text = String::new();
     for Move { guest, cpus, memory, size, .. } in &suggestion.moves {
-        let cpus = cpus.as_ref().map(|nodes| format!("vCPUs to node {nodes}"));
-        let memory = memory.as_ref().map(|nodes| format!("memory to node {nodes} ({size})"));
+        let cpus = cpus.as_ref().map(|nodes| format!("vCPUs to {}", render::plan::named(nodes)));
+        let memory = memory.as_ref().map(|nodes| format!("memory to {} ({size})", render::plan::named(nodes)));
         let what: Vec<_> = cpus.into_iter().chain(memory).collect();
         text.push_str(&format!("'{guest}': {}\n", what.join(", ")));
     }
+    let moved = if suggestion.size.is_zero() {
+        "no memory to move".to_owned()
+    } else {
+        format!("{} to move, {:.3} for each GiB", suggestion.size, suggestion.gain_per_gib())
+    };
     text.push_str(&format!(
-        "Gain {:.3} (cost of the guests concerned, by vCPU), {} to move, {:.3} for each GiB\n",
-        suggestion.gain,
-        suggestion.size,
-        suggestion.gain_per_gib()
+        "Gain {:.3}, the cost of the guests concerned times their vCPUs; {moved}\n",
+        suggestion.gain
     ));
     text
 }
@@ -111,7 +114,7 @@ mod tests {
         assert_eq!(suggestion.moves[0].memory, Some("2".parse::<NodeSet>().unwrap()));
         assert_eq!(
             words(&suggestion),
-            "'a': memory to node 2 (2 GiB)\nGain 1.500 (cost of the guests concerned, by vCPU), 2 GiB to move, 0.750 for each GiB\n"
+            "'a': memory to node 2 (2 GiB)\nGain 1.500, the cost of the guests concerned times their vCPUs; 2 GiB to move, 0.750 for each GiB\n"
         );
     }
 }
