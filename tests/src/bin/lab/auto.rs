@@ -20,11 +20,16 @@ pub(crate) const AUTO: &str = "<vcpu placement='auto'>2</vcpu>";
 const LEFT_KIB: u64 = 72 << 10;
 
 /// Memory taken on one node; given back when dropped.
-struct Filling(tempfile::TempDir);
+pub(crate) struct Filling(tempfile::TempDir);
 
 impl Filling {
     /// Takes memory until little is left.
     fn of(node: u32) -> Result<Self, String> {
+        Self::leaving(node, LEFT_KIB)
+    }
+
+    /// Takes memory until this much is left.
+    pub(crate) fn leaving(node: u32, left: u64) -> Result<Self, String> {
         let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
         let options = format!("mpol=bind:{node},size=100%");
         let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir.path()).status();
@@ -32,7 +37,7 @@ impl Filling {
         let filling = Self(dir);
         let mut file = File::create(filling.0.path().join("filling")).map_err(|e| e.to_string())?;
         let megabyte = vec![1; 1 << 20];
-        while kernel::free_kib(node)? > LEFT_KIB {
+        while kernel::free_kib(node)? > left {
             file.write_all(&megabyte).map_err(|e| format!("node {node} cannot be filled: {e}"))?;
         }
         Ok(filling)
