@@ -8,6 +8,7 @@ use polyvirt_numa_placement::Kib;
 use super::{Report, nth, shown};
 use crate::address::Address;
 use crate::chardev::{CharEndpoint, ConsoleTargetType};
+use crate::codec::SizeUnit;
 use crate::controller::{Controller, ControllerKind, ControllerModel};
 use crate::devices::Devices;
 use crate::disk::DiskBus;
@@ -160,8 +161,14 @@ fn leases(devices: &Devices, report: &mut Report<'_>) {
 fn filesystems(devices: &Devices, report: &mut Report<'_>) {
     let mut seen: HashMap<&str, usize> = HashMap::new();
     for (index, filesystem) in devices.filesystems.iter().enumerate() {
-        let Some(target) = &filesystem.target else { continue };
         let path = |index| format!("/domain/devices/{}", nth("filesystem", devices.filesystems.len(), index));
+        if let Some(source) = &filesystem.source
+            && let Some(usage) = source.usage
+            && let Err(error) = source.units.unwrap_or(SizeUnit::KIB).kib(usage)
+        {
+            report.error(format!("{}/source/@usage", path(index)), error.message);
+        }
+        let Some(target) = &filesystem.target else { continue };
         if let Some(other) = seen.insert(target.dir.as_str(), index) {
             let message = format!("{} is '{}' already, each target is given once", path(other), shown(&target.dir));
             report.error(format!("{}/target/@dir", path(index)), message);
