@@ -27,6 +27,9 @@ pub(super) fn policy<'a>(cx: Context<'a>, demand: &Demand, item: &Item) -> Optio
 
 /// What is left to be placed, by page size, ascending.
 pub(super) fn rest(cx: Context<'_>, demand: &Demand) -> Vec<(PageSize, u64)> {
+    if !cx.request.stored.memnodes.iter().any(|policy| policy.fixed) {
+        return demand.totals();
+    }
     let items = demand.items.iter().filter(|item| policy(cx, demand, item).is_none()).copied().collect();
     Demand { cells: Vec::new(), items, vcpus: demand.vcpus }.totals()
 }
