@@ -68,7 +68,7 @@ fn write_cell(out: &mut String, cell: &CellPlan, named: bool) -> std::fmt::Resul
     writeln!(out, "  {name:<9} {memory} ({mode})")?;
     for (first, last, cpus, origin) in runs(cell) {
         let which = if first == last { format!("vCPU {first}") } else { format!("vCPUs {first}-{last}") };
-        writeln!(out, "            {which} on CPUs {cpus} ({})", origin_word(origin))?;
+        writeln!(out, "            {which} on {} ({})", self::cpus(&cpus), origin_word(origin))?;
     }
     Ok(())
 }
@@ -216,8 +216,14 @@ fn shown(value: f64) -> String {
     format!("{value:.3}")
 }
 
+/// `CPU 3`, `CPUs 0-3`.
+fn cpus(set: &str) -> String {
+    let one = set.bytes().all(|byte| byte.is_ascii_digit());
+    format!("CPU{} {set}", if one { "" } else { "s" })
+}
+
 fn thread(thread: &ThreadPlan) -> String {
-    format!("on CPUs {} ({})", thread.cpus, origin_word(thread.origin))
+    format!("on {} ({})", cpus(&thread.cpus.to_string()), origin_word(thread.origin))
 }
 
 fn origin_word(origin: Origin) -> &'static str {
