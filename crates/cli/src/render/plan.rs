@@ -197,7 +197,7 @@ fn failures(failed: &[&Candidate]) -> Grid {
     if !bare.is_empty() {
         let nodes = bare.iter().fold(NodeSet::new(), |nodes, candidate| nodes.union(&candidate.memory_nodes));
         let each = if bare.len() == 1 { nodes.to_string() } else { format!("each of {nodes}") };
-        grid.row(vec![each.clone(), each, "no memory there".to_owned()], Ink::Plain);
+        grid.row(vec![each.clone(), each, "no ordinary memory there".to_owned()], Ink::Plain);
     }
     grid
 }
@@ -268,7 +268,7 @@ fill  how full the memory would be
 Impossible
 CPUs of      memory of    why
 0            0            node 0 short 2 GiB of memory (10 GiB asked, 8 GiB can be promised)
-each of 5-6  each of 5-6  no memory there
+each of 5-6  each of 5-6  no ordinary memory there
 "
         );
         assert!(picture.grids[0].rows[0].detail.starts_with("distance 0, overload 0, load 0.0"));
