@@ -10,16 +10,16 @@ use crate::address::Address;
 use crate::chardev::{CharEndpoint, ConsoleTargetType};
 use crate::codec::SizeUnit;
 use crate::controller::{Controller, ControllerKind, ControllerModel};
-use crate::devices::Devices;
+use crate::devices::{Devices, Place};
 use crate::disk::DiskBus;
 use crate::display::InputBus;
 use crate::misc::TpmModel;
 
 pub(super) fn check(devices: &Devices, report: &mut Report<'_>) {
     for (index, controller) in devices.controllers.iter().enumerate() {
-        let path = format!("/domain/devices/{}", nth("controller", devices.controllers.len(), index));
-        model(&path, controller, report);
-        target(&path, controller, report);
+        let path = Place::new("controller", devices.controllers.len(), index);
+        model(path, controller, report);
+        target(path, controller, report);
     }
     consoles(devices, report);
     audio(devices, report);
@@ -33,7 +33,7 @@ pub(super) fn check(devices: &Devices, report: &mut Report<'_>) {
 }
 
 /// The model is one of the kind.
-fn model(path: &str, controller: &Controller, report: &mut Report<'_>) {
+fn model(path: Place, controller: &Controller, report: &mut Report<'_>) {
     let (Some(kind), Some(model)) = (controller.kind, controller.model) else { return };
     let models = kind.models();
     if !models.contains(&model) {
@@ -55,7 +55,7 @@ fn model(path: &str, controller: &Controller, report: &mut Report<'_>) {
 }
 
 /// Numbers of 8 bits that the guest sees.
-fn target(path: &str, controller: &Controller, report: &mut Report<'_>) {
+fn target(path: Place, controller: &Controller, report: &mut Report<'_>) {
     let Some(target) = &controller.target else { return };
     let numbers = [
         ("chassisNr", target.chassis_nr, 1..=255),
