@@ -222,7 +222,11 @@ fn a_simulation_compares_algorithms() {
 #[test]
 fn every_command_shows_examples() {
     let root = Root::new();
-    for command in ["topology", "plan", "explain", "leases", "drift", "rebalance", "simulate"] {
+    let mut commands = vec!["topology", "plan", "explain", "leases", "drift", "rebalance"];
+    if cfg!(feature = "simulate") {
+        commands.push("simulate");
+    }
+    for command in commands {
         let help = root.ok(&["numa", command, "--help"]);
         assert!(help.contains("Example") && help.contains(&format!("polyvirt numa {command}")), "{help}");
     }

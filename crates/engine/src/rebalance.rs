@@ -126,7 +126,7 @@ impl Guest {
         let host = blocking(move || {
             shared
                 .host
-                .topology()
+                .usable()
                 .map_err(|e| Error::new(ErrorKind::Storage, format!("cannot read the host's topology: {e}")).source(e))
         })
         .await?;
@@ -191,7 +191,7 @@ impl Connection {
         blocking(move || {
             let storage =
                 |what: &str, why: String| Error::new(ErrorKind::Storage, format!("cannot read {what}: {why}"));
-            let host = shared.host.topology().map_err(|e| storage("the host's topology", e.to_string()))?;
+            let host = shared.host.usable().map_err(|e| storage("the host's topology", e.to_string()))?;
             let snapshot = match &shared.ledger {
                 Ok(ledger) => ledger.snapshot().map_err(|e| storage("the ledger", e.to_string()))?,
                 Err(_) => Snapshot::default(),

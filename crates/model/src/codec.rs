@@ -242,6 +242,19 @@ impl SizeUnit {
     ];
 }
 
+impl SizeUnit {
+    /// What sizes are stored in.
+    pub const KIB: Self = Self("KiB");
+
+    /// So many of the unit, rounded up to whole KiB.
+    ///
+    /// # Errors
+    /// More than 2⁶³ bytes.
+    pub fn kib(self, number: u64) -> Result<Kib, ValueError> {
+        parse_kib(&number.to_string(), &ValueContext { unit: Some(self.0), ..ValueContext::default() })
+    }
+}
+
 impl Value for SizeUnit {
     const KIND: ValueKind = ValueKind::Words(Self::WORDS);
 

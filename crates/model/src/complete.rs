@@ -8,6 +8,7 @@
 //! | memory | the sum of cells and devices, or what is written (C7) |
 //! | placement | rules P1–P13 and M1–M8, decided by `polyvirt_numa_placement::rules` |
 //! | disks | disks of files; places on IDE, floppy, SATA and SCSI controllers from their names; a cdrom cannot be written |
+//! | file systems | directories, files keep their owners; RAM disks in KiB |
 //! | controllers | those that addresses name and virtio ports need |
 //! | consoles | of a machine: the first serial port, written a second time |
 //! | I/O threads | numbers, the lowest free ones |

@@ -1,5 +1,7 @@
 //! `<devices>`, in the order in which libvirt prints them.
 
+use std::fmt;
+
 use polyvirt_xml::Element;
 
 use crate::address::DeviceInfo;
@@ -123,11 +125,26 @@ pub(crate) struct Place {
     index: usize,
 }
 
+/// `/domain/devices/disk[2]`. Rules write it where one of them is broken, and nowhere else: most never are.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, count, index } = *self;
+        if count == 1 {
+            write!(f, "/domain/devices/{name}")
+        } else {
+            write!(f, "/domain/devices/{name}[{}]", index + 1)
+        }
+    }
+}
+
 impl Place {
-    /// `/domain/devices/disk[2]`.
+    pub(crate) const fn new(name: &'static str, count: usize, index: usize) -> Self {
+        Self { name, count, index }
+    }
+
+    /// As text.
     pub(crate) fn path(self) -> String {
-        let Self { name, count, index } = self;
-        if count == 1 { format!("/domain/devices/{name}") } else { format!("/domain/devices/{name}[{}]", index + 1) }
+        self.to_string()
     }
 
     /// The first console can be the first serial port once more, with its name and address.

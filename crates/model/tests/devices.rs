@@ -63,6 +63,19 @@ fn character_devices_have_a_terminal_and_a_port() {
     );
 }
 
+/// As libvirt 9.0 stores them.
+#[test]
+fn filesystems_are_directories_and_sizes_in_kib() {
+    becomes("<filesystem><target dir='b'/></filesystem>", &["<filesystem type='mount' accessmode='passthrough'>"]);
+    let ram = |size: &str| format!("<filesystem type='ram'><source {size}/><target dir='/b'/></filesystem>");
+    for (size, stored) in [("usage='5'", "5"), ("usage='5' units='MiB'", "5120"), ("usage='1048576' units='b'", "1024")]
+    {
+        becomes(&ram(size), &[&format!("<source usage='{stored}' units='KiB'/>")]);
+    }
+    let large = refused("", &ram("usage='16' units='EiB'"));
+    assert!(large.contains("filesystem/source/@usage") && large.contains("too large"), "{large}");
+}
+
 #[test]
 fn vnc_listens_in_both_places() {
     for (written, expected) in [

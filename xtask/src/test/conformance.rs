@@ -20,7 +20,12 @@ struct Suite {
     floor: u64,
 }
 
-const SUITES: &[Suite] = &[Suite { name: "generic/xml", floor: 29 }, Suite { name: "syntax", floor: 29 }];
+const SUITES: &[Suite] = &[
+    Suite { name: "generic/backup", floor: 8 },
+    Suite { name: "generic/xml", floor: 29 },
+    Suite { name: "syntax", floor: 29 },
+    Suite { name: "hostcaps", floor: 22 },
+];
 
 pub(super) fn run(cx: &Context<'_>) -> Result<Tally, String> {
     let archive = match corpus::archive(cx.checkout) {

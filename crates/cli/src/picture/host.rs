@@ -81,6 +81,7 @@ pub(crate) fn distances(topology: &HostTopology) -> Option<Distances> {
 /// What is special about a node.
 pub(crate) fn kind(node: &Node) -> &'static str {
     match node.kind {
+        NodeKind::DeviceMemory if node.memory.is_zero() => "of a device, no memory",
         NodeKind::MemoryOnly => "memory only",
         NodeKind::DeviceMemory => "memory of a device",
         _ if node.memory.is_zero() => "no memory",

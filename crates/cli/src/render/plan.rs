@@ -68,7 +68,7 @@ fn write_cell(out: &mut String, cell: &CellPlan, named: bool) -> std::fmt::Resul
     writeln!(out, "  {name:<9} {memory} ({mode})")?;
     for (first, last, cpus, origin) in runs(cell) {
         let which = if first == last { format!("vCPU {first}") } else { format!("vCPUs {first}-{last}") };
-        writeln!(out, "            {which} on CPUs {cpus} ({})", origin_word(origin))?;
+        writeln!(out, "            {which} on {} ({})", self::cpus(&cpus), origin_word(origin))?;
     }
     Ok(())
 }
@@ -197,7 +197,7 @@ fn failures(failed: &[&Candidate]) -> Grid {
     if !bare.is_empty() {
         let nodes = bare.iter().fold(NodeSet::new(), |nodes, candidate| nodes.union(&candidate.memory_nodes));
         let each = if bare.len() == 1 { nodes.to_string() } else { format!("each of {nodes}") };
-        grid.row(vec![each.clone(), each, "no memory there".to_owned()], Ink::Plain);
+        grid.row(vec![each.clone(), each, "no ordinary memory there".to_owned()], Ink::Plain);
     }
     grid
 }
@@ -216,8 +216,14 @@ fn shown(value: f64) -> String {
     format!("{value:.3}")
 }
 
+/// `CPU 3`, `CPUs 0-3`.
+fn cpus(set: &str) -> String {
+    let one = set.bytes().all(|byte| byte.is_ascii_digit());
+    format!("CPU{} {set}", if one { "" } else { "s" })
+}
+
 fn thread(thread: &ThreadPlan) -> String {
-    format!("on CPUs {} ({})", thread.cpus, origin_word(thread.origin))
+    format!("on {} ({})", cpus(&thread.cpus.to_string()), origin_word(thread.origin))
 }
 
 fn origin_word(origin: Origin) -> &'static str {
@@ -262,7 +268,7 @@ fill  how full the memory would be
 Impossible
 CPUs of      memory of    why
 0            0            node 0 short 2 GiB of memory (10 GiB asked, 8 GiB can be promised)
-each of 5-6  each of 5-6  no memory there
+each of 5-6  each of 5-6  no ordinary memory there
 "
         );
         assert!(picture.grids[0].rows[0].detail.starts_with("distance 0, overload 0, load 0.0"));

@@ -4,34 +4,35 @@ use std::collections::HashMap;
 
 use super::Report;
 use crate::address::{Address, CcwAddress, PciAddress};
+use crate::devices::Place;
 use crate::disk::DiskBus;
 use crate::domain::DomainConfig;
 
 pub(super) fn check(config: &DomainConfig, report: &mut Report<'_>) {
-    let mut pci: HashMap<[u32; 4], String> = HashMap::new();
-    let mut ccw: HashMap<(u32, u32, u32), String> = HashMap::new();
-    let mut slots: HashMap<u32, String> = HashMap::new();
+    let mut pci: HashMap<[u32; 4], Place> = HashMap::new();
+    let mut ccw: HashMap<(u32, u32, u32), Place> = HashMap::new();
+    let mut slots: HashMap<u32, Place> = HashMap::new();
     for (place, info) in config.devices.infos() {
         if place.is_first_console() {
             continue;
         }
-        let path = || format!("{}/address", place.path());
+        let path = || format!("{place}/address");
         match &info.address {
             Some(Address::Pci(address)) => {
-                pci_numbers(&path(), address, report);
-                pci_once(&path(), address, &mut pci, report);
+                pci_numbers(place, address, report);
+                pci_once(place, address, &mut pci, report);
             }
             Some(Address::Ccw(address)) => {
-                ccw_numbers(&path(), address, report);
+                ccw_numbers(place, address, report);
                 if let (Some(cssid), Some(ssid), Some(devno)) = (address.cssid, address.ssid, address.devno)
-                    && let Some(other) = ccw.insert((cssid, ssid, devno), place.path())
+                    && let Some(other) = ccw.insert((cssid, ssid, devno), place)
                 {
                     report.error(path(), format!("{other} is at this address already, each has one device"));
                 }
             }
             Some(Address::Dimm(address)) => {
                 if let Some(slot) = address.slot
-                    && let Some(other) = slots.insert(slot, place.path())
+                    && let Some(other) = slots.insert(slot, place)
                 {
                     report.error(path(), format!("{other} is in slot {slot} already, each takes one memory device"));
                 }
@@ -43,7 +44,7 @@ pub(super) fn check(config: &DomainConfig, report: &mut Report<'_>) {
 }
 
 /// The parts of a PCI address, and the largest number of each.
-fn pci_numbers(path: &str, address: &PciAddress, report: &mut Report<'_>) {
+fn pci_numbers(place: Place, address: &PciAddress, report: &mut Report<'_>) {
     let parts = [
         ("domain", address.domain, 0xffff),
         ("bus", address.bus, 0xff),
@@ -52,16 +53,22 @@ fn pci_numbers(path: &str, address: &PciAddress, report: &mut Report<'_>) {
     ];
     for (name, number, most) in parts {
         if let Some(number) = number.filter(|number| *number > most) {
-            report.error(format!("{path}/@{name}"), format!("PCI {name} {number:#x}, 0 to {most:#x} are possible"));
+            report.error(
+                format!("{place}/address/@{name}"),
+                format!("PCI {name} {number:#x}, 0 to {most:#x} are possible"),
+            );
         }
     }
     if let Some(uid) = address.zpci.as_ref().and_then(|zpci| zpci.uid).filter(|uid| !(1..=0xffff).contains(uid)) {
-        report.error(format!("{path}/zpci/@uid"), format!("zPCI identifier {uid:#x}, 0x1 to 0xffff are possible"));
+        report.error(
+            format!("{place}/address/zpci/@uid"),
+            format!("zPCI identifier {uid:#x}, 0x1 to 0xffff are possible"),
+        );
     }
 }
 
 /// An address without a slot asks for one, so it collides with nothing.
-fn pci_once(path: &str, address: &PciAddress, seen: &mut HashMap<[u32; 4], String>, report: &mut Report<'_>) {
+fn pci_once(place: Place, address: &PciAddress, seen: &mut HashMap<[u32; 4], Place>, report: &mut Report<'_>) {
     let Some(slot) = address.slot else { return };
     let part = |number: Option<u32>| number.unwrap_or(0);
     let key = [part(address.domain), part(address.bus), slot, part(address.function)];
@@ -69,16 +76,18 @@ fn pci_once(path: &str, address: &PciAddress, seen: &mut HashMap<[u32; 4], Strin
     if key == [0; 4] {
         return;
     }
-    if let Some(other) = seen.insert(key, path.to_owned()) {
-        report.error(path, format!("{other} is the same, each PCI address has one device"));
+    if let Some(other) = seen.insert(key, place) {
+        report
+            .error(format!("{place}/address"), format!("{other}/address is the same, each PCI address has one device"));
     }
 }
 
-fn ccw_numbers(path: &str, address: &CcwAddress, report: &mut Report<'_>) {
+fn ccw_numbers(place: Place, address: &CcwAddress, report: &mut Report<'_>) {
     let parts = [("cssid", address.cssid, 0xfe), ("ssid", address.ssid, 3), ("devno", address.devno, 0xffff)];
     for (name, number, most) in parts {
         if let Some(number) = number.filter(|number| *number > most) {
-            report.error(format!("{path}/@{name}"), format!("{name} {number:#x}, 0 to {most:#x} are possible"));
+            report
+                .error(format!("{place}/address/@{name}"), format!("{name} {number:#x}, 0 to {most:#x} are possible"));
         }
     }
 }

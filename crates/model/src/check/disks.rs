@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::addresses::bus_of;
 use super::{Report, nth, shown};
 use crate::address::Address;
+use crate::devices::Place;
 use crate::disk::{Disk, DiskBus, DiskDevice, IoLimits};
 use crate::domain::DomainConfig;
 use crate::storage::{SourceKind, StorageProtocol};
@@ -18,13 +19,13 @@ pub(super) fn check(config: &DomainConfig, report: &mut Report<'_>) {
         .filter_map(|group| group.limits.group_name.as_deref())
         .collect();
     for (index, disk) in disks.iter().enumerate() {
-        let path = format!("/domain/devices/{}", nth("disk", disks.len(), index));
-        whole_unit(&path, disk, report);
-        old_places(&path, disk, report);
-        identity(&path, disk, report);
-        place(&path, disk, report);
-        rotation(&path, disk, report);
-        server(&path, disk, report);
+        let path = Place::new("disk", disks.len(), index);
+        whole_unit(path, disk, report);
+        old_places(path, disk, report);
+        identity(path, disk, report);
+        place(path, disk, report);
+        rotation(path, disk, report);
+        server(path, disk, report);
         if let Some(iotune) = &disk.iotune {
             limits(&format!("{path}/iotune"), &iotune.limits, report);
         }
@@ -41,7 +42,7 @@ pub(super) fn check(config: &DomainConfig, report: &mut Report<'_>) {
 }
 
 /// `lun` passes SCSI commands on, so there is a unit behind it.
-fn whole_unit(path: &str, disk: &Disk, report: &mut Report<'_>) {
+fn whole_unit(path: Place, disk: &Disk, report: &mut Report<'_>) {
     let kind = disk.kind.unwrap_or(SourceKind::File);
     if disk.device == Some(DiskDevice::Lun) {
         let iscsi = disk.source.as_ref().and_then(|source| source.protocol) == Some(StorageProtocol::Iscsi);
@@ -68,7 +69,7 @@ fn whole_unit(path: &str, disk: &Disk, report: &mut Report<'_>) {
 }
 
 /// `<auth>` and `<encryption>` stand below `<source>` now, and in one of the two places.
-fn old_places(path: &str, disk: &Disk, report: &mut Report<'_>) {
+fn old_places(path: Place, disk: &Disk, report: &mut Report<'_>) {
     let source = disk.source.as_ref();
     if disk.auth.is_some() && source.is_some_and(|source| source.auth.is_some()) {
         report.error(format!("{path}/auth"), "<source> has an <auth> already, keep that one");
@@ -79,7 +80,7 @@ fn old_places(path: &str, disk: &Disk, report: &mut Report<'_>) {
 }
 
 /// What a SCSI inquiry has room for.
-fn identity(path: &str, disk: &Disk, report: &mut Report<'_>) {
+fn identity(path: Place, disk: &Disk, report: &mut Report<'_>) {
     let digits = disk.wwn.as_ref().map(|wwn| wwn.strip_prefix("0x").unwrap_or(wwn));
     if let (Some(wwn), Some(digits)) = (&disk.wwn, digits)
         && !(digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
@@ -97,7 +98,7 @@ fn identity(path: &str, disk: &Disk, report: &mut Report<'_>) {
 }
 
 /// The address is one of the disk's bus.
-fn place(path: &str, disk: &Disk, report: &mut Report<'_>) {
+fn place(path: Place, disk: &Disk, report: &mut Report<'_>) {
     let (Some(bus), Some(address)) = (bus_of(disk), &disk.info.address) else { return };
     let (fits, wanted) = match bus {
         DiskBus::Ide | DiskBus::Scsi | DiskBus::Sata | DiskBus::Fdc => (matches!(address, Address::Drive(_)), "drive"),
@@ -112,7 +113,7 @@ fn place(path: &str, disk: &Disk, report: &mut Report<'_>) {
 }
 
 /// 1 is a solid state disk; revolutions are counted from 1025 on, as ATA does.
-fn rotation(path: &str, disk: &Disk, report: &mut Report<'_>) {
+fn rotation(path: Place, disk: &Disk, report: &mut Report<'_>) {
     let rate = disk.target.as_ref().and_then(|target| target.rotation_rate);
     if let Some(rate) = rate.filter(|rate| *rate != 1 && !(1025..=65534).contains(rate)) {
         let message = format!("rotation rate {rate}, 1 (solid state) and 1025 to 65534 are possible");
@@ -120,7 +121,7 @@ fn rotation(path: &str, disk: &Disk, report: &mut Report<'_>) {
     }
 }
 
-fn server(path: &str, disk: &Disk, report: &mut Report<'_>) {
+fn server(path: Place, disk: &Disk, report: &mut Report<'_>) {
     let Some(source) = &disk.source else { return };
     if source.protocol == Some(StorageProtocol::Nfs) && source.host.iter().any(|host| host.port.is_some()) {
         report.error(format!("{path}/source/host/@port"), "NFS has no port here, leave it out");

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Report, nth, shown};
-use crate::devices::Devices;
+use crate::devices::{Devices, Place};
 use crate::interface::{Interface, InterfaceBackendType, InterfaceKind, TeamingType};
 
 /// ACPI's index has 14 bits, and 0 is none.
@@ -17,9 +17,9 @@ pub(super) fn check(devices: &Devices, report: &mut Report<'_>) {
         .filter_map(|card| card.info.alias.as_ref().map(|alias| alias.name.as_str()))
         .collect();
     for (index, card) in devices.interfaces.iter().enumerate() {
-        let path = format!("/domain/devices/{}", nth("interface", devices.interfaces.len(), index));
-        vlan(&path, card, report);
-        forwards(&path, card, report);
+        let path = Place::new("interface", devices.interfaces.len(), index);
+        vlan(path, card, report);
+        forwards(path, card, report);
         let Some(team) = &card.teaming else { continue };
         match (team.kind, &team.persistent) {
             (Some(TeamingType::Transient), None) => {
@@ -48,7 +48,7 @@ pub(super) fn check(devices: &Devices, report: &mut Report<'_>) {
 }
 
 /// 12 bits, and 4095 is reserved.
-fn vlan(path: &str, card: &Interface, report: &mut Report<'_>) {
+fn vlan(path: Place, card: &Interface, report: &mut Report<'_>) {
     let Some(vlan) = &card.vlan else { return };
     for (index, tag) in vlan.tag.iter().enumerate() {
         if tag.id > 4095 {
@@ -61,7 +61,7 @@ fn vlan(path: &str, card: &Interface, report: &mut Report<'_>) {
     }
 }
 
-fn forwards(path: &str, card: &Interface, report: &mut Report<'_>) {
+fn forwards(path: Place, card: &Interface, report: &mut Report<'_>) {
     let passt = card.backend.as_ref().and_then(|backend| backend.kind) == Some(InterfaceBackendType::Passt);
     let fits = passt && matches!(card.kind, Some(InterfaceKind::User | InterfaceKind::VhostUser));
     for (index, forward) in card.port_forward.iter().enumerate() {

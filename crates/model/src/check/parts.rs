@@ -8,17 +8,18 @@ use polyvirt_numa_placement::Kib;
 use super::{Report, nth, shown};
 use crate::address::Address;
 use crate::chardev::{CharEndpoint, ConsoleTargetType};
+use crate::codec::SizeUnit;
 use crate::controller::{Controller, ControllerKind, ControllerModel};
-use crate::devices::Devices;
+use crate::devices::{Devices, Place};
 use crate::disk::DiskBus;
 use crate::display::InputBus;
 use crate::misc::TpmModel;
 
 pub(super) fn check(devices: &Devices, report: &mut Report<'_>) {
     for (index, controller) in devices.controllers.iter().enumerate() {
-        let path = format!("/domain/devices/{}", nth("controller", devices.controllers.len(), index));
-        model(&path, controller, report);
-        target(&path, controller, report);
+        let path = Place::new("controller", devices.controllers.len(), index);
+        model(path, controller, report);
+        target(path, controller, report);
     }
     consoles(devices, report);
     audio(devices, report);
@@ -32,7 +33,7 @@ pub(super) fn check(devices: &Devices, report: &mut Report<'_>) {
 }
 
 /// The model is one of the kind.
-fn model(path: &str, controller: &Controller, report: &mut Report<'_>) {
+fn model(path: Place, controller: &Controller, report: &mut Report<'_>) {
     let (Some(kind), Some(model)) = (controller.kind, controller.model) else { return };
     let models = kind.models();
     if !models.contains(&model) {
@@ -54,7 +55,7 @@ fn model(path: &str, controller: &Controller, report: &mut Report<'_>) {
 }
 
 /// Numbers of 8 bits that the guest sees.
-fn target(path: &str, controller: &Controller, report: &mut Report<'_>) {
+fn target(path: Place, controller: &Controller, report: &mut Report<'_>) {
     let Some(target) = &controller.target else { return };
     let numbers = [
         ("chassisNr", target.chassis_nr, 1..=255),
@@ -160,8 +161,14 @@ fn leases(devices: &Devices, report: &mut Report<'_>) {
 fn filesystems(devices: &Devices, report: &mut Report<'_>) {
     let mut seen: HashMap<&str, usize> = HashMap::new();
     for (index, filesystem) in devices.filesystems.iter().enumerate() {
-        let Some(target) = &filesystem.target else { continue };
         let path = |index| format!("/domain/devices/{}", nth("filesystem", devices.filesystems.len(), index));
+        if let Some(source) = &filesystem.source
+            && let Some(usage) = source.usage
+            && let Err(error) = source.units.unwrap_or(SizeUnit::KIB).kib(usage)
+        {
+            report.error(format!("{}/source/@usage", path(index)), error.message);
+        }
+        let Some(target) = &filesystem.target else { continue };
         if let Some(other) = seen.insert(target.dir.as_str(), index) {
             let message = format!("{} is '{}' already, each target is given once", path(other), shown(&target.dir));
             report.error(format!("{}/target/@dir", path(index)), message);

@@ -3,9 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::address::{Address, CcidAddress};
+use crate::codec::SizeUnit;
 use crate::controller::{Controller, ControllerKind, ControllerModel};
 use crate::devices::Devices;
 use crate::domain::DomainConfig;
+use crate::filesystem::{AccessMode, FilesystemKind};
 use crate::interface::{Mac, MacAddress};
 use crate::os::{BootDevice, BootDeviceKind, OsKind};
 
@@ -15,6 +17,22 @@ pub(super) fn complete(config: &mut DomainConfig) {
     macs(&mut config.devices, &identity);
     controller_numbers(&mut config.devices);
     smartcards(&mut config.devices);
+    filesystems(&mut config.devices);
+}
+
+/// A directory whose files keep their owners, if nothing is said; sizes of RAM disks are stored in KiB.
+fn filesystems(devices: &mut Devices) {
+    for filesystem in &mut devices.filesystems {
+        filesystem.kind.get_or_insert(FilesystemKind::Mount);
+        filesystem.accessmode.get_or_insert(AccessMode::Passthrough);
+        let Some(source) = &mut filesystem.source else { continue };
+        let unit = source.units.unwrap_or(SizeUnit::KIB);
+        // One that is too large is a rule's to refuse.
+        if let Some(Ok(size)) = source.usage.map(|usage| unit.kib(usage)) {
+            source.usage = Some(size.0);
+            source.units = Some(SizeUnit::KIB);
+        }
+    }
 }
 
 /// The paths of devices that can say when they are booted, and what they say.

@@ -4,6 +4,8 @@
 //! Documentation/admin-guide/mm/hugetlbpage, `proc(5)`. Every file is bounded; a missing optional file means "not
 //! known" and never an error.
 
+mod hmat;
+
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -87,14 +89,19 @@ impl Tree<'_> {
     ) -> Result<TopologyBuilder, TopologyError> {
         let normal: Option<NodeSet> = self.list("sys/devices/system/node/has_normal_memory")?;
         let mut nodes = Vec::new();
-        let mut rows = Vec::new();
+        let (mut rows, mut access) = (Vec::new(), Vec::new());
         for id in ids.iter() {
             let mut node = self.node(id, online)?;
             if node.cpus.is_empty() && normal.as_ref().is_some_and(|normal| !normal.contains(id)) {
                 node.kind = NodeKind::DeviceMemory;
             }
             rows.push(self.distance_row(id)?);
+            access.push(self.access(id)?);
             nodes.push(node);
+        }
+        let measured = hmat::sharpen(&mut rows, &ids.iter().collect::<Vec<_>>(), &access);
+        if !measured.is_empty() {
+            builder = builder.note(format!("distances to the memory of nodes {measured} are by its latency (HMAT)"));
         }
         let cpus = nodes.iter().fold(CpuSet::new(), |set, node| set.union(&node.cpus));
         if let Some(homeless) = online.map(|online| online.difference(&cpus)).filter(|set| !set.is_empty()) {

@@ -127,6 +127,10 @@ async fn elsewhere(
     if let Some(nodes) = advice {
         request.advice = AdviceSource::Given(nodes);
     }
+    // A device of which that host knows no node draws nowhere.
+    request
+        .near
+        .extend(config.near_pci().iter().filter_map(|device| host.pci_node(&device.to_string()).ok().flatten()));
     let topology = host.topology().map_err(unreadable)?;
     let promised = Promised::default();
     let (plan, refused) = match decide(&topology, &promised, &profile(&config), &request) {

@@ -143,3 +143,18 @@ fn this_machine_can_be_read() {
     assert!(!host.online_cpus().is_empty());
     assert!(host.memory() > Kib::ZERO);
 }
+
+#[test]
+fn latencies_sharpen_the_distances_of_memory_without_cpus() {
+    let mut files = two_nodes();
+    files.extend([
+        ("sys/devices/system/node/node0/access0/initiators/node0/uevent", ""),
+        ("sys/devices/system/node/node0/access0/initiators/read_latency", "100\n"),
+        ("sys/devices/system/node/node8/access0/initiators/node0/uevent", ""),
+        ("sys/devices/system/node/node8/access0/initiators/read_latency", "300\n"),
+    ]);
+    let root = tree(&files);
+    let host = HostTopology::from_sysfs(root.path()).unwrap();
+    assert_eq!((host.distance(HostNode(0), HostNode(8)), host.distance(HostNode(8), HostNode(0))), (30, 40));
+    assert!(host.notes()[0].contains("nodes 8 are by its latency"), "{:?}", host.notes());
+}
