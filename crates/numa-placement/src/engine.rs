@@ -107,14 +107,19 @@ fn remedy(constraint: &Constraint) -> String {
             format!("end other guests, name other nodes, or give this one at most {have} there")
         }
         Constraint::HugePages { nodes, size, .. } => format!(
-            "reserve more in /sys/devices/system/node/node{{{nodes}}}/hugepages/hugepages-{}kB/nr_hugepages, or use ordinary pages",
+            "reserve more in /sys/devices/system/node/node{}/hugepages/hugepages-{}kB/nr_hugepages, or use ordinary pages",
+            // One is enough, and its path can be pasted.
+            nodes.first().unwrap_or_default(),
             size.0
         ),
         Constraint::NoSuchPageSize { available, .. } if available.is_empty() => {
             "reserve huge pages (vm.nr_hugepages), or leave <hugepages> out".to_owned()
         }
         Constraint::NoSuchPageSize { .. } => "use one of these sizes".to_owned(),
-        Constraint::Cpus { .. } => "let the guest span nodes, or give it fewer vCPUs".to_owned(),
+        Constraint::Cpus { nodes, .. } if nodes.len() == 1 => {
+            "let the guest span nodes, or give it fewer vCPUs".to_owned()
+        }
+        Constraint::Cpus { have, .. } => format!("give the guest at most {have} vCPUs there, or end other guests"),
         Constraint::NodeOffline { online, .. } => format!("name nodes among {online}"),
         Constraint::CpusOffline { .. } => "name CPUs that are online (/sys/devices/system/cpu/online)".to_owned(),
         Constraint::NoMemory { .. } => "name nodes that have memory".to_owned(),

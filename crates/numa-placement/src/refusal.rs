@@ -146,12 +146,9 @@ impl fmt::Display for Constraint {
                 write!(f, "no pool of {size} pages: the host has {}", sizes.join(", "))
             }
             Constraint::Cpus { nodes, need, have } => {
-                write!(
-                    f,
-                    "{} short {} CPUs ({need} asked, {have} there)",
-                    nodes_words(nodes),
-                    need.saturating_sub(*have)
-                )
+                let short = need.saturating_sub(*have);
+                let plural = if short == 1 { "" } else { "s" };
+                write!(f, "{} short {short} CPU{plural} ({need} asked, {have} there)", nodes_words(nodes))
             }
             Constraint::NodeOffline { node, path, online } => {
                 write!(f, "node {node} named by {path} is not online (online: {online})")

@@ -97,7 +97,7 @@ fn nothing_and_too_much_are_refused_with_the_reason() {
     let board = Board::new(&host, &Promised::default());
     let own = board.need(9, gib(1)).dedicated(Threads::Prefer);
     let nine = board.decide(&own).unwrap_err();
-    assert_eq!(nine[0].to_string(), "nodes 0-1 together short 1 CPUs (9 asked, 8 there)");
+    assert_eq!(nine[0].to_string(), "nodes 0-1 together short 1 CPU (9 asked, 8 there)");
     assert!(board.decide(&board.need(0, Kib(0))).is_ok(), "nothing fits anywhere");
 }
 
