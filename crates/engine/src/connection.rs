@@ -26,7 +26,8 @@ use crate::{
     store::{Definitions, History, Records, blocking, make_directories},
 };
 
-/// A connection to a hypervisor. Clones are the same connection; it closes when the last clone and the last [`Guest`] are gone.
+/// A connection to a hypervisor. Clones are the same connection; it closes when the last clone and the last
+/// [`Guest`](crate::Guest) are gone.
 /// Guests run on.
 #[derive(Clone)]
 pub struct Connection {
