@@ -25,6 +25,11 @@ const LIMIT: Duration = Duration::from_secs(900);
 const SECONDS: &str = "600";
 /// numa-lab's own exit status for packages it misses.
 const PACKAGES_MISSING: i32 = 127;
+/// numa-lab's own exit status where its Linux did not come up.
+const NO_LAB: i32 = 125;
+/// How often a machine is booted before its Linux counts as one that does not come up: under TCG on a busy machine
+/// a kernel panics now and then before it runs a program.
+const BOOTS: usize = 3;
 
 /// A machine, and what is checked on it.
 struct Shape {
@@ -93,19 +98,39 @@ pub(super) fn run(cx: &Context<'_>) -> Result<Tally, String> {
     }
     let of_places = |test: &PathBuf| test.file_name().is_some_and(|name| name.to_string_lossy().starts_with("guest-"));
     for test in session::driver_tests(cx)?.into_iter().filter(of_places) {
-        let outcome = boot(cx, &lab, &["--nodes", "4", "--cpus-per-node", "1"], &test, &["--show-output", "place::"])?;
+        let shape = &["--nodes", "4", "--cpus-per-node", "1"];
+        let (outcome, failed) = boot(cx, &lab, shape, &test, &["--show-output", "place::"])?;
         let name = test.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        tally.add(libtest::of_program(&format!("lab, {name}"), outcome));
+        tally.add(noting_boots(libtest::of_program(&format!("lab, {name}"), outcome), &name, failed));
     }
     Ok(tally)
 }
 
-/// Runs a program on a machine of this shape.
-fn boot(cx: &Context<'_>, lab: &Path, shape: &[&str], program: &Path, arguments: &[&str]) -> Result<Outcome, String> {
-    let mut command = Command::new(lab);
-    command.current_dir(cx.root()).args(["--mem-per-node", "512M", "--timeout", SECONDS]).args(shape);
-    command.arg("--share").arg(&cx.checkout.target).arg("--").arg(program).args(arguments);
-    cx.run(&mut command, LIMIT)
+/// Runs a program on a machine of this shape, and says how many boots of it ended before the program began.
+fn boot(
+    cx: &Context<'_>,
+    lab: &Path,
+    shape: &[&str],
+    program: &Path,
+    arguments: &[&str],
+) -> Result<(Outcome, usize), String> {
+    let mut failed = 0;
+    loop {
+        let mut command = Command::new(lab);
+        command.current_dir(cx.root()).args(["--mem-per-node", "512M", "--timeout", SECONDS]).args(shape);
+        command.arg("--share").arg(&cx.checkout.target).arg("--").arg(program).args(arguments);
+        let outcome = cx.run(&mut command, LIMIT)?;
+        if !did_not_come_up(&outcome) || failed + 1 == BOOTS {
+            return Ok((outcome, failed));
+        }
+        failed += 1;
+    }
+}
+
+/// Whether the lab's Linux ended before it ran anything. A run of which one line is there was a run, however it ended.
+fn did_not_come_up(outcome: &Outcome) -> bool {
+    outcome.code == Some(NO_LAB)
+        && outcome.output.lines().next().is_some_and(|line| line.starts_with("numa-lab: the guest ended"))
 }
 
 /// The program that runs inside the lab, built.
@@ -121,11 +146,11 @@ fn program(cx: &Context<'_>) -> Result<PathBuf, String> {
 
 /// The checks of one shape, or why there can be none here.
 fn run_shape(cx: &Context<'_>, lab: &Path, program: &Path, shape: &Shape) -> Result<Result<Tally, String>, String> {
-    let outcome = boot(cx, lab, shape.options, program, &[shape.suite])?;
+    let (outcome, failed) = boot(cx, lab, shape.options, program, &[shape.suite])?;
     if outcome.code == Some(PACKAGES_MISSING) && outcome.output.contains("numa-lab: missing") {
         return Ok(Err(outcome.output.split_whitespace().collect::<Vec<_>>().join(" ")));
     }
-    let mut tally = read(shape.name, &outcome.output);
+    let mut tally = noting_boots(read(shape.name, &outcome.output), shape.name, failed);
     if let Some(why) = outcome.failure
         && tally.failures.is_empty()
     {
@@ -135,6 +160,14 @@ fn run_shape(cx: &Context<'_>, lab: &Path, program: &Path, shape: &Shape) -> Res
         first.output = outcome.output;
     }
     Ok(Ok(tally))
+}
+
+fn noting_boots(tally: Tally, name: &str, failed: usize) -> Tally {
+    if failed == 0 {
+        tally
+    } else {
+        tally.note(format!("{name}: {failed} boots of the lab ended before it ran anything"))
+    }
 }
 
 /// Lines `ok NAME` and `FAILED NAME: why`.
@@ -165,6 +198,18 @@ mod tests {
         assert_eq!(tally.passed, 2);
         assert_eq!(tally.failures.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["lab, two nodes: b: no"]);
         assert_eq!(tally.notes, ["two nodes: ok a, c"]);
+    }
+
+    #[test]
+    fn only_a_lab_that_ran_nothing_boots_again() {
+        let ended = |code, output: &str| {
+            did_not_come_up(&Outcome { output: output.to_owned(), code: Some(code), failure: Some(String::new()) })
+        };
+        let words = "numa-lab: the guest ended without an exit status; QEMU said:\n";
+        assert!(ended(125, words));
+        assert!(!ended(125, &format!("FAILED a: no\n{words}")), "a check had begun");
+        assert!(!ended(1, words), "the status of the checks");
+        assert!(!ended(125, "numa-lab: apt-get update failed\n"), "no boot at all");
     }
 
     #[test]
