@@ -103,8 +103,15 @@ fn serves(emulated: &str, arch: &str) -> bool {
 fn machine(config: &DomainConfig, facts: &Facts, found: &mut Vec<Problem>) {
     let name = machine_name(config).unwrap_or_default();
     let Some(machine) = facts.binary.machine(name) else {
-        let near =
-            facts.binary.machines.iter().filter_map(|it| it.alias.as_deref()).take(6).collect::<Vec<_>>().join("', '");
+        let near = facts
+            .binary
+            .best
+            .machines
+            .iter()
+            .filter_map(|it| it.alias.as_deref())
+            .take(6)
+            .collect::<Vec<_>>()
+            .join("', '");
         let problem = format!("{} has no machine '{name}'; it has '{near}' and others", facts.binary.path.display());
         found.push(Problem::error("/domain/os/type/@machine", problem));
         return;
@@ -123,7 +130,7 @@ fn machine(config: &DomainConfig, facts: &Facts, found: &mut Vec<Problem>) {
         }
     }
     let model = config.cpu.as_ref().and_then(|it| it.model.as_ref()).and_then(|it| it.name.as_deref());
-    if let Some(model) = model.filter(|it| !facts.binary.cpus.iter().any(|known| known.name == *it)) {
+    if let Some(model) = model.filter(|it| !facts.binary.best.cpus.iter().any(|known| known.name == *it)) {
         let problem = format!("{} has no CPU model '{model}'", facts.binary.path.display());
         found.push(Problem::error("/domain/cpu/model", problem));
     }

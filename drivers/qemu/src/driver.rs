@@ -138,7 +138,7 @@ impl Qemu {
             Verdict::Unusable { reason, remedy } => support.notes.push(format!("no KVM: {reason}; {remedy}")),
         }
         support.notes.extend(self.run_as.warning.clone());
-        let mut machines: Vec<_> = binary.machines.iter().filter(|it| it.name != "none").collect();
+        let mut machines: Vec<_> = binary.best.machines.iter().filter(|it| it.name != "none").collect();
         machines.sort_by_key(|it| !it.is_default);
         support.machines = machines
             .into_iter()
@@ -233,7 +233,7 @@ impl Driver for Qemu {
     }
 
     fn complete(&self, config: &mut DomainConfig, facts: &GuestFacts) -> Result<()> {
-        crate::complete::complete(config, &facts_of(facts)?.binary);
+        crate::complete::complete(config, &facts_of(facts)?.binary, crate::complete::Choices::default());
         Ok(())
     }
 
@@ -260,7 +260,7 @@ impl Driver for Qemu {
 #[async_trait]
 impl NativeExport for Qemu {
     fn formats(&self) -> &'static [&'static str] {
-        &["qemu-argv"]
+        command::FORMATS
     }
 
     async fn export(&self, format: &str, live: &LiveConfig, plan: Option<&Plan>) -> Result<String> {
@@ -278,7 +278,7 @@ impl NativeExport for Qemu {
             &binary,
             &places.folders,
             MonitorAt::Path(places.monitor),
-            self.config.sandbox && binary.sandbox,
+            self.config.sandbox && binary.sandbox(),
         )?;
         Ok(command::shell(&binary.path, &args))
     }

@@ -31,6 +31,7 @@ mod failure;
 mod kvm;
 mod launcher;
 mod log;
+mod offline;
 mod pins;
 mod places;
 mod probe;
@@ -63,7 +64,7 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
     honours: HONOURS,
     needs_attendant: &[AttendedAction::RestartOnPoweroff, AttendedAction::DestroyOnReboot, AttendedAction::OnCrash],
     settings: config::DOCS,
-    offline: Some(complete::offline),
+    offline: Some(offline::open),
     probe: driver::probe,
     open: driver::open,
 };

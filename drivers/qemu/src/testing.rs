@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use polyvirt_core::model::{self, DomainConfig, Guest, ParseOptions, Positions};
 
-use crate::{complete::complete, probe::Binary};
+use crate::{
+    complete::{Choices, complete},
+    probe::Binary,
+};
 
 /// The QEMU of this host; `None`, with the reason printed, if there is none.
 pub(crate) fn qemu() -> Option<PathBuf> {
@@ -31,9 +34,9 @@ fn read(text: &str) -> DomainConfig {
 pub(crate) fn stored(text: &str, binary: &Binary) -> DomainConfig {
     let mut config = read(text);
     model::complete(&mut config, Guest::New, &Positions::default()).unwrap_or_else(|problems| panic!("{problems}"));
-    complete(&mut config, binary);
+    complete(&mut config, binary, Choices::default());
     let mut again = read(&config.to_xml());
-    complete(&mut again, binary);
+    complete(&mut again, binary, Choices::default());
     assert_eq!(again.to_xml(), config.to_xml());
     config
 }

@@ -3,7 +3,7 @@
 use polyvirt::{
     Error, ErrorKind, Host,
     model::{self, DomainConfig, DomainKind},
-    placement::{AdviceSource, HostTopology, NodeSet, PlacementProfile, Plan, Promised, plan as decide},
+    placement::{AdviceSource, HostTopology, NodeSet, PlacementProfile, Plan, Promised, Refusal, plan as decide},
 };
 
 use super::{Done, devices::devices, promises, show, sitting, topology::guest};
@@ -122,6 +122,24 @@ async fn elsewhere(
     let read = read.map_err(Error::invalid_config)?;
     tell_warnings(&read.warnings, out);
     let config = read.config;
+    let (topology, promised) = (host.topology().map_err(unreadable)?, Promised::default());
+    let (plan, refused) = match plan_at(&config, &host, &topology, advice)? {
+        Ok(plan) => (Ok(plan), None),
+        Err(refusal) => {
+            let error = Error::new(ErrorKind::NoResources, refusal.to_string()).hint(refusal.remedy.clone());
+            (Err(error), Some(*refusal.trace))
+        }
+    };
+    Ok(Thought { name: config.name, host, topology, promised, others: Vec::new(), plan, refused })
+}
+
+/// Where a completed definition would go on a host of which only files are there.
+pub(in crate::commands) fn plan_at(
+    config: &DomainConfig,
+    host: &Host,
+    topology: &HostTopology,
+    advice: Option<NodeSet>,
+) -> Result<Result<Plan, Refusal>, Failure> {
     let mut request = config.placement_request().map_err(Error::invalid_config)?;
     request.kernel = host.kernel_support();
     if let Some(nodes) = advice {
@@ -131,16 +149,7 @@ async fn elsewhere(
     request
         .near
         .extend(config.near_pci().iter().filter_map(|device| host.pci_node(&device.to_string()).ok().flatten()));
-    let topology = host.topology().map_err(unreadable)?;
-    let promised = Promised::default();
-    let (plan, refused) = match decide(&topology, &promised, &profile(&config), &request) {
-        Ok(plan) => (Ok(plan), None),
-        Err(refusal) => {
-            let error = Error::new(ErrorKind::NoResources, refusal.to_string()).hint(refusal.remedy.clone());
-            (Err(error), Some(*refusal.trace))
-        }
-    };
-    Ok(Thought { name: config.name, host, topology, promised, others: Vec::new(), plan, refused })
+    Ok(decide(topology, &Promised::default(), &profile(config), &request))
 }
 
 /// What hypervisors of this type can express.
