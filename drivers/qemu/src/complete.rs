@@ -1,26 +1,22 @@
 //! Defaults that a definition gets when it is stored. Pure and idempotent.
 //!
-//! What libvirt's users meet every day: machine, emulator, buses, controllers that devices need, a console, the balloon.
-//! PCI addresses are left to QEMU, which gives the same ones for the same command line.
+//! What libvirt's users meet every day: machine, CPU, emulator, buses, controllers that devices need, a console, the balloon.
 
-use std::path::Path;
+mod cpu;
+mod implicit;
+mod models;
 
 use polyvirt_core::model::{
     DomainConfig, Guest,
     address::Address,
-    chardev::{Console, ConsoleTargetType, SerialTarget, SerialTargetType},
+    chardev::{Console, ConsoleTargetType},
     controller::{Controller, ControllerKind, ControllerModel},
     disk::{Disk, DiskBus, DiskDevice},
-    interface::InterfaceModel,
-    misc::{BalloonModel, MemBalloon},
     storage::{ImageFormat, SourceKind},
 };
 use polyvirt_core::placement::VcpuSet;
 
-use crate::{
-    command::{block, is_q35},
-    probe::Binary,
-};
+use crate::{command::block, config::Config, machine::Family, probe::Binary};
 
 /// What who asks for completion decides.
 #[derive(Clone, Copy, Debug)]
@@ -38,31 +34,18 @@ impl Default for Choices {
 }
 
 /// Fills them in.
-pub(crate) fn complete(config: &mut DomainConfig, binary: &Binary, choices: Choices) {
+pub(crate) fn complete(config: &mut DomainConfig, binary: &Binary, settings: &Config, choices: Choices) {
     machine(config, binary, choices);
     cells(config);
-    devices(config, &binary.path, &binary.arch);
-}
-
-fn devices(config: &mut DomainConfig, program: &Path, arch: &str) {
-    let q35 = crate::command::machine_name(config).is_some_and(is_q35);
-    let devices = &mut config.devices;
-    devices.emulator.get_or_insert_with(|| program.to_string_lossy().into_owned());
-    for disk in &mut devices.disks {
+    cpu::complete(config, binary);
+    config.devices.emulator.get_or_insert_with(|| binary.path.to_string_lossy().into_owned());
+    implicit::complete(config, binary, settings);
+    let q35 = Family::of_config(config) == Family::Q35;
+    for disk in &mut config.devices.disks {
         complete_disk(disk, q35);
     }
-    for card in &mut devices.interfaces {
-        // libvirt's choice for x86, kept because guests' configurations follow the device.
-        card.model.get_or_insert_with(|| InterfaceModel::new(if is_x86(arch) { "rtl8139" } else { "virtio" }));
-    }
-    serials(config);
-    let devices = &mut config.devices;
-    devices.memballoon.get_or_insert_with(|| MemBalloon::default().with_model(BalloonModel::Virtio));
+    models::complete(config, binary, settings);
     controllers(config, q35);
-}
-
-fn is_x86(arch: &str) -> bool {
-    matches!(arch, "x86_64" | "i386" | "i686")
 }
 
 fn machine(config: &mut DomainConfig, binary: &Binary, choices: Choices) {
@@ -117,14 +100,6 @@ fn complete_disk(disk: &mut Disk, q35: bool) {
     }
     if device == DiskDevice::Cdrom {
         disk.readonly = true;
-    }
-}
-
-/// Serial ports are ISA's where nobody says otherwise. That the first console is the first of them is not QEMU's alone: the model
-/// says so.
-fn serials(config: &mut DomainConfig) {
-    for serial in &mut config.devices.serials {
-        serial.target.get_or_insert_with(SerialTarget::default).kind.get_or_insert(SerialTargetType::IsaSerial);
     }
 }
 

@@ -80,6 +80,7 @@ pub(crate) fn default_name(arch: &str) -> String {
     let target = match arch {
         "i686" | "x86" => "i386",
         "ppc64le" | "powerpc64" => "ppc64",
+        "armv6l" | "armv7l" => "arm",
         other => other,
     };
     format!("qemu-system-{target}")
@@ -233,7 +234,7 @@ impl Driver for Qemu {
     }
 
     fn complete(&self, config: &mut DomainConfig, facts: &GuestFacts) -> Result<()> {
-        crate::complete::complete(config, &facts_of(facts)?.binary, crate::complete::Choices::default());
+        crate::complete::complete(config, &facts_of(facts)?.binary, &self.config, crate::complete::Choices::default());
         Ok(())
     }
 

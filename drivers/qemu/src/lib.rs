@@ -31,6 +31,7 @@ mod failure;
 mod kvm;
 mod launcher;
 mod log;
+mod machine;
 mod offline;
 mod pins;
 mod places;

@@ -75,8 +75,8 @@ impl OfflineDriver for Offline {
         let kind = config.os.get_or_insert_default().r#type.get_or_insert_default();
         kind.arch.get_or_insert_with(|| self.arch.clone());
         let binary = self.binary(config);
-        complete::complete(config, &binary, self.choices);
-        if binary.assumed { Ok(()) } else { check::check(config, &Facts { binary, kvm: None }) }
+        complete::complete(config, &binary, &self.config, self.choices);
+        if binary.assumed { Ok(()) } else { check::definable(config, &Facts { binary, kvm: None }) }
     }
 
     fn formats(&self) -> &'static [&'static str] {
@@ -94,6 +94,7 @@ impl OfflineDriver for Offline {
                 Error::new(ErrorKind::InvalidArgument, message).hint("give its recorded replies with --capabilities")
             );
         };
+        check::startable(config, &Facts { binary: binary.clone(), kvm: None }).map_err(Error::invalid_config)?;
         let places = Places::described(&config.name, &self.config);
         let sandbox = self.config.sandbox && binary.sandbox();
         let monitor = MonitorAt::Descriptor(command::SHOWN_DESCRIPTOR);

@@ -6,6 +6,7 @@ use polyvirt_core::model::{self, DomainConfig, Guest, ParseOptions, Positions};
 
 use crate::{
     complete::{Choices, complete},
+    config::Config,
     probe::Binary,
 };
 
@@ -34,9 +35,9 @@ fn read(text: &str) -> DomainConfig {
 pub(crate) fn stored(text: &str, binary: &Binary) -> DomainConfig {
     let mut config = read(text);
     model::complete(&mut config, Guest::New, &Positions::default()).unwrap_or_else(|problems| panic!("{problems}"));
-    complete(&mut config, binary, Choices::default());
+    complete(&mut config, binary, &Config::default(), Choices::default());
     let mut again = read(&config.to_xml());
-    complete(&mut again, binary, Choices::default());
+    complete(&mut again, binary, &Config::default(), Choices::default());
     assert_eq!(again.to_xml(), config.to_xml());
     config
 }

@@ -175,6 +175,12 @@ impl Binary {
         self.best.machines.iter().find(|it| it.is_default)
     }
 
+    /// Whether it has the CPU model, however its letters are written.
+    pub(crate) fn has_cpu(&self, name: &str) -> bool {
+        let all = [Some(&self.best), self.emulation.as_ref()];
+        self.assumed || all.into_iter().flatten().flat_map(|it| &it.cpus).any(|it| it.name.eq_ignore_ascii_case(name))
+    }
+
     /// Whether there are objects of this type.
     pub(crate) fn has_type(&self, name: &str) -> bool {
         self.assumed || self.types.contains(name)
