@@ -3,6 +3,7 @@
 //! What libvirt's users meet every day: machine, CPU, emulator, buses, controllers that devices need, a console, the balloon.
 
 mod cpu;
+mod firmware;
 mod implicit;
 mod models;
 
@@ -15,6 +16,7 @@ use polyvirt_core::model::{
     storage::{ImageFormat, SourceKind},
 };
 use polyvirt_core::placement::VcpuSet;
+use polyvirt_firmware::Firmwares;
 
 use crate::{command::block, config::Config, machine::Family, probe::Binary};
 
@@ -33,9 +35,29 @@ impl Default for Choices {
     }
 }
 
+/// What completion goes by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Given<'a> {
+    /// What the QEMU can do.
+    pub(crate) binary: &'a Binary,
+    /// The driver's settings.
+    pub(crate) settings: &'a Config,
+    /// The firmware of the host; only read for guests that [`wants_firmware`].
+    pub(crate) firmware: &'a Firmwares,
+    /// What who asks decides.
+    pub(crate) choices: Choices,
+}
+
+/// Whether completing a definition needs to know what firmware there is.
+pub(crate) fn wants_firmware(config: &DomainConfig) -> bool {
+    config.os.as_ref().is_some_and(|os| os.firmware.is_some() || os.loader.is_some())
+}
+
 /// Fills them in.
-pub(crate) fn complete(config: &mut DomainConfig, binary: &Binary, settings: &Config, choices: Choices) {
+pub(crate) fn complete(config: &mut DomainConfig, given: &Given<'_>) {
+    let Given { binary, settings, choices, .. } = *given;
     machine(config, binary, choices);
+    firmware::complete(config, given);
     cells(config);
     cpu::complete(config, binary);
     config.devices.emulator.get_or_insert_with(|| binary.path.to_string_lossy().into_owned());
