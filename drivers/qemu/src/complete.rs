@@ -1,22 +1,23 @@
 //! Defaults that a definition gets when it is stored. Pure and idempotent.
 //!
-//! What libvirt's users meet every day: machine, CPU, emulator, buses, controllers that devices need, a console, the balloon.
+//! What libvirt's users meet every day: machine, CPU, emulator, controllers, devices, and where they sit.
 
+mod addresses;
+mod board;
+mod controllers;
 mod cpu;
 mod implicit;
 mod models;
 
 use polyvirt_core::model::{
-    DomainConfig, Guest,
+    DomainConfig, Guest, Problems,
     address::Address,
-    chardev::{Console, ConsoleTargetType},
-    controller::{Controller, ControllerKind, ControllerModel},
     disk::{Disk, DiskBus, DiskDevice},
     storage::{ImageFormat, SourceKind},
 };
 use polyvirt_core::placement::VcpuSet;
 
-use crate::{command::block, config::Config, machine::Family, probe::Binary};
+use crate::{config::Config, machine::Family, probe::Binary};
 
 /// What who asks for completion decides.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +35,15 @@ impl Default for Choices {
 }
 
 /// Fills them in.
-pub(crate) fn complete(config: &mut DomainConfig, binary: &Binary, settings: &Config, choices: Choices) {
+///
+/// # Errors
+/// Addresses that cannot be, and more devices than there are places for.
+pub(crate) fn complete(
+    config: &mut DomainConfig,
+    binary: &Binary,
+    settings: &Config,
+    choices: Choices,
+) -> Result<(), Problems> {
     machine(config, binary, choices);
     cells(config);
     cpu::complete(config, binary);
@@ -45,7 +54,8 @@ pub(crate) fn complete(config: &mut DomainConfig, binary: &Binary, settings: &Co
         complete_disk(disk, q35);
     }
     models::complete(config, binary, settings);
-    controllers(config, q35);
+    controllers::complete(config, binary, choices.guest);
+    addresses::assign(config, binary)
 }
 
 fn machine(config: &mut DomainConfig, binary: &Binary, choices: Choices) {
@@ -101,36 +111,4 @@ fn complete_disk(disk: &mut Disk, q35: bool) {
     if device == DiskDevice::Cdrom {
         disk.readonly = true;
     }
-}
-
-/// Controllers that devices need and nobody wrote.
-fn controllers(config: &mut DomainConfig, q35: bool) {
-    let devices = &config.devices;
-    let mut needed: Vec<(ControllerKind, u32, Option<ControllerModel>)> = Vec::new();
-    for disk in &devices.disks {
-        let (controller, ..) = block::place(disk);
-        needed.extend(match block::disk_bus(disk) {
-            DiskBus::Scsi => Some((ControllerKind::Scsi, controller, Some(ControllerModel::VirtioScsi))),
-            DiskBus::Sata => Some((ControllerKind::Sata, controller, None)),
-            DiskBus::Ide => Some((ControllerKind::Ide, controller, None)),
-            DiskBus::Fdc => Some((ControllerKind::Fdc, controller, None)),
-            DiskBus::Usb => Some((ControllerKind::Usb, 0, Some(ControllerModel::QemuXhci))),
-            _ => None,
-        });
-    }
-    let virtio_console = |it: &Console| it.target.as_ref().and_then(|it| it.kind) == Some(ConsoleTargetType::Virtio);
-    if !devices.channels.is_empty() || devices.consoles.iter().any(virtio_console) {
-        needed.push((ControllerKind::VirtioSerial, 0, None));
-    }
-    needed.push((ControllerKind::Pci, 0, Some(if q35 { ControllerModel::PcieRoot } else { ControllerModel::PciRoot })));
-    let mut made: Vec<Controller> = Vec::new();
-    for (kind, index, model) in needed {
-        let same = |it: &Controller| it.kind == Some(kind) && it.index.unwrap_or(0) == index;
-        if !devices.controllers.iter().chain(&made).any(same) {
-            let mut controller = Controller::default().with_kind(kind).with_index(index);
-            controller.model = model;
-            made.push(controller);
-        }
-    }
-    config.devices.controllers.extend(made);
 }

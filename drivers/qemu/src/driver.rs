@@ -234,8 +234,8 @@ impl Driver for Qemu {
     }
 
     fn complete(&self, config: &mut DomainConfig, facts: &GuestFacts) -> Result<()> {
-        crate::complete::complete(config, &facts_of(facts)?.binary, &self.config, crate::complete::Choices::default());
-        Ok(())
+        let (binary, choices) = (&facts_of(facts)?.binary, crate::complete::Choices::default());
+        crate::complete::complete(config, binary, &self.config, choices).map_err(Error::invalid_config)
     }
 
     fn check(&self, config: &DomainConfig, facts: &GuestFacts) -> Result<(), Problems> {

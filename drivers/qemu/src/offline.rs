@@ -75,7 +75,7 @@ impl OfflineDriver for Offline {
         let kind = config.os.get_or_insert_default().r#type.get_or_insert_default();
         kind.arch.get_or_insert_with(|| self.arch.clone());
         let binary = self.binary(config);
-        complete::complete(config, &binary, &self.config, self.choices);
+        complete::complete(config, &binary, &self.config, self.choices)?;
         if binary.assumed { Ok(()) } else { check::definable(config, &Facts { binary, kvm: None }) }
     }
 

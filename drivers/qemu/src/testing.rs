@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use polyvirt_core::model::{self, DomainConfig, Guest, ParseOptions, Positions};
+use polyvirt_core::model::{self, DomainConfig, Guest, ParseOptions, Positions, Problems};
 
 use crate::{
     complete::{Choices, complete},
@@ -35,9 +35,10 @@ fn read(text: &str) -> DomainConfig {
 pub(crate) fn stored(text: &str, binary: &Binary) -> DomainConfig {
     let mut config = read(text);
     model::complete(&mut config, Guest::New, &Positions::default()).unwrap_or_else(|problems| panic!("{problems}"));
-    complete(&mut config, binary, &Config::default(), Choices::default());
+    let refused = |problems: Problems| panic!("{problems}");
+    complete(&mut config, binary, &Config::default(), Choices::default()).unwrap_or_else(refused);
     let mut again = read(&config.to_xml());
-    complete(&mut again, binary, &Config::default(), Choices::default());
+    complete(&mut again, binary, &Config::default(), Choices::default()).unwrap_or_else(refused);
     assert_eq!(again.to_xml(), config.to_xml());
     config
 }
