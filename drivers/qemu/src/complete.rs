@@ -1,7 +1,10 @@
 //! Defaults that a definition gets when it is stored. Pure and idempotent.
 //!
-//! What libvirt's users meet every day: machine, CPU, emulator, buses, controllers that devices need, a console, the balloon.
+//! What libvirt's users meet every day: machine, CPU, emulator, controllers, devices, and where they sit.
 
+mod addresses;
+mod board;
+mod controllers;
 mod cpu;
 mod disks;
 mod displays;
@@ -9,16 +12,11 @@ mod firmware;
 mod implicit;
 mod models;
 
-use polyvirt_core::model::{
-    DomainConfig, Guest,
-    chardev::{Console, ConsoleTargetType},
-    controller::{Controller, ControllerKind, ControllerModel},
-    disk::DiskBus,
-};
+use polyvirt_core::model::{DomainConfig, Guest, Problems};
 use polyvirt_core::placement::VcpuSet;
 use polyvirt_firmware::Firmwares;
 
-use crate::{command::block, config::Config, machine::Family, probe::Binary};
+use crate::{config::Config, probe::Binary};
 
 /// What who asks for completion decides.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +52,10 @@ pub(crate) fn wants_firmware(config: &DomainConfig) -> bool {
 }
 
 /// Fills them in.
-pub(crate) fn complete(config: &mut DomainConfig, given: &Given<'_>) {
+///
+/// # Errors
+/// Addresses that cannot be, and more devices than there are places for.
+pub(crate) fn complete(config: &mut DomainConfig, given: &Given<'_>) -> Result<(), Problems> {
     let Given { binary, settings, choices, .. } = *given;
     machine(config, binary, choices);
     firmware::complete(config, given);
@@ -65,8 +66,8 @@ pub(crate) fn complete(config: &mut DomainConfig, given: &Given<'_>) {
     disks::complete(config);
     displays::complete(config, settings);
     models::complete(config, binary, settings);
-    let q35 = Family::of_config(config) == Family::Q35;
-    controllers(config, q35);
+    controllers::complete(config, binary, choices.guest);
+    addresses::assign(config, binary)
 }
 
 fn machine(config: &mut DomainConfig, binary: &Binary, choices: Choices) {
@@ -92,36 +93,4 @@ fn cells(config: &mut DomainConfig) {
     if let Some(first) = numa.cell.first_mut().filter(|_| !homeless.is_empty()) {
         first.cpus = Some(first.cpus.take().unwrap_or_default().union(&homeless));
     }
-}
-
-/// Controllers that devices need and nobody wrote.
-fn controllers(config: &mut DomainConfig, q35: bool) {
-    let devices = &config.devices;
-    let mut needed: Vec<(ControllerKind, u32, Option<ControllerModel>)> = Vec::new();
-    for disk in &devices.disks {
-        let (controller, ..) = block::place(disk);
-        needed.extend(match block::disk_bus(disk) {
-            DiskBus::Scsi => Some((ControllerKind::Scsi, controller, Some(ControllerModel::VirtioScsi))),
-            DiskBus::Sata => Some((ControllerKind::Sata, controller, None)),
-            DiskBus::Ide => Some((ControllerKind::Ide, controller, None)),
-            DiskBus::Fdc => Some((ControllerKind::Fdc, controller, None)),
-            DiskBus::Usb => Some((ControllerKind::Usb, 0, Some(ControllerModel::QemuXhci))),
-            _ => None,
-        });
-    }
-    let virtio_console = |it: &Console| it.target.as_ref().and_then(|it| it.kind) == Some(ConsoleTargetType::Virtio);
-    if !devices.channels.is_empty() || devices.consoles.iter().any(virtio_console) {
-        needed.push((ControllerKind::VirtioSerial, 0, None));
-    }
-    needed.push((ControllerKind::Pci, 0, Some(if q35 { ControllerModel::PcieRoot } else { ControllerModel::PciRoot })));
-    let mut made: Vec<Controller> = Vec::new();
-    for (kind, index, model) in needed {
-        let same = |it: &Controller| it.kind == Some(kind) && it.index.unwrap_or(0) == index;
-        if !devices.controllers.iter().chain(&made).any(same) {
-            let mut controller = Controller::default().with_kind(kind).with_index(index);
-            controller.model = model;
-            made.push(controller);
-        }
-    }
-    config.devices.controllers.extend(made);
 }

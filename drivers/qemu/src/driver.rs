@@ -264,8 +264,7 @@ impl Driver for Qemu {
         let facts = facts_of(facts)?;
         let (binary, firmware) = (&*facts.binary, &*facts.firmware);
         let given = Given { binary, settings: &self.config, firmware, choices: Choices::default() };
-        complete::complete(config, &given);
-        Ok(())
+        complete::complete(config, &given).map_err(Error::invalid_config)
     }
 
     fn check(&self, config: &DomainConfig, facts: &GuestFacts) -> Result<(), Problems> {

@@ -84,7 +84,7 @@ impl OfflineDriver for Offline {
             _ => Firmwares::default(),
         };
         let given = Given { binary: &binary, settings: &self.config, firmware: &firmware, choices: self.choices };
-        complete::complete(config, &given);
+        complete::complete(config, &given)?;
         if binary.assumed { Ok(()) } else { check::definable(config, &Facts::of(binary)) }
     }
 

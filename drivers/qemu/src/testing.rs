@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use polyvirt_core::model::{self, DomainConfig, Guest, ParseOptions, Positions};
+use polyvirt_core::model::{self, DomainConfig, Guest, ParseOptions, Positions, Problems};
 
 use polyvirt_firmware::Firmwares;
 
@@ -37,11 +37,12 @@ fn read(text: &str) -> DomainConfig {
 pub(crate) fn stored(text: &str, binary: &Binary) -> DomainConfig {
     let mut config = read(text);
     model::complete(&mut config, Guest::New, &Positions::default()).unwrap_or_else(|problems| panic!("{problems}"));
+    let refused = |problems: Problems| panic!("{problems}");
     let (settings, firmware) = (Config::default(), Firmwares::default());
     let given = Given { binary, settings: &settings, firmware: &firmware, choices: Choices::default() };
-    complete(&mut config, &given);
+    complete(&mut config, &given).unwrap_or_else(refused);
     let mut again = read(&config.to_xml());
-    complete(&mut again, &given);
+    complete(&mut again, &given).unwrap_or_else(refused);
     assert_eq!(again.to_xml(), config.to_xml());
     config
 }

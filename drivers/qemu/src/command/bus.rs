@@ -43,7 +43,11 @@ pub(super) fn controller_id(kind: ControllerKind, index: u32) -> String {
 }
 
 pub(super) fn controllers(args: &mut Args, input: &Input<'_>) -> Result<()> {
-    for (at, controller) in input.config.devices.controllers.iter().enumerate() {
+    let controllers = &input.config.devices.controllers;
+    let mut order: Vec<(usize, &Controller)> = controllers.iter().enumerate().collect();
+    // QEMU makes devices as it reads them: first the bridges, each after the one that it sits behind.
+    order.sort_by_key(|(_, it)| if it.kind == Some(ControllerKind::Pci) { depth(it, controllers) } else { usize::MAX });
+    for (at, controller) in order {
         let Some(kind) = controller.kind else { continue };
         let index = controller.index.unwrap_or(0);
         let device = device(controller, kind, index, input).map_err(|problem| {
@@ -56,6 +60,18 @@ pub(super) fn controllers(args: &mut Args, input: &Input<'_>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// How many bridges a PCI controller is behind. A loop, which completion refuses, has an end too.
+fn depth(controller: &Controller, controllers: &[Controller]) -> usize {
+    let parent = |it: &Controller| match &it.info.address {
+        Some(Address::Pci(at)) => {
+            let bus = at.bus.unwrap_or(0);
+            controllers.iter().find(|it| it.kind == Some(ControllerKind::Pci) && it.index.unwrap_or(0) == bus)
+        }
+        _ => None,
+    };
+    std::iter::successors(parent(controller), |it| parent(it)).take(controllers.len()).count()
 }
 
 /// The device of a controller; `None` if the machine has it already or there is to be none.

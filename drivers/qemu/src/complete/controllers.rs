@@ -1,0 +1,179 @@
+//! Controllers that the board has, models of those that were written without one, and their order.
+//!
+//! What devices need (IDE, SCSI, virtio-serial, smart card readers …) the model has added already; PCI bridges follow with the
+//! addresses. Controllers of a kind stand together, by number, where the first of them stands.
+
+use polyvirt_core::model::{
+    DomainConfig, Guest,
+    address::Address,
+    controller::{Controller, ControllerKind, ControllerMaster, ControllerModel},
+    disk::DiskBus,
+};
+
+use super::board::{self, Board};
+use crate::{machine::Family, probe::Binary};
+
+use ControllerModel as M;
+
+/// USB controllers where a definition writes one without a model: architectures, what an existing guest has, what a new one gets.
+/// The first that the binary has is it; without any, the model stays open.
+const USB: &[(&[&str], &[ControllerModel], &[ControllerModel])] = &[
+    (&["x86_64", "i686"], &[M::Piix3Uhci], &[M::Piix3Uhci]),
+    (&["ppc64", "ppc64le"], &[M::PciOhci], &[M::QemuXhci, M::NecXhci, M::PciOhci]),
+    (&["aarch64", "loongarch64"], &[M::QemuXhci, M::NecXhci], &[M::QemuXhci, M::NecXhci]),
+    (&["s390x"], &[M::None], &[M::None]),
+    (&[], &[M::Piix3Uhci, M::PciOhci], &[M::Piix3Uhci, M::PciOhci]),
+];
+
+/// SCSI controllers where a definition writes one without a model. The last is taken even if the binary has none of them.
+const SCSI: &[(&[&str], &[ControllerModel])] =
+    &[(&["s390x", "loongarch64"], &[M::VirtioScsi]), (&[], &[M::Lsilogic, M::VirtioScsi])];
+
+/// QEMU's names of controllers that one can be without.
+const DEVICES: &[(ControllerModel, &str)] = &[
+    (M::Piix3Uhci, "piix3-usb-uhci"),
+    (M::PciOhci, "pci-ohci"),
+    (M::QemuXhci, "qemu-xhci"),
+    (M::NecXhci, "nec-usb-xhci"),
+    (M::Ich9Ehci1, "ich9-usb-ehci1"),
+    (M::Lsilogic, "lsi53c895a"),
+    (M::VirtioScsi, "virtio-scsi-pci"),
+];
+
+/// Controllers of one kind that follow from disks; beyond it an address is a mistake of the user's.
+const MAX_IMPLIED: u32 = 64;
+
+/// The companions of the ICH9's USB 2 controller, and the first port of each.
+const COMPANIONS: [(ControllerModel, u32); 3] = [(M::Ich9Uhci1, 0), (M::Ich9Uhci2, 2), (M::Ich9Uhci3, 4)];
+
+/// Adds what the board has and fills in models.
+pub(super) fn complete(config: &mut DomainConfig, binary: &Binary, guest: Guest) {
+    let board = Board::of(config);
+    let implied = implied(config);
+    models(config, binary, board, guest);
+    let controllers = &mut config.devices.controllers;
+    let tail = controllers.split_off(controllers.len() - implied);
+    let has = |controllers: &[Controller], kind| controllers.iter().any(|it| it.kind == Some(kind));
+    if !board.usb.is_empty() && !has(controllers, ControllerKind::Usb) {
+        usb(controllers, binary, board, guest);
+    }
+    if board.sata && !has(controllers, ControllerKind::Sata) {
+        controllers.push(Controller::default().with_kind(ControllerKind::Sata).with_index(0_u32));
+    }
+    let root = |it: &Controller| it.kind == Some(ControllerKind::Pci) && it.index.unwrap_or(0) == 0;
+    if let Some(model) = board.root(binary)
+        && !controllers.iter().any(root)
+    {
+        controllers.push(Controller::default().with_kind(ControllerKind::Pci).with_index(0_u32).with_model(model));
+    }
+    controllers.extend(tail);
+    *controllers = ordered(std::mem::take(controllers));
+    for_disks(config);
+    models(config, binary, board, guest);
+}
+
+/// Disks get their places late where the machine decides on their bus; their controllers come with them.
+fn for_disks(config: &mut DomainConfig) {
+    let mut needed: Vec<(ControllerKind, u32)> = Vec::new();
+    for disk in &config.devices.disks {
+        let Some(Address::Drive(at)) = &disk.info.address else { continue };
+        let kind = match disk.target.as_ref().and_then(|it| it.bus) {
+            Some(DiskBus::Ide) => ControllerKind::Ide,
+            Some(DiskBus::Fdc) => ControllerKind::Fdc,
+            Some(DiskBus::Scsi) => ControllerKind::Scsi,
+            Some(DiskBus::Sata) => ControllerKind::Sata,
+            _ => continue,
+        };
+        needed.extend(at.controller.filter(|index| *index <= MAX_IMPLIED).map(|index| (kind, index)));
+    }
+    let controllers = &mut config.devices.controllers;
+    for (kind, index) in needed {
+        if !controllers.iter().any(|it| it.kind == Some(kind) && it.index.unwrap_or(0) == index) {
+            insert(controllers, Controller::default().with_kind(kind).with_index(index));
+        }
+    }
+}
+
+/// How many controllers at the end were not written but follow from devices: the board's own stand before them.
+fn implied(config: &DomainConfig) -> usize {
+    let bare = |it: &&Controller| {
+        let kinds = [ControllerKind::VirtioSerial, ControllerKind::Ccid];
+        it.kind.is_some_and(|kind| {
+            kinds.contains(&kind) && **it == Controller::default().with_kind(kind).with_index(it.index.unwrap_or(0))
+        })
+    };
+    config.devices.controllers.iter().rev().take_while(bare).count()
+}
+
+fn choose(candidates: &[ControllerModel], binary: &Binary) -> Option<ControllerModel> {
+    let has = |model: &ControllerModel| {
+        DEVICES.iter().find(|(known, _)| known == model).is_none_or(|(_, name)| binary.has_type(name))
+    };
+    candidates.iter().copied().find(has)
+}
+
+fn default_usb(arch: &str, binary: &Binary, guest: Guest) -> Option<ControllerModel> {
+    let row = USB.iter().find(|(archs, ..)| archs.is_empty() || archs.contains(&arch));
+    row.and_then(|(_, existing, new)| choose(if guest == Guest::New { new } else { existing }, binary))
+}
+
+fn default_scsi(config: &DomainConfig, binary: &Binary) -> Option<ControllerModel> {
+    if Family::of_config(config) == Family::Pseries {
+        return Some(M::Ibmvscsi);
+    }
+    let arch = board::arch(config);
+    let (_, candidates) = SCSI.iter().find(|(archs, _)| archs.is_empty() || archs.contains(&arch))?;
+    choose(candidates, binary).or(candidates.last().copied())
+}
+
+fn models(config: &mut DomainConfig, binary: &Binary, board: &Board, guest: Guest) {
+    let arch = board::arch(config).to_owned();
+    let scsi = default_scsi(config, binary);
+    let usb = default_usb(&arch, binary, guest);
+    for controller in &mut config.devices.controllers {
+        match controller.kind {
+            Some(ControllerKind::Usb) if controller.model.is_none() => controller.model = usb,
+            Some(ControllerKind::Scsi) if matches!(controller.model, None | Some(M::Auto)) => controller.model = scsi,
+            Some(ControllerKind::Pci) if controller.model.is_none() => {
+                let first = controller.index.unwrap_or(0) == 0;
+                controller.model = if first { board.root(binary) } else { Some(M::PciBridge) };
+            }
+            _ => {}
+        }
+        let companion = COMPANIONS.iter().find(|(model, _)| controller.model == Some(*model));
+        if let Some((_, port)) = companion.filter(|_| controller.master.is_none()) {
+            let mut master = ControllerMaster::default();
+            master.startport = *port;
+            controller.master = Some(master);
+        }
+    }
+}
+
+/// The USB controller of a guest that has none.
+fn usb(controllers: &mut Vec<Controller>, binary: &Binary, board: &Board, guest: Guest) {
+    let candidates = board.new_usb.filter(|_| guest == Guest::New).unwrap_or(board.usb);
+    let usb = Controller::default().with_kind(ControllerKind::Usb).with_index(0_u32);
+    let Some(model) = choose(candidates, binary) else {
+        controllers.push(usb);
+        return;
+    };
+    controllers.push(usb.clone().with_model(model));
+    if model == M::Ich9Ehci1 {
+        controllers.extend(COMPANIONS.iter().map(|(model, _)| usb.clone().with_model(*model)));
+    }
+}
+
+/// Puts a controller where it belongs: after those of its kind with a lower or the same number, else at the end.
+pub(super) fn insert(controllers: &mut Vec<Controller>, controller: Controller) {
+    let key = |it: &Controller| (it.index.unwrap_or(0), it.model.is_some_and(M::is_companion));
+    let of_kind = |it: &Controller| it.kind == controller.kind;
+    let before = controllers.iter().rposition(|it| of_kind(it) && key(it) <= key(&controller)).map(|at| at + 1);
+    let at = before.or_else(|| controllers.iter().position(of_kind)).unwrap_or(controllers.len());
+    controllers.insert(at, controller);
+}
+
+fn ordered(controllers: Vec<Controller>) -> Vec<Controller> {
+    let mut out = Vec::with_capacity(controllers.len());
+    controllers.into_iter().for_each(|it| insert(&mut out, it));
+    out
+}
