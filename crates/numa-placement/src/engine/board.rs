@@ -5,7 +5,7 @@
 //! allocation as long as one node is enough.
 
 use super::demand::unit_size;
-use super::objective::{Mix, Score, Weights};
+use super::objective::{BUSY_PER_VCPU, Mix, Score, Weights};
 use super::search;
 use super::watch::{Scribe, Silent};
 use crate::policy::PageSize;
@@ -52,6 +52,8 @@ pub struct Board<'a> {
 #[derive(Clone, Debug)]
 pub struct Need {
     pub(super) vcpus: u32,
+    /// Cores that each of its vCPUs usually keeps busy.
+    pub(super) usual: f64,
     resources: [usize; MAX_SIZES],
     units: [u64; MAX_SIZES],
     resource_count: usize,
@@ -378,6 +380,7 @@ impl Need {
     fn empty(vcpus: u32) -> Need {
         Need {
             vcpus,
+            usual: BUSY_PER_VCPU,
             resources: [0; MAX_SIZES],
             units: [0; MAX_SIZES],
             resource_count: 0,

@@ -96,11 +96,6 @@ impl Score {
         self.terms[1]
     }
 
-    /// Distance, overload, load and nodes: what stays as long as the guest does.
-    pub(super) fn lasting(&self) -> f64 {
-        self.terms[0] + self.terms[1] + self.terms[2] + self.terms[4]
-    }
-
     pub(super) fn terms(&self) -> Vec<Term> {
         NAMES.into_iter().zip(self.terms).map(|(name, value)| Term { name, value }).collect()
     }
@@ -254,11 +249,12 @@ impl Board<'_> {
         (site.busy * per_core, per_core)
     }
 
-    /// How busy the cores of a node are usually and at worst, with this share of the guest's vCPUs.
-    pub(super) fn business_with(business: (f64, f64), share: f64, vcpus: u32) -> (f64, f64) {
+    /// How busy the cores of a node are usually and at worst, with this share of the guest's vCPUs, each of which keeps `usual` cores
+    /// busy.
+    pub(super) fn business_with(business: (f64, f64), share: f64, vcpus: u32, usual: f64) -> (f64, f64) {
         let (busy, per_vcpu) = business;
         let more = share * f64::from(vcpus) * per_vcpu;
-        (busy + BUSY_PER_VCPU * more, busy + PEAK_PER_VCPU * more)
+        (busy + usual * more, busy + PEAK_PER_VCPU * more)
     }
 
     /// Cost of the CPU side alone: overload and load.
@@ -268,7 +264,7 @@ impl Board<'_> {
             return (0.0, 0.0);
         }
         shares.iter().fold((0.0, 0.0), |(overload, load), (at, share)| {
-            let (usual, peak) = Self::business_with(self.business(*at), *share, need.vcpus);
+            let (usual, peak) = Self::business_with(self.business(*at), *share, need.vcpus, need.usual);
             (overload + share * (peak - 1.0).max(0.0) * weights.overload, load + share * usual.powi(4) * weights.load)
         })
     }
