@@ -3,7 +3,10 @@
 use polyvirt::{
     Error, ErrorKind, Host,
     model::{self, DomainConfig, DomainKind},
-    placement::{AdviceSource, HostTopology, NodeSet, PlacementProfile, Plan, Promised, plan as decide},
+    placement::{
+        AdviceSource, Advisor, HostTopology, NodeSet, PlacementProfile, Plan, Promised, Refusal, Request,
+        plan as decide,
+    },
 };
 
 use super::{Done, devices::devices, promises, show, sitting, topology::guest};
@@ -18,6 +21,7 @@ use crate::{
     },
     render,
     session::Session,
+    settings::Sourced,
 };
 
 /// What is known before a plan is drawn.
@@ -29,8 +33,13 @@ struct Thought {
     /// Who sits there already.
     others: Vec<Sitting>,
     plan: Result<Plan, Error>,
-    /// What was looked at before a refusal, where that is known.
-    refused: Option<polyvirt::placement::Trace>,
+}
+
+impl Thought {
+    /// Why there is no plan, and what was looked at before, if it was the engine that refused.
+    fn refusal(&self) -> Option<&Refusal> {
+        self.plan.as_ref().err()?.cause()
+    }
 }
 
 pub(super) async fn plan(args: &PlanArgs, session: &mut Session, out: &mut Output) -> Done {
@@ -55,7 +64,11 @@ pub(super) async fn plan(args: &PlanArgs, session: &mut Session, out: &mut Outpu
     let (plan, refusal) = match &thought.plan {
         Ok(plan) => (serde_json::to_value(plan).unwrap_or_default(), serde_json::Value::Null),
         Err(error) => {
-            let refusal = serde_json::json!({ "error": error.to_string(), "remedy": error.remedy() });
+            let why = thought.refusal();
+            let refusal = serde_json::json!({
+                "error": error.to_string(), "remedy": error.remedy(),
+                "constraints": why.map(|why| &why.constraints), "trace": why.map(|why| &why.trace),
+            });
             (serde_json::Value::Null, refusal)
         }
     };
@@ -81,7 +94,7 @@ fn describe(thought: &Thought, drawn: &mut Picture) {
             drawn.grids.extend(render::plan::candidates(&plan.trace));
         }
         Err(error) => {
-            drawn.grids.extend(thought.refused.iter().flat_map(render::plan::candidates));
+            drawn.grids.extend(thought.refusal().iter().flat_map(|why| render::plan::candidates(&why.trace)));
             drawn.notes.push(format!("Refused: {error}"));
         }
     }
@@ -106,7 +119,7 @@ async fn here(
     let topology = host.topology().map_err(unreadable)?;
     let promised = promises(&connection, out).await.promised;
     let others = sitting(&connection, &promised).await?;
-    Ok(Thought { name: explanation.config.name, host, topology, promised, others, plan, refused: None })
+    Ok(Thought { name: explanation.config.name, host, topology, promised, others, plan })
 }
 
 /// On a host of which only files are there: nobody sits on it, and no hypervisor is asked.
@@ -124,23 +137,44 @@ async fn elsewhere(
     let config = read.config;
     let mut request = config.placement_request().map_err(Error::invalid_config)?;
     request.kernel = host.kernel_support();
+    let topology = host.topology().map_err(unreadable)?;
+    let mut told = None;
     if let Some(nodes) = advice {
         request.advice = AdviceSource::Given(nodes);
+    } else if request.stored.wants_advice() {
+        (request.advice, told) = advised(&session.settings.advisor, &topology, &request)?;
     }
     // A device of which that host knows no node draws nowhere.
     request
         .near
         .extend(config.near_pci().iter().filter_map(|device| host.pci_node(&device.to_string()).ok().flatten()));
-    let topology = host.topology().map_err(unreadable)?;
     let promised = Promised::default();
-    let (plan, refused) = match decide(&topology, &promised, &profile(&config), &request) {
-        Ok(plan) => (Ok(plan), None),
-        Err(refusal) => {
-            let error = Error::new(ErrorKind::NoResources, refusal.to_string()).hint(refusal.remedy.clone());
-            (Err(error), Some(*refusal.trace))
-        }
-    };
-    Ok(Thought { name: config.name, host, topology, promised, others: Vec::new(), plan, refused })
+    let plan = decide(&topology, &promised, &profile(&config), &request).map(|mut plan| {
+        plan.trace.notes.extend(told);
+        plan
+    });
+    let plan = plan.map_err(|refusal| {
+        Error::new(ErrorKind::NoResources, refusal.to_string()).hint(refusal.remedy.clone()).source(refusal)
+    });
+    Ok(Thought { name: config.name, host, topology, promised, others: Vec::new(), plan })
+}
+
+/// What the advisor of the settings says of a host that is not this one.
+fn advised(
+    advisor: &Sourced<Advisor>,
+    host: &HostTopology,
+    request: &Request,
+) -> Result<(AdviceSource, Option<String>), Failure> {
+    if let Advisor::Numad(_) = advisor.value {
+        return Err(Failure::argument(format!(
+            "--sysroot: the advisor is numad ({}), which measures the host it runs on and no other: \
+             name nodes with --auto-nodeset, or set advisor = \"polyvirt\"",
+            advisor.from
+        )));
+    }
+    advisor.value.advise(host, request).map_err(|error| {
+        Error::new(ErrorKind::NoResources, format!("{error} (advisor of {})", advisor.from)).source(error).into()
+    })
 }
 
 /// What hypervisors of this type can express.

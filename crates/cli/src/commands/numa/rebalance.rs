@@ -31,7 +31,9 @@ pub(super) async fn rebalance(args: &RebalanceArgs, session: &mut Session, out: 
     let since = connection.since_move().await?;
     let suggestion = connection.suggest(&guests, hysteresis).await?;
     let Some(suggestion) = suggestion else {
-        let wait = since.and_then(|since| hysteresis.least_time.checked_sub(since)).filter(|wait| !wait.is_zero());
+        let wait = since
+            .and_then(|since| hysteresis.least_time.checked_sub(since))
+            .filter(|wait| !wait.is_zero() && !guests.is_empty());
         if out.json {
             let wait = wait.map(|wait| wait.as_secs() + 1);
             out.json(&serde_json::json!({
