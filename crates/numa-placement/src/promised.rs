@@ -109,8 +109,7 @@ impl Promised {
     pub fn memory_left(&self, node: &Node) -> Kib {
         let none = NodePromise::default();
         let promise = self.node(node.id).unwrap_or(&none);
-        let by_kernel = node.free.saturating_add(node.reclaimable);
-        let by_kernel = by_kernel.saturating_sub(node.reserve).saturating_sub(promise.untouched);
+        let by_kernel = node.available().saturating_sub(promise.untouched);
         by_kernel.min(node.promisable().saturating_sub(promise.memory))
     }
 

@@ -19,7 +19,7 @@ use crate::plan::{NodeShare, Plan};
 use crate::policy::PageSize;
 use crate::promised::Promised;
 use crate::set::NodeSet;
-use crate::topology::HostTopology;
+use crate::topology::{HostTopology, Node};
 use crate::units::{HostNode, Kib};
 
 /// Memory on a node that differs from the plan.
@@ -290,6 +290,13 @@ fn alone(board: &Board<'_>, seat: &Seat, part: Part, now: f64, hysteresis: Hyste
     Suggestion::worth(vec![moved], vcpus, (now * vcpus, board.seat_cost(&after) * vcpus), hysteresis)
 }
 
+/// Whether there is room for what moves at this moment, whatever is promised to others.
+fn finds_room(board: &Board<'_>, moved: &Move) -> bool {
+    let Some(to) = &moved.memory else { return true };
+    let available: Kib = to.iter().filter_map(|node| board.host().node(node)).map(Node::available).sum();
+    available >= moved.size
+}
+
 /// Two guests that take each other's nodes, for want of room elsewhere.
 fn exchange(board: &Board<'_>, one: &Seat, two: &Seat, part: Part, hysteresis: Hysteresis) -> Option<Suggestion> {
     let of = |seat: &Seat| (part.cpus().then(|| seat.cpu_nodes()), part.memory().then(|| seat.memory_nodes()));
@@ -312,6 +319,10 @@ fn exchange(board: &Board<'_>, one: &Seat, two: &Seat, part: Part, hysteresis: H
         Move::between(one, &new_one, of_two.0.as_ref(), of_two.1.as_ref())?,
         Move::between(two, &new_two, of_one.0.as_ref(), of_one.1.as_ref())?,
     ];
+    // One of them goes first, and finds the other still there.
+    if !moves.iter().any(|moved| finds_room(board, moved)) {
+        return None;
+    }
     let (of_one, of_two) = (f64::from(one.vcpus), f64::from(two.vcpus));
     let now = beside(two).seat_cost(one) * of_one + beside(one).seat_cost(two) * of_two;
     let then = beside(&new_two).seat_cost(&new_one) * of_one + beside_one.seat_cost(&new_two) * of_two;

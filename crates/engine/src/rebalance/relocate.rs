@@ -1,8 +1,9 @@
 //! Making a change that was suggested.
 //!
-//! Pages go where there is room. Of two guests that change places on full nodes each waits for the other's pages to leave, so they go
-//! by turns, each time as many as find room: the cpuset is widened to where pages still are, and narrowed again, which makes the kernel
-//! move what is outside (`cpuset(7)`, memory migration). That ends when all are there, or a turn of all moved nothing.
+//! The kernel moves pages when the nodes of a cpuset change (`cpuset(7)`, memory migration); those that find no room stay. But from
+//! then on the guest may take memory of the new nodes alone, so on nodes that are full to the brim it would be killed for want of a
+//! page. So nobody goes where there is not room enough at that moment, whatever is promised, and of two guests that change places
+//! the one goes first that can.
 
 use polyvirt_core::{
     Error, ErrorKind, Result,
@@ -22,9 +23,6 @@ use crate::{
     store::blocking,
 };
 
-/// Turns of the guests of one change. Each takes at least what a node keeps free, so a few do.
-const TURNS: usize = 32;
-
 /// A guest before and after.
 struct Relocation {
     guest: Guest,
@@ -36,10 +34,11 @@ struct Relocation {
 
 impl Guest {
     /// Makes a change that [`Connection::suggest`] named: the guest's CPUs, its memory or both go to other nodes, and so does
-    /// what is promised to it. Memory for which there is no room stays where it is.
+    /// what is promised to it.
     ///
     /// # Errors
-    /// `InvalidState` when it does not run or may not be moved so; `Busy`; `Hypervisor` when the kernel refused a part.
+    /// `InvalidState` when it does not run or may not be moved so; `NoResources` when its memory does not find room there at this
+    /// moment; `Busy`; `Hypervisor` when the kernel refused a part.
     pub async fn relocate(&self, to: &Move) -> Result<()> {
         let host = self.connection.usable().await?;
         let Some(relocation) = self.relocation(to, &host).await? else { return Ok(()) };
@@ -63,7 +62,9 @@ impl Guest {
                     "only memory with mode 'restrictive' moves while a guest runs",
                 ));
             }
-            new = confined(&plan, &live, nodes, host)?.to;
+            let stored = live.stored_placement().map_err(Error::invalid_config)?;
+            let moved = change::set_nodes(&plan, &stored, None, Some(nodes), host);
+            new = moved.map_err(|e| Error::new(ErrorKind::InvalidArgument, e.to_string()))?.to;
             definition::set_numatune(&mut new_live, None, Some(nodes));
         }
         if let Some(nodes) = &to.cpus {
@@ -102,6 +103,9 @@ impl Guest {
 impl Relocation {
     /// Books the new place and goes there; back, if that fails.
     async fn forth(&self) -> Result<()> {
+        if let Some(error) = self.short().await? {
+            return Err(error);
+        }
         // Booked first: a start meanwhile counts on neither the old place, where the pages still are, nor the new one.
         self.guest.rebook(&self.after.0).await?;
         let done = self.guest.become_as((&self.before.0, &self.after.0), &self.after.1).await;
@@ -119,24 +123,24 @@ impl Relocation {
         self.guest.become_as((&self.after.0, &self.before.0), &self.before.1).await
     }
 
-    /// Memory that is not where it is to be, and the nodes it is on.
-    async fn behind(&self) -> Result<(Kib, NodeSet)> {
-        let Some(to) = &self.memory else { return Ok((Kib::ZERO, NodeSet::new())) };
+    /// Memory that is not where it is to be.
+    async fn behind(&self) -> Result<Kib> {
+        let Some(to) = &self.memory else { return Ok(Kib::ZERO) };
         let seen = self.guest.observe().await?.memory;
-        let away: Vec<_> = seen.iter().filter(|share| !to.contains(share.node) && !share.size.is_zero()).collect();
-        Ok((away.iter().map(|share| share.size).sum(), away.iter().map(|share| share.node).collect()))
+        Ok(seen.iter().filter(|share| !to.contains(share.node)).map(|share| share.size).sum())
     }
 
-    /// Has the kernel try again to move what is on these nodes.
-    async fn push(&self, from: &NodeSet, host: &HostTopology) -> Result<()> {
-        let Some(to) = &self.memory else { return Ok(()) };
-        let (_, record) = self.guest.files().await?;
-        let record = record.ok_or_else(|| not_running(self.guest.name()))?;
-        let live = record.live()?.config;
-        let plan = record.plan.ok_or_else(|| not_running(self.guest.name()))?;
-        let wide = confined(&plan, &live, &to.union(from), host)?.to;
-        self.guest.become_as((&plan, &wide), &live).await?;
-        self.guest.become_as((&wide, &plan), &live).await
+    /// What its new nodes are short of at this moment, if its memory does not find room there.
+    async fn short(&self) -> Result<Option<Error>> {
+        let Some(to) = &self.memory else { return Ok(None) };
+        let (need, host) = (self.behind().await?, self.guest.connection.usable().await?);
+        let have: Kib = to.iter().filter_map(|node| host.node(node)).map(|node| node.available()).sum();
+        let message = format!(
+            "{need} of the guest '{}' find no room on node {to} at this moment: {have} can be had there",
+            self.guest.name()
+        );
+        let error = Error::new(ErrorKind::NoResources, message).hint("free some memory there, or end a guest");
+        Ok((need > have).then_some(error))
     }
 
     /// Books what is found. What is promised anew counts as untouched until somebody looks.
@@ -160,26 +164,20 @@ impl Connection {
         for to in &suggestion.moves {
             relocations.extend(self.lookup_by_name(&to.guest).await?.relocation(to, &host).await?);
         }
-        let mut done = Ok(());
-        for (at, relocation) in relocations.iter().enumerate() {
-            done = relocation.forth().await;
-            if done.is_err() {
-                for gone in relocations[..at].iter().rev() {
-                    if let Err(error) = gone.back().await {
-                        tracing::warn!(guest = gone.guest.name(), %error, "could not go back");
-                    }
-                }
-                break;
-            }
+        if let [first, _] = relocations.as_slice()
+            && first.short().await?.is_some()
+        {
+            relocations.swap(0, 1);
         }
-        let left = match done {
-            Ok(()) => by_turns(&relocations, &host).await,
-            Err(error) => Err(error),
-        };
+        let done = all(&relocations).await;
+        let mut left = Kib::ZERO;
         for relocation in &relocations {
             relocation.settle(&host).await;
+            if done.is_ok() {
+                left = left.saturating_add(relocation.behind().await?);
+            }
         }
-        left
+        done.map(|()| left)
     }
 
     /// The host as far as guests may use it.
@@ -220,26 +218,18 @@ impl Connection {
     }
 }
 
-/// Pushes what is left behind as long as that helps; says how much is in the end.
-async fn by_turns(relocations: &[Relocation], host: &HostTopology) -> Result<Kib> {
-    let mut last = None;
-    for turn in 0..=TURNS {
-        let mut left = Kib::ZERO;
-        for relocation in relocations {
-            let (behind, nodes) = relocation.behind().await?;
-            left = left.saturating_add(behind);
-            if !behind.is_zero() && turn < TURNS {
-                relocation.push(&nodes, host).await?;
+/// One after the other, or none.
+async fn all(relocations: &[Relocation]) -> Result<()> {
+    for (at, relocation) in relocations.iter().enumerate() {
+        let Err(error) = relocation.forth().await else { continue };
+        for gone in relocations[..at].iter().rev() {
+            if let Err(error) = gone.back().await {
+                tracing::warn!(guest = gone.guest.name(), %error, "could not go back");
             }
         }
-        tracing::debug!(turn, %left, "memory that waits for room");
-        let helped = last.is_none_or(|last| left < last);
-        last = Some(left);
-        if left.is_zero() || !helped {
-            break;
-        }
+        return Err(error);
     }
-    Ok(last.unwrap_or_default())
+    Ok(())
 }
 
 fn fixed(guest: &str, what: &str, why: &str) -> Error {
@@ -247,13 +237,6 @@ fn fixed(guest: &str, what: &str, why: &str) -> Error {
         ErrorKind::InvalidState,
         format!("the {what} of the guest '{guest}' cannot be moved while it runs: {why}"),
     )
-}
-
-/// The plan with the memory on these nodes.
-fn confined(plan: &Plan, live: &DomainConfig, nodes: &NodeSet, host: &HostTopology) -> Result<PlanDelta> {
-    let stored = live.stored_placement().map_err(Error::invalid_config)?;
-    let moved = change::set_nodes(plan, &stored, None, Some(nodes), host);
-    moved.map_err(|e| Error::new(ErrorKind::InvalidArgument, e.to_string()))
 }
 
 /// Whether a cpuset alone confines its memory, so that the kernel takes pages along.

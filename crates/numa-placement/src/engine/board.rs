@@ -67,6 +67,7 @@ pub struct Need {
     pub(super) objective: Weights,
     pub(super) cpus: CpuChoice,
     pub(super) memory: MemoryChoice,
+    pub(super) dealt: Dealt,
     /// Positions of nodes with devices of the guest, and the weight of each.
     pub(super) devices: Vec<(usize, f64)>,
     /// CPUs asked of the nodes together.
@@ -80,6 +81,18 @@ pub(super) enum CpuChoice {
     Free,
     /// Pins decide: shares of the vCPUs by position.
     Fixed(Vec<(usize, f64)>),
+}
+
+/// How memory is shared out among the nodes it may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Dealt {
+    /// From the nearest, as the first touch of a page does.
+    #[default]
+    Nearest,
+    /// Interleaved, as much on each.
+    Evenly,
+    /// Interleaved by the weights of the nodes.
+    ByWeight,
 }
 
 /// Which memory nodes are free to choose.
@@ -391,6 +404,7 @@ impl Need {
             objective: Weights::SHARED,
             cpus: CpuChoice::Free,
             memory: MemoryChoice::Free,
+            dealt: Dealt::Nearest,
             devices: Vec::new(),
             cpus_needed: vcpus,
         }

@@ -10,7 +10,7 @@
 //! - **stranded**: CPUs that guests of an ordinary mix can no longer use afterwards (dedicated CPUs);
 //! - **devices**: mean distance of the vCPUs to the guest's devices, above local, in tenths of 10.
 
-use super::board::{Board, CpuChoice, MemoryChoice, Need, real};
+use super::board::{Board, CpuChoice, Dealt, MemoryChoice, Need, real};
 use super::demand::unit_size;
 use crate::trace::{Term, TermName};
 
@@ -344,9 +344,7 @@ impl Board<'_> {
         for (resource, units, weight) in need.weighted() {
             let units = real(units);
             taken.iter_mut().for_each(|(_, got)| *got = 0.0);
-            for (from, share) in shares.iter() {
-                self.fill_from(*from, share * units, resource, taken);
-            }
+            self.deal(need.dealt, shares, units, resource, taken);
             // A guest that sees no nodes reads all of its memory from all of its vCPUs.
             let per_unit = weight / units.max(1.0);
             for (from, share) in shares.iter() {
@@ -397,6 +395,25 @@ impl Board<'_> {
             stranded += self.fragments(need, *at, 0.0, room(*at), *kib).1;
         }
         (slack, stranded)
+    }
+
+    /// Shares `units` out among these nodes: what is dealt out and finds no room comes from the nearest.
+    fn deal(&self, dealt: Dealt, shares: &[(usize, f64)], units: f64, resource: usize, taken: &mut [(usize, f64)]) {
+        let mut rest = units;
+        if dealt != Dealt::Nearest {
+            let weight = |at: usize| match dealt {
+                Dealt::ByWeight => f64::from(self.host.nodes()[at].weight),
+                _ => 1.0,
+            };
+            let per_weight = units / taken.iter().map(|(at, _)| weight(*at)).sum::<f64>().max(1.0);
+            for (at, got) in taken.iter_mut() {
+                *got = (weight(*at) * per_weight).min(real(self.room(resource, *at)));
+                rest -= *got;
+            }
+        }
+        for (from, share) in shares {
+            self.fill_from(*from, share * rest, resource, taken);
+        }
     }
 
     /// Takes `units` from the nearest nodes, as the first touch of a page does.

@@ -9,9 +9,15 @@ use super::shares::{Liking, Wish, parts, share};
 use crate::policy::PageSize;
 use crate::rebalance::{Part, Seat, SeatMemory};
 use crate::set::NodeSet;
+use crate::topology::HostTopology;
 use crate::units::HostNode;
 
 impl Board<'_> {
+    /// The host.
+    pub(crate) fn host(&self) -> &HostTopology {
+        self.host
+    }
+
     /// Positions of these nodes, ascending.
     fn positions(&self, nodes: &NodeSet) -> Vec<usize> {
         nodes.iter().filter_map(|node| self.host.position(node)).collect()

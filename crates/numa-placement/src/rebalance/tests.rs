@@ -94,6 +94,14 @@ fn two_guests_change_places_where_neither_can_move_alone() {
         suggestion.moves.iter().map(|m| (m.guest.as_str(), m.memory.clone().unwrap().to_string())).collect();
     assert_eq!(to, [("a", "0".to_owned()), ("b", "1".to_owned())]);
     assert_eq!(suggestion.size, gib(28));
+    // One of them has to go first, and finds the other's pages there; promises alone take no room.
+    let ask = |free: [u64; 2]| {
+        let mut free = free.into_iter();
+        let host = HostTopology::uniform(2, 8, gib(16)).map_nodes(|node| node.with_free(gib(free.next().unwrap())));
+        suggest(&host.build().unwrap(), &promised(&seats), &seats, Hysteresis::default(), None)
+    };
+    assert_eq!(ask([16, 1]).map(|found| found.moves.len()), Some(2));
+    assert_eq!(ask([13, 13]), None);
 }
 
 #[test]

@@ -72,8 +72,12 @@ const WEIGHTED: &[Check] = checks![wishes::interleaved_by_weight];
 const BURST: &[Check] = checks![burst::sixteen_at_once, burst::half_of_sixteen_killed];
 
 /// For two nodes.
-const REBALANCE: &[Check] =
-    checks![rebalance::two_change_places, rebalance::the_command_moves_one, rebalance::vcpus_follow_their_memory,];
+const REBALANCE: &[Check] = checks![
+    rebalance::two_change_places,
+    rebalance::the_command_moves_one,
+    rebalance::vcpus_follow_their_memory,
+    rebalance::nobody_goes_where_it_is_full
+];
 
 /// For each layout of cgroups.
 const CGROUPS: &[Check] =

@@ -1,6 +1,10 @@
 //! Changing places while guests run: pages really move, threads run where the plan then says, and promises follow.
 
-use std::{fs, process::Command, time::Duration};
+use std::{
+    fs,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use polyvirt::{
     Affect, Observation,
@@ -15,9 +19,6 @@ use crate::{
     bench::{Bench, Outcome, Started, TOUCHED, domain, ensure, explain},
     kernel, policies, threads,
 };
-
-/// What is left free on each of two nodes whose guests change places: less than half of a guest.
-const LEFT_KIB: u64 = 90 << 10;
 
 fn cpus_of(bench: &Bench, node: u32) -> Result<CpuSet, String> {
     let host = bench.connection.host().topology().map_err(|e| e.to_string())?;
@@ -63,25 +64,52 @@ async fn is_at(bench: &Bench, guest: Started, node: u32, mib: u64) -> Result<Sta
     Ok(guest)
 }
 
-/// Two guests have their memory at each other's CPUs, and neither node has room for both.
+/// Two guests have their memory at each other's CPUs, and most of what they leave is promised to others that have not touched it.
 pub(crate) async fn two_change_places(bench: &Bench) -> Outcome {
-    const MIB: u64 = 192;
+    const MIB: u64 = 112;
     let one = torn(bench, "one", 0, 1, MIB).await?;
     let two = torn(bench, "two", 1, 0, MIB).await?;
-    let filled = [Filling::leaving(0, LEFT_KIB)?, Filling::leaving(1, LEFT_KIB)?];
+    let mut others = Vec::new();
+    for node in [0, 1] {
+        let more = format!("<numatune><memory mode='strict' nodeset='{node}'/></numatune>");
+        let vcpus = format!("<vcpu placement='static' cpuset='{}'>1</vcpu>", cpus_of(bench, node)?);
+        let host = bench.connection.host().topology().map_err(|e| e.to_string())?;
+        let available = host.node(HostNode(node)).map_or(Kib::ZERO, |node| node.available()).mib_ceil();
+        ensure!(available > 2 * MIB - MIB / 2, "only {available} MiB are left on node {node}");
+        others.push(bench.start(&domain(&format!("idle{node}"), &vcpus, available - MIB / 2, &more)).await?);
+    }
     let alone = suggest(bench, &[&one], 0).await?;
     ensure!(alone.is_none(), "one of them could move alone, which proves nothing: {alone:?}");
     let found = suggest(bench, &[&one, &two], 0).await?.ok_or("no change is suggested")?;
     println!("{found:?}");
     ensure!(found.moves.len() == 2 && found.size == Kib::from_mib(2 * MIB), "not an exchange: {found:?}");
+    let begun = Instant::now();
     let left = bench.connection.carry_out(&found).await.map_err(|e| explain("carry out", &e))?;
+    println!("changing places took {:.1} s", begun.elapsed().as_secs_f64());
     ensure!(left.is_zero(), "{left} found no room");
     let one = is_at(bench, one, 0, MIB).await?;
     let two = is_at(bench, two, 1, MIB).await?;
     ensure!(suggest(bench, &[&one, &two], 0).await?.is_none(), "both are where they should be");
-    drop(filled);
-    one.end().await?;
-    two.end().await
+    for guest in others.into_iter().chain([one, two]) {
+        guest.end().await?;
+    }
+    Ok(())
+}
+
+/// A guest is not sent to a node that is full, where it would be killed for want of a page; it stays as it is.
+pub(crate) async fn nobody_goes_where_it_is_full(bench: &Bench) -> Outcome {
+    const MIB: u64 = 96;
+    let guest = torn(bench, "stays", 1, 0, MIB).await?;
+    let found = suggest(bench, &[&guest], 0).await?.ok_or("no change is suggested")?;
+    let filling = Filling::leaving(1, 72 << 10)?;
+    let refused = bench.connection.carry_out(&found).await;
+    let why = refused.err().map(|error| error.to_string()).unwrap_or_default();
+    println!("{why}");
+    ensure!(why.contains("find no room on node 1 at this moment"), "it was not refused so: {why}");
+    ensure!(suggest(bench, &[&guest], 0).await?.is_none(), "and is not suggested any more");
+    drop(filling);
+    let guest = is_at(bench, guest, 0, MIB).await?;
+    guest.end().await
 }
 
 /// The command moves one guest's pages to its CPUs; but not so soon after a move of another process.
