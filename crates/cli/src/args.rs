@@ -15,7 +15,7 @@ use clap_complete::Shell;
 #[cfg(feature = "simulate")]
 pub(crate) use self::numa::{Simulate, SimulatedCpus};
 pub(crate) use self::{
-    domxml::{DefinitionForm, DefinitionOptions, DomxmlCommand, DriverName},
+    domxml::{DefinitionForm, DefinitionOptions, DomxmlCommand, DriverName, Setting, ToNativeArgs},
     guest::{AffectArgs, List, ShutdownMode, Start, Which},
     host::{Allocpages, ConfigCommand, Freepages, HostCommand, HostTree},
     numa::{Drawing, DriftArgs, Explain, NumaCommand, PlanArgs, RebalanceArgs, Topology},

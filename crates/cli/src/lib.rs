@@ -16,11 +16,11 @@ mod render;
 mod session;
 mod settings;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser as _;
 
-use crate::{args::Cli, failure::Failure, output::Output, session::Session};
+use crate::{args::Cli, commands::Recordings, failure::Failure, output::Output, session::Session};
 
 /// Runs the command line of this process.
 #[must_use]
@@ -34,14 +34,14 @@ pub fn main() -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    let status = runtime.block_on(run(argv, &mut out));
+    let status = runtime.block_on(run(argv, &mut out, Arc::default()));
     // A console or an event stream may leave a read of stdin behind; nobody waits for it.
     runtime.shutdown_background();
     ExitCode::from(status)
 }
 
 /// Runs one command line and gives its exit status.
-pub(crate) async fn run(argv: Vec<std::ffi::OsString>, out: &mut Output) -> u8 {
+pub(crate) async fn run(argv: Vec<std::ffi::OsString>, out: &mut Output, recordings: Arc<Recordings>) -> u8 {
     let cli = match Cli::try_parse_from(argv) {
         Ok(cli) => cli,
         Err(error) => {
@@ -56,7 +56,7 @@ pub(crate) async fn run(argv: Vec<std::ffi::OsString>, out: &mut Output) -> u8 {
     };
     out.configure(&cli.global);
     start_log(&cli.global);
-    let done = match Session::new(&cli.global) {
+    let done = match Session::new(&cli.global, recordings) {
         Ok(mut session) => commands::run(cli.command, &mut session, out).await,
         Err(failure) => Err(failure),
     };

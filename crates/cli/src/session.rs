@@ -4,22 +4,24 @@ use std::{sync::Arc, time::Duration};
 
 use polyvirt::{Connection, Guest, OpenOptions, Ownership, ProbeContext, ProbeResult, Registry, StageObserver};
 
-use crate::{args::Global, failure::Failure, settings::Settings};
+use crate::{args::Global, commands::Recordings, failure::Failure, settings::Settings};
 
 /// One command's surroundings.
 pub(crate) struct Session {
     pub(crate) settings: Settings,
     pub(crate) registry: Registry,
+    /// Recorded hypervisors that this process has read.
+    pub(crate) recordings: Arc<Recordings>,
     connection: Option<Connection>,
 }
 
 impl Session {
-    pub(crate) fn new(global: &Global) -> Result<Self, Failure> {
+    pub(crate) fn new(global: &Global, recordings: Arc<Recordings>) -> Result<Self, Failure> {
         let mut settings = Settings::load(global.settings.as_deref(), |name| std::env::var(name).ok())?;
         if let Some(uri) = &global.connect {
             settings.uri = crate::settings::Sourced { value: uri.clone(), from: "option --connect".to_owned() };
         }
-        Ok(Self { settings, registry: polyvirt::registry()?, connection: None })
+        Ok(Self { settings, registry: polyvirt::registry()?, recordings, connection: None })
     }
 
     /// The URI to connect to: the one that was said, else the first driver that works here.

@@ -2,9 +2,7 @@
 
 use std::{future::Future, path::Path, pin::Pin, sync::Arc};
 
-use polyvirt_model::{DomainConfig, Problems};
-
-use crate::{ConnectUri, Driver, Result, Roots, Settings};
+use crate::{ConnectUri, Driver, OpenOffline, Result, Roots, Settings};
 
 /// A boxed future, as [`DriverDescriptor::open`] returns it.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
@@ -172,9 +170,6 @@ impl OpenContext {
     }
 }
 
-/// Rules of a driver that need no host: see [`DriverDescriptor::offline`].
-pub type OfflineRules = fn(&mut DomainConfig) -> Result<(), Problems>;
-
 /// What a driver crate registers.
 #[derive(Debug)]
 pub struct DriverDescriptor {
@@ -194,9 +189,8 @@ pub struct DriverDescriptor {
     pub needs_attendant: &'static [AttendedAction],
     /// Its settings.
     pub settings: &'static [SettingDoc],
-    /// Completes a definition with what holds for every version of the hypervisor and on every host, and refuses what holds on
-    /// none. Pure; for tools that have no host to ask. `None`: the driver has no such rules.
-    pub offline: Option<OfflineRules>,
+    /// Opens it without a host, for tools that have none to ask. `None`: the driver can do nothing without one.
+    pub offline: Option<OpenOffline>,
     /// Can it work here? For the URI `""` and for `--drivers`; cheap, no side effect.
     pub probe: fn(&ProbeContext) -> ProbeResult,
     /// Opens it.

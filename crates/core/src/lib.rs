@@ -15,6 +15,7 @@ mod driver;
 mod error;
 mod event;
 mod journal;
+mod offline;
 mod registry;
 mod roots;
 mod settings;
@@ -23,8 +24,8 @@ mod uri;
 pub use async_trait::async_trait;
 pub use cancel::{CancelSource, CancelToken, Deadline};
 pub use descriptor::{
-    AttendedAction, BoxFuture, CapabilityId, DriverDescriptor, Identity, OfflineRules, OpenContext, Opened,
-    ProbeContext, ProbeResult, Registration, SettingDoc,
+    AttendedAction, BoxFuture, CapabilityId, DriverDescriptor, Identity, OpenContext, Opened, ProbeContext,
+    ProbeResult, Registration, SettingDoc,
 };
 pub use domain::{
     ByteIo, ByteStream, Consoles, Destroy, Domain, DomainId, GuestRef, GuestState, LivePlacement, Pause, Reboot, Reset,
@@ -39,6 +40,7 @@ pub use event::{DomainEvents, Event, EventKind, Signal, StopReason};
 #[doc(hidden)]
 pub use inventory as __inventory;
 pub use journal::{DriverRecord, Journal, JournalSink, Stage};
+pub use offline::{ExportOptions, OfflineContext, OfflineDriver, OpenOffline, Recording};
 pub use polyvirt_model as model;
 pub use polyvirt_numa_placement as placement;
 pub use registry::Registry;

@@ -59,6 +59,49 @@ impl Hostdev {
             Self::Net(device) => &device.info,
         }
     }
+
+    /// Name, address and place in the boot order, to be changed.
+    pub fn info_mut(&mut self) -> &mut DeviceInfo {
+        match self {
+            Self::Pci(device) => &mut device.info,
+            Self::Usb(device) => &mut device.info,
+            Self::Scsi(device) => &mut device.info,
+            Self::ScsiHost(device) => &mut device.info,
+            Self::Mdev(device) => &mut device.info,
+            Self::Storage(device) => &mut device.info,
+            Self::Misc(device) => &mut device.info,
+            Self::Net(device) => &mut device.info,
+        }
+    }
+
+    /// What every kind can have.
+    #[must_use]
+    pub fn options(&self) -> &HostdevOptions {
+        match self {
+            Self::Pci(device) => &device.options,
+            Self::Usb(device) => &device.options,
+            Self::Scsi(device) => &device.options,
+            Self::ScsiHost(device) => &device.options,
+            Self::Mdev(device) => &device.options,
+            Self::Storage(device) => &device.options,
+            Self::Misc(device) => &device.options,
+            Self::Net(device) => &device.options,
+        }
+    }
+
+    /// What every kind can have, to be changed.
+    pub fn options_mut(&mut self) -> &mut HostdevOptions {
+        match self {
+            Self::Pci(device) => &mut device.options,
+            Self::Usb(device) => &mut device.options,
+            Self::Scsi(device) => &mut device.options,
+            Self::ScsiHost(device) => &mut device.options,
+            Self::Mdev(device) => &mut device.options,
+            Self::Storage(device) => &mut device.options,
+            Self::Misc(device) => &mut device.options,
+            Self::Net(device) => &mut device.options,
+        }
+    }
 }
 
 impl Default for Hostdev {

@@ -54,6 +54,12 @@ struct Triple {
 }
 
 impl QemuVersion {
+    /// A release, of no distributor.
+    #[must_use]
+    pub fn new(major: u32, minor: u32, micro: u32) -> Self {
+        Self { qemu: Triple { major, minor, micro }, package: String::new() }
+    }
+
     /// The first number.
     pub fn major(&self) -> u32 {
         self.qemu.major

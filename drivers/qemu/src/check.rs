@@ -22,21 +22,47 @@ use crate::{
 /// Most I/O threads of a guest: more only exhausts the host.
 const MAX_IO_THREADS: u32 = 1024;
 
-/// Checks a completed definition.
+/// Checks a completed definition, for a host where it is to run.
 pub(crate) fn check(config: &DomainConfig, facts: &Facts) -> Result<(), Problems> {
     let mut found = Vec::new();
-    kind(config, facts, &mut found);
-    machine(config, facts, &mut found);
-    boot(config, &mut found);
-    speeds(config, &mut found);
+    find_indefinable(config, facts, &mut found);
+    find_unstartable(config, facts, &mut found);
+    if found.is_empty() { Ok(()) } else { Err(found.into_iter().collect()) }
+}
+
+/// Checks what makes a definition wrong wherever it is kept.
+pub(crate) fn definable(config: &DomainConfig, facts: &Facts) -> Result<(), Problems> {
+    let mut found = Vec::new();
+    find_indefinable(config, facts, &mut found);
+    if found.is_empty() { Ok(()) } else { Err(found.into_iter().collect()) }
+}
+
+/// Checks what a definition may say that cannot be started.
+pub(crate) fn startable(config: &DomainConfig, facts: &Facts) -> Result<(), Problems> {
+    let mut found = Vec::new();
+    find_unstartable(config, facts, &mut found);
+    if found.is_empty() { Ok(()) } else { Err(found.into_iter().collect()) }
+}
+
+fn find_indefinable(config: &DomainConfig, facts: &Facts, found: &mut Vec<Problem>) {
+    kind(config, facts, found);
+    machine(config, facts, found);
     let mut places = HashSet::new();
     for (at, disk) in config.devices.disks.iter().enumerate() {
-        check_disk(disk, &format!("/domain/devices/disk[{}]", at + 1), &mut places, &mut found);
+        target(disk, &format!("/domain/devices/disk[{}]", at + 1), &mut places, found);
+    }
+}
+
+fn find_unstartable(config: &DomainConfig, facts: &Facts, found: &mut Vec<Problem>) {
+    boot(config, found);
+    speeds(config, found);
+    for (at, disk) in config.devices.disks.iter().enumerate() {
+        check_disk(disk, &format!("/domain/devices/disk[{}]", at + 1), found);
     }
     for (at, card) in config.devices.interfaces.iter().enumerate() {
-        check_interface(card, facts, &format!("/domain/devices/interface[{}]", at + 1), &mut found);
+        check_interface(card, facts, &format!("/domain/devices/interface[{}]", at + 1), found);
     }
-    character_devices(config, &mut found);
+    character_devices(config, found);
     if let Some(count) = config.iothreads.filter(|it| *it > MAX_IO_THREADS) {
         found.push(Problem::error(
             "/domain/iothreads",
@@ -47,7 +73,6 @@ pub(crate) fn check(config: &DomainConfig, facts: &Facts) -> Result<(), Problems
         let problem = "memory devices cannot be had yet; make the guest's own memory larger";
         found.push(Problem::error("/domain/devices/memory[1]", problem));
     }
-    if found.is_empty() { Ok(()) } else { Err(found.into_iter().collect()) }
 }
 
 /// What can be refused without a QEMU at hand: guests of other hypervisors, and buses that the machine has not.
@@ -72,7 +97,7 @@ fn expanders(config: &DomainConfig) -> impl Iterator<Item = Problem> {
 
 fn types(config: &DomainConfig) -> impl Iterator<Item = Problem> {
     let domain = match config.kind {
-        DomainKind::Qemu | DomainKind::Kvm => None,
+        DomainKind::Qemu | DomainKind::Kvm | DomainKind::Hvf => None,
         other => Some(Problem::error("/domain/@type", format!("type '{other}' is not QEMU's; use 'kvm' or 'qemu'"))),
     };
     let os = config.os.as_ref().and_then(|it| it.r#type.as_ref());
@@ -97,14 +122,24 @@ fn kind(config: &DomainConfig, facts: &Facts, found: &mut Vec<Problem>) {
 
 /// Whether a binary for `emulated` runs guests of the architecture `arch`.
 fn serves(emulated: &str, arch: &str) -> bool {
-    emulated == arch || matches!((emulated, arch), ("x86_64" | "i386", "i686") | ("ppc64", "ppc64le"))
+    let pairs = [("x86_64", "i686"), ("i386", "i686"), ("ppc64", "ppc64le"), ("ppc64", "ppc")];
+    emulated == arch
+        || pairs.contains(&(emulated, arch))
+        || matches!((emulated, arch), ("arm" | "aarch64", "armv6l" | "armv7l"))
 }
 
 fn machine(config: &DomainConfig, facts: &Facts, found: &mut Vec<Problem>) {
     let name = machine_name(config).unwrap_or_default();
     let Some(machine) = facts.binary.machine(name) else {
-        let near =
-            facts.binary.machines.iter().filter_map(|it| it.alias.as_deref()).take(6).collect::<Vec<_>>().join("', '");
+        let near = facts
+            .binary
+            .best
+            .machines
+            .iter()
+            .filter_map(|it| it.alias.as_deref())
+            .take(6)
+            .collect::<Vec<_>>()
+            .join("', '");
         let problem = format!("{} has no machine '{name}'; it has '{near}' and others", facts.binary.path.display());
         found.push(Problem::error("/domain/os/type/@machine", problem));
         return;
@@ -123,7 +158,7 @@ fn machine(config: &DomainConfig, facts: &Facts, found: &mut Vec<Problem>) {
         }
     }
     let model = config.cpu.as_ref().and_then(|it| it.model.as_ref()).and_then(|it| it.name.as_deref());
-    if let Some(model) = model.filter(|it| !facts.binary.cpus.iter().any(|known| known.name == *it)) {
+    if let Some(model) = model.filter(|it| !facts.binary.has_cpu(it)) {
         let problem = format!("{} has no CPU model '{model}'", facts.binary.path.display());
         found.push(Problem::error("/domain/cpu/model", problem));
     }
@@ -176,7 +211,7 @@ fn speeds(config: &DomainConfig, found: &mut Vec<Problem>) {
     }
 }
 
-fn check_disk(disk: &Disk, path: &str, places: &mut HashSet<(DiskBus, u32, u32, u32, u64)>, found: &mut Vec<Problem>) {
+fn check_disk(disk: &Disk, path: &str, found: &mut Vec<Problem>) {
     if !matches!(disk.kind, None | Some(SourceKind::File | SourceKind::Block)) {
         let kind = disk.kind.map_or("", SourceKind::as_str);
         let problem =
@@ -188,6 +223,13 @@ fn check_disk(disk: &Disk, path: &str, places: &mut HashSet<(DiskBus, u32, u32, 
             "a disk needs a source; only cdrom and floppy drives may be empty",
         ));
     }
+    if disk.device == Some(DiskDevice::Lun) {
+        found.push(Problem::error(format!("{path}/@device"), "'lun' cannot be had yet; use 'disk'"));
+    }
+}
+
+/// Where disks are.
+fn target(disk: &Disk, path: &str, places: &mut HashSet<(DiskBus, u32, u32, u32, u64)>, found: &mut Vec<Problem>) {
     let Some(target) = &disk.target else {
         found.push(Problem::error(format!("{path}/target"), "a disk needs a target such as <target dev='vda'/>"));
         return;
@@ -200,9 +242,6 @@ fn check_disk(disk: &Disk, path: &str, places: &mut HashSet<(DiskBus, u32, u32, 
     if disk.device == Some(DiskDevice::Cdrom) && bus == DiskBus::Virtio {
         let problem = "a cdrom cannot be on the virtio bus; use bus='sata', 'scsi' or 'ide'";
         found.push(Problem::error(format!("{path}/target/@bus"), problem));
-    }
-    if disk.device == Some(DiskDevice::Lun) {
-        found.push(Problem::error(format!("{path}/@device"), "'lun' cannot be had yet; use 'disk'"));
     }
     let (controller, line, scsi_target, unit) = block::place(disk);
     if !places.insert((bus, controller, line, scsi_target, unit)) {
@@ -274,7 +313,7 @@ mod tests {
     fn problems(text: &str, kvm: Option<Verdict>) -> Vec<String> {
         let binary = recorded();
         let config = stored(text, &binary);
-        let found = check(&config, &Facts { binary: binary.into(), kvm });
+        let found = check(&config, &Facts { kvm, ..Facts::of(binary.into()) });
         found.err().map(|it| it.iter().map(ToString::to_string).collect()).unwrap_or_default()
     }
 

@@ -1,70 +1,76 @@
 //! Defaults that a definition gets when it is stored. Pure and idempotent.
 //!
-//! What libvirt's users meet every day: machine, emulator, buses, controllers that devices need, a console, the balloon.
-//! PCI addresses are left to QEMU, which gives the same ones for the same command line.
+//! What libvirt's users meet every day: machine, CPU, emulator, buses, controllers that devices need, a console, the balloon.
 
-use std::path::Path;
+mod cpu;
+mod firmware;
+mod implicit;
+mod models;
 
 use polyvirt_core::model::{
-    DomainConfig, Problem, Problems,
+    DomainConfig, Guest,
     address::Address,
-    chardev::{Console, ConsoleTargetType, SerialTarget, SerialTargetType},
+    chardev::{Console, ConsoleTargetType},
     controller::{Controller, ControllerKind, ControllerModel},
     disk::{Disk, DiskBus, DiskDevice},
-    interface::InterfaceModel,
-    misc::{BalloonModel, MemBalloon},
     storage::{ImageFormat, SourceKind},
 };
 use polyvirt_core::placement::VcpuSet;
+use polyvirt_firmware::Firmwares;
 
-use crate::{
-    command::{block, is_q35},
-    probe::Binary,
-};
+use crate::{command::block, config::Config, machine::Family, probe::Binary};
+
+/// What who asks for completion decides.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choices {
+    /// Whether the guest may have run before.
+    pub(crate) guest: Guest,
+    /// Keep the name that stands for the newest machine of its kind.
+    pub(crate) keep_machine_alias: bool,
+}
+
+impl Default for Choices {
+    fn default() -> Self {
+        Self { guest: Guest::Existing, keep_machine_alias: false }
+    }
+}
+
+/// What completion goes by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Given<'a> {
+    /// What the QEMU can do.
+    pub(crate) binary: &'a Binary,
+    /// The driver's settings.
+    pub(crate) settings: &'a Config,
+    /// The firmware of the host; only read for guests that [`wants_firmware`].
+    pub(crate) firmware: &'a Firmwares,
+    /// What who asks decides.
+    pub(crate) choices: Choices,
+}
+
+/// Whether completing a definition needs to know what firmware there is.
+pub(crate) fn wants_firmware(config: &DomainConfig) -> bool {
+    config.os.as_ref().is_some_and(|os| os.firmware.is_some() || os.loader.is_some())
+}
 
 /// Fills them in.
-pub(crate) fn complete(config: &mut DomainConfig, binary: &Binary) {
-    machine(config, binary);
+pub(crate) fn complete(config: &mut DomainConfig, given: &Given<'_>) {
+    let Given { binary, settings, choices, .. } = *given;
+    machine(config, binary, choices);
+    firmware::complete(config, given);
     cells(config);
-    devices(config, &binary.path, &binary.arch);
-}
-
-/// Fills in what holds for every QEMU: the machine stays as it is written, and the emulator is where distributions install it.
-pub(crate) fn offline(config: &mut DomainConfig) -> Result<(), Problems> {
-    let found: Vec<Problem> = crate::check::without_host(config).collect();
-    if !found.is_empty() {
-        return Err(found.into_iter().collect());
-    }
-    let arch = config.os.as_ref().and_then(|os| os.r#type.as_ref()).and_then(|kind| kind.arch.clone());
-    let arch = arch.unwrap_or_else(|| std::env::consts::ARCH.to_owned());
-    let program = Path::new("/usr/bin").join(crate::driver::default_name(&arch));
-    cells(config);
-    devices(config, &program, &arch);
-    Ok(())
-}
-
-fn devices(config: &mut DomainConfig, program: &Path, arch: &str) {
-    let q35 = crate::command::machine_name(config).is_some_and(is_q35);
-    let devices = &mut config.devices;
-    devices.emulator.get_or_insert_with(|| program.to_string_lossy().into_owned());
-    for disk in &mut devices.disks {
+    cpu::complete(config, binary);
+    config.devices.emulator.get_or_insert_with(|| binary.path.to_string_lossy().into_owned());
+    implicit::complete(config, binary, settings);
+    let q35 = Family::of_config(config) == Family::Q35;
+    for disk in &mut config.devices.disks {
         complete_disk(disk, q35);
     }
-    for card in &mut devices.interfaces {
-        // libvirt's choice for x86, kept because guests' configurations follow the device.
-        card.model.get_or_insert_with(|| InterfaceModel::new(if is_x86(arch) { "rtl8139" } else { "virtio" }));
-    }
-    serials(config);
-    let devices = &mut config.devices;
-    devices.memballoon.get_or_insert_with(|| MemBalloon::default().with_model(BalloonModel::Virtio));
+    models::complete(config, binary, settings);
     controllers(config, q35);
 }
 
-fn is_x86(arch: &str) -> bool {
-    matches!(arch, "x86_64" | "i386" | "i686")
-}
-
-fn machine(config: &mut DomainConfig, binary: &Binary) {
+fn machine(config: &mut DomainConfig, binary: &Binary, choices: Choices) {
     let kind = config.os.get_or_insert_default().r#type.get_or_insert_default();
     kind.arch.get_or_insert_with(|| if binary.arch == "i386" { "i686".into() } else { binary.arch.clone() });
     let found = match &kind.machine {
@@ -72,7 +78,7 @@ fn machine(config: &mut DomainConfig, binary: &Binary) {
         None => binary.default_machine(),
     };
     // The name of a version, so that a newer QEMU still shows the guest the same machine.
-    if let Some(found) = found {
+    if let Some(found) = found.filter(|_| kind.machine.is_none() || !choices.keep_machine_alias) {
         kind.machine = Some(found.name.clone());
     }
 }
@@ -119,14 +125,6 @@ fn complete_disk(disk: &mut Disk, q35: bool) {
     }
 }
 
-/// Serial ports are ISA's where nobody says otherwise. That the first console is the first of them is not QEMU's alone: the model
-/// says so.
-fn serials(config: &mut DomainConfig) {
-    for serial in &mut config.devices.serials {
-        serial.target.get_or_insert_with(SerialTarget::default).kind.get_or_insert(SerialTargetType::IsaSerial);
-    }
-}
-
 /// Controllers that devices need and nobody wrote.
 fn controllers(config: &mut DomainConfig, q35: bool) {
     let devices = &config.devices;
@@ -157,60 +155,4 @@ fn controllers(config: &mut DomainConfig, q35: bool) {
         }
     }
     config.devices.controllers.extend(made);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use polyvirt_core::model::ParseOptions;
-
-    fn guest(kind: &str, os: &str) -> DomainConfig {
-        let text = format!(
-            "<domain type='{kind}'><name>a</name><os>{os}</os><devices><disk><target dev='vda'/></disk><interface type='user'/></devices></domain>"
-        );
-        DomainConfig::parse(&text, &ParseOptions::default()).unwrap().config
-    }
-
-    #[test]
-    fn c5_vcpus_without_a_cell_are_the_first_ones() {
-        let cells = |cells: &str| {
-            let text = format!(
-                "<domain type='qemu'><name>a</name><vcpu>8</vcpu><os><type arch='x86_64' machine='q35'>hvm</type></os><cpu><numa>{cells}</numa></cpu></domain>"
-            );
-            let mut config = DomainConfig::parse(&text, &ParseOptions::default()).unwrap().config;
-            offline(&mut config).unwrap();
-            config.cells().iter().map(|cell| cell.cpus.clone().unwrap_or_default().to_string()).collect::<Vec<_>>()
-        };
-        assert_eq!(cells("<cell cpus='0' memory='1'/><cell cpus='2-3' memory='1'/>"), ["0-1,4-7", "2-3"]);
-        assert_eq!(cells("<cell memory='1'/><cell memory='1'/>"), ["0-7", ""]);
-        assert_eq!(cells("<cell cpus='4-7' memory='1'/><cell cpus='0-3' memory='1'/>"), ["4-7", "0-3"]);
-    }
-
-    #[test]
-    fn without_a_host_machine_names_stay_and_foreign_types_are_refused() {
-        let mut config = guest("qemu", "<type arch='s390x' machine='s390-ccw-virtio'>hvm</type>");
-        offline(&mut config).unwrap();
-        let once = config.to_xml();
-        for expected in
-            ["machine='s390-ccw-virtio'", "/usr/bin/qemu-system-s390x", "bus='virtio'", "model type='virtio'"]
-        {
-            assert!(once.contains(expected), "{expected} not in\n{once}");
-        }
-        offline(&mut config).unwrap();
-        assert_eq!(config.to_xml(), once);
-        let bus = |machine: &str, model: &str| {
-            let text = format!(
-                "<domain type='qemu'><name>a</name><os><type arch='x86_64' machine='{machine}'>hvm</type></os>\
-                 <devices><controller type='pci' index='1' model='{model}'/></devices></domain>"
-            );
-            offline(&mut DomainConfig::parse(&text, &ParseOptions::default()).unwrap().config)
-                .map_err(|it| it.to_string())
-        };
-        assert!(bus("pc-i440fx-7.2", "pci-expander-bus").is_ok() && bus("q35", "pcie-expander-bus").is_ok());
-        assert!(bus("q35", "pci-expander-bus").unwrap_err().contains("is for the machines pc (i440FX), not for 'q35'"));
-        assert!(bus("pc", "pcie-expander-bus").unwrap_err().contains("/domain/devices/controller[1]/@model"));
-        let refused = offline(&mut guest("lxc", "<type>exe</type>")).unwrap_err();
-        assert!(refused.to_string().contains("/domain/@type"), "{refused}");
-        assert!(refused.to_string().contains("'exe' guests are not QEMU's"), "{refused}");
-    }
 }

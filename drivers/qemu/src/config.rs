@@ -1,101 +1,17 @@
 //! Settings of the driver, and who its guests run as.
 
+mod keys;
+
 use std::time::Duration;
 
 use nix::unistd::Group;
-use polyvirt_core::{Error, ErrorKind, Result, SettingDoc, Settings};
+use polyvirt_core::{Error, ErrorKind, Result, Settings};
 use polyvirt_process::Credentials;
-use serde::Deserialize;
+
+pub(crate) use keys::{CgroupUse, Config, DOCS, KvmUse};
 
 /// The user that Debian and others make for guests.
 const USUAL_USER: &str = "libvirt-qemu";
-
-/// Settings, as the settings file has them.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Config {
-    pub(crate) emulator: Option<String>,
-    pub(crate) user: Option<String>,
-    pub(crate) group: Option<String>,
-    pub(crate) sandbox: bool,
-    pub(crate) kvm: KvmUse,
-    pub(crate) start_timeout: u64,
-    pub(crate) cgroups: CgroupUse,
-    pub(crate) log_max_bytes: u64,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            emulator: None,
-            user: None,
-            group: None,
-            sandbox: true,
-            kvm: KvmUse::Auto,
-            start_timeout: 30,
-            cgroups: CgroupUse::Auto,
-            log_max_bytes: 4 << 20,
-        }
-    }
-}
-
-/// Whether KVM is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum KvmUse {
-    /// Where a probe guest ran on it.
-    Auto,
-    /// Not even tried.
-    Never,
-    /// Taken for granted.
-    Trust,
-}
-
-/// Whether guests get cgroups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum CgroupUse {
-    /// Where the host lets us.
-    Auto,
-    /// None.
-    Never,
-}
-
-/// What the settings mean.
-pub(crate) const DOCS: &[SettingDoc] = &[
-    SettingDoc {
-        key: "emulator",
-        default: "qemu-system-ARCH",
-        doc: "Path or name of the QEMU that definitions without <emulator> get.",
-    },
-    SettingDoc {
-        key: "user",
-        default: "libvirt-qemu where it exists, else root",
-        doc: "User that QEMU runs as for qemu:///system; a session runs as its owner.",
-    },
-    SettingDoc { key: "group", default: "the user's", doc: "Group that QEMU runs as for qemu:///system." },
-    SettingDoc { key: "sandbox", default: "true", doc: "Whether QEMU confines itself with seccomp (-sandbox on)." },
-    SettingDoc {
-        key: "kvm",
-        default: "auto",
-        doc: "'auto' uses KVM where a probe guest really ran on it, 'never' does not try it, 'trust' takes it for granted.",
-    },
-    SettingDoc {
-        key: "start_timeout",
-        default: "30",
-        doc: "Seconds after which a start that has not come to its end fails, and a QEMU that has not said what it can do is given up.",
-    },
-    SettingDoc {
-        key: "cgroups",
-        default: "auto",
-        doc: "'auto' confines guests with cpuset cgroups where the host has them, 'never' does not.",
-    },
-    SettingDoc {
-        key: "log_max_bytes",
-        default: "4194304",
-        doc: "Size at which a guest's log is put aside at its next start.",
-    },
-];
 
 impl Config {
     /// Reads the settings.
@@ -179,7 +95,7 @@ mod tests {
     fn every_setting_is_documented() {
         for doc in DOCS {
             let mut settings = Settings::default();
-            settings.set(doc.key, serde_json::json!([]));
+            settings.set(doc.key, serde_json::json!({ "wrong": [] }));
             let error = Config::read(&settings).unwrap_err().to_string();
             assert!(!error.contains("unknown field"), "{}: {error}", doc.key);
         }

@@ -12,8 +12,11 @@ use polyvirt_core::{
     placement::{PlacementProfile, Plan},
 };
 
+use polyvirt_firmware::Firmwares;
+
 use crate::{
     command::{self, Folders, Input, MonitorAt},
+    complete::{self, Choices, Given},
     config::{Config, KvmUse, RunAs},
     kvm::{self, Verdict},
     places::Places,
@@ -26,6 +29,15 @@ pub(crate) struct Facts {
     pub(crate) binary: Arc<Binary>,
     /// Only for definitions that want KVM.
     pub(crate) kvm: Option<Verdict>,
+    /// Only for definitions that want firmware.
+    pub(crate) firmware: Arc<Firmwares>,
+}
+
+impl Facts {
+    /// Those of a binary alone.
+    pub(crate) fn of(binary: Arc<Binary>) -> Self {
+        Self { binary, kvm: None, firmware: Arc::default() }
+    }
 }
 
 /// An opened driver.
@@ -34,6 +46,8 @@ pub(crate) struct Qemu {
     pub(crate) config: Config,
     pub(crate) roots: Roots,
     pub(crate) run_as: RunAs,
+    /// Whether it is the system's connection.
+    privileged: bool,
     pub(crate) cache: Cache,
     search: Vec<PathBuf>,
     profile: PlacementProfile,
@@ -70,7 +84,8 @@ pub(crate) fn open(cx: OpenContext) -> BoxFuture<Opened> {
             .map_err(|error| Error::new(ErrorKind::Internal, "looking up the user failed").source(error))??;
         let search = ProbeContext::new(cx.settings.clone()).search;
         let cache = Cache::new(cx.roots.cache.clone(), config.start_timeout());
-        let driver = Qemu { config, roots: cx.roots, run_as, cache, search, profile: PlacementProfile::qemu() };
+        let profile = PlacementProfile::qemu();
+        let driver = Qemu { config, roots: cx.roots, run_as, privileged, cache, search, profile };
         Ok(Arc::new(driver) as Arc<dyn Driver>)
     })
 }
@@ -80,6 +95,7 @@ pub(crate) fn default_name(arch: &str) -> String {
     let target = match arch {
         "i686" | "x86" => "i386",
         "ppc64le" | "powerpc64" => "ppc64",
+        "armv6l" | "armv7l" => "arm",
         other => other,
     };
     format!("qemu-system-{target}")
@@ -127,6 +143,17 @@ impl Qemu {
         }
     }
 
+    /// The firmware that is installed; a session has its user's too.
+    async fn firmware(&self) -> Result<Arc<Firmwares>> {
+        let home = (!self.privileged).then(|| std::env::var_os("HOME").map(PathBuf::from)).flatten();
+        let read = tokio::task::spawn_blocking(move || Firmwares::read(Path::new("/"), home.as_deref())).await;
+        let read = read.map_err(|error| Error::new(ErrorKind::Internal, "reading firmware failed").source(error))?;
+        for problem in &read.problems {
+            tracing::warn!(%problem, "firmware description");
+        }
+        Ok(Arc::new(read))
+    }
+
     async fn support(&self, path: &Path) -> Result<GuestSupport> {
         let binary = self.probe(path).await?;
         let arch = if binary.arch == "i386" { "i686" } else { &binary.arch };
@@ -138,7 +165,7 @@ impl Qemu {
             Verdict::Unusable { reason, remedy } => support.notes.push(format!("no KVM: {reason}; {remedy}")),
         }
         support.notes.extend(self.run_as.warning.clone());
-        let mut machines: Vec<_> = binary.machines.iter().filter(|it| it.name != "none").collect();
+        let mut machines: Vec<_> = binary.best.machines.iter().filter(|it| it.name != "none").collect();
         machines.sort_by_key(|it| !it.is_default);
         support.machines = machines
             .into_iter()
@@ -229,11 +256,15 @@ impl Driver for Qemu {
             }
             _ => None,
         };
-        Ok(GuestFacts::new(Facts { binary, kvm }))
+        let firmware = if complete::wants_firmware(config) { self.firmware().await? } else { Arc::default() };
+        Ok(GuestFacts::new(Facts { binary, kvm, firmware }))
     }
 
     fn complete(&self, config: &mut DomainConfig, facts: &GuestFacts) -> Result<()> {
-        crate::complete::complete(config, &facts_of(facts)?.binary);
+        let facts = facts_of(facts)?;
+        let (binary, firmware) = (&*facts.binary, &*facts.firmware);
+        let given = Given { binary, settings: &self.config, firmware, choices: Choices::default() };
+        complete::complete(config, &given);
         Ok(())
     }
 
@@ -260,7 +291,7 @@ impl Driver for Qemu {
 #[async_trait]
 impl NativeExport for Qemu {
     fn formats(&self) -> &'static [&'static str] {
-        &["qemu-argv"]
+        command::FORMATS
     }
 
     async fn export(&self, format: &str, live: &LiveConfig, plan: Option<&Plan>) -> Result<String> {
@@ -278,7 +309,7 @@ impl NativeExport for Qemu {
             &binary,
             &places.folders,
             MonitorAt::Path(places.monitor),
-            self.config.sandbox && binary.sandbox,
+            self.config.sandbox && binary.sandbox(),
         )?;
         Ok(command::shell(&binary.path, &args))
     }

@@ -31,6 +31,8 @@ mod failure;
 mod kvm;
 mod launcher;
 mod log;
+mod machine;
+mod offline;
 mod pins;
 mod places;
 mod probe;
@@ -63,7 +65,7 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
     honours: HONOURS,
     needs_attendant: &[AttendedAction::RestartOnPoweroff, AttendedAction::DestroyOnReboot, AttendedAction::OnCrash],
     settings: config::DOCS,
-    offline: Some(complete::offline),
+    offline: Some(offline::open),
     probe: driver::probe,
     open: driver::open,
 };

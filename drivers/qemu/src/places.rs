@@ -14,7 +14,7 @@ use polyvirt_process::{
     cgroup::{Cgroup, GroupName, Hierarchy},
 };
 
-use crate::command::Folders;
+use crate::{command::Folders, config::Config};
 
 /// Longest path of a socket: `sun_path` of unix(7) has 108 bytes with its final NUL.
 const SOCKET_PATH: usize = 107;
@@ -40,6 +40,22 @@ impl Places {
             folders: Folders { run, ram: roots.state.join("ram").join(&folder), nvram: roots.state.join("nvram") },
             log: roots.log.join(format!("{}.log", file_name(&guest.name))),
             group: GroupName::new(&format!("qemu-{folder}")),
+        }
+    }
+
+    /// Those that a command line names which is shown and not run, of a guest that has no number yet.
+    pub(crate) fn described(name: &str, config: &Config) -> Self {
+        let run = config.lib_dir.join(format!("domain--1-{}", file_name(name)));
+        let short: String = name.chars().take(20).collect();
+        Self {
+            monitor: run.join("monitor.sock"),
+            folders: Folders {
+                run,
+                ram: config.memory_backing_dir.join(format!("-1-{short}")),
+                nvram: config.nvram_dir.clone(),
+            },
+            log: PathBuf::new(),
+            group: GroupName::new(name),
         }
     }
 

@@ -1,24 +1,26 @@
-//! What a QEMU binary can do, asked over its monitor once and remembered.
+//! What a QEMU binary can do, asked over its monitor once and remembered, or read from what somebody wrote down.
 //!
 //! The binary is run without a machine. What it says depends on the binary alone, so it is kept in memory and
 //! on disk by path, modification time and size. A damaged or older record is made anew.
 
+mod answers;
+mod binary;
 mod cache;
+mod questions;
+mod schema;
 
 use std::{
-    collections::BTreeSet,
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use polyvirt_process::{Credentials, ExitStatus, SpawnError};
-use polyvirt_qmp::{
-    CpuDefinition, Machine, Monitor, Options, QemuVersion, QmpError, QomListTypes, QueryCommands, QueryCpuDefinitions,
-    QueryKvm, QueryMachines, QueryTarget, Quit,
-};
-use serde::{Deserialize, Serialize};
+use polyvirt_qmp::{Monitor, Options, QmpError, Quit};
+use serde_json::Value;
 
+pub(crate) use answers::{Answers, RecordingError};
+pub(crate) use binary::Binary;
 pub(crate) use cache::{Cache, Key, Stamp};
 
 use crate::program::Brief;
@@ -28,44 +30,6 @@ const GONE: Duration = Duration::from_secs(1);
 
 /// The descriptor on which QEMU finds its monitor.
 const MONITOR_FD: i32 = 3;
-
-/// What a QEMU binary can do.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Binary {
-    pub(crate) path: PathBuf,
-    pub(crate) version: QemuVersion,
-    /// QEMU's name of the architecture.
-    pub(crate) arch: String,
-    pub(crate) machines: Vec<Machine>,
-    pub(crate) cpus: Vec<CpuDefinition>,
-    pub(crate) commands: BTreeSet<String>,
-    /// Names of all object types: devices, backends and the rest.
-    pub(crate) types: BTreeSet<String>,
-    /// Whether it can confine itself with seccomp.
-    pub(crate) sandbox: bool,
-    /// Whether it was built with KVM, which says nothing of the host.
-    pub(crate) kvm: bool,
-}
-
-impl Binary {
-    /// The machine of that name or alias.
-    pub(crate) fn machine(&self, name: &str) -> Option<&Machine> {
-        self.machines
-            .iter()
-            .find(|it| it.name == name)
-            .or_else(|| self.machines.iter().find(|it| it.alias.as_deref() == Some(name)))
-    }
-
-    /// What `-machine` without a type means.
-    pub(crate) fn default_machine(&self) -> Option<&Machine> {
-        self.machines.iter().find(|it| it.is_default)
-    }
-
-    /// Whether there are objects of this type.
-    pub(crate) fn has_type(&self, name: &str) -> bool {
-        self.types.contains(name)
-    }
-}
 
 /// Why a binary is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +87,7 @@ pub(crate) async fn probe(path: &Path, user: Option<&Credentials>, within: Durat
     let result = tokio::time::timeout(within, asked).await;
     // It closes the monitor a moment before it is gone.
     if let Ok(Err(error)) = &result
+        && let Unfit::Monitor(error) = error
         && error.is_closed()
         && let Ok(Ok(status)) = tokio::time::timeout(GONE, brief.child.wait()).await
     {
@@ -133,37 +98,37 @@ pub(crate) async fn probe(path: &Path, user: Option<&Credentials>, within: Durat
     let path = path.to_owned();
     match result {
         Ok(Ok(binary)) => Ok(binary),
-        Err(_) | Ok(Err(QmpError::Timeout { .. })) => Err(ProbeError::Silent { path, after: within, words }),
+        Err(_) | Ok(Err(Unfit::Monitor(QmpError::Timeout { .. }))) => {
+            Err(ProbeError::Silent { path, after: within, words })
+        }
         Ok(Err(error)) => Err(ProbeError::Unfit { path, problem: error.to_string(), words }),
     }
 }
 
-async fn ask(path: &Path, monitor: &Monitor, within: Duration) -> Result<Binary, QmpError> {
-    let all_types = QomListTypes { implements: "object" };
-    let sandbox = serde_json::json!({"option": "sandbox"});
-    let sandbox = monitor.execute_raw("query-command-line-options", &sandbox, within).await;
-    let (target, machines, cpus, commands, types, kvm) = tokio::try_join!(
-        monitor.execute(&QueryTarget {}, within),
-        monitor.execute(&QueryMachines {}, within),
-        monitor.execute(&QueryCpuDefinitions {}, within),
-        monitor.execute(&QueryCommands {}, within),
-        monitor.execute(&all_types, within),
-        monitor.execute(&QueryKvm {}, within),
-    )?;
+async fn ask(path: &Path, monitor: &Monitor, within: Duration) -> Result<Binary, Unfit> {
+    let mut answers = Answers::default();
+    let plain = questions::COMMANDS.iter().map(|name| (*name, Value::Null));
+    let nothing = serde_json::json!({});
+    for (name, given) in plain.chain(questions::with_arguments()) {
+        match monitor.execute_raw(name, if given.is_null() { &nothing } else { &given }, within).await {
+            Ok(answer) => answers.add(name, given, answer),
+            // An older QEMU, or one built without the device.
+            Err(QmpError::Refused { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     // It is killed in any case; asked, it ends without a word.
     monitor.execute(&Quit {}, within).await.ok();
-    Ok(Binary {
-        path: path.to_owned(),
-        version: monitor.version().clone(),
-        arch: target.arch,
-        machines,
-        cpus,
-        commands: commands.into_iter().map(|it| it.name).collect(),
-        types: types.into_iter().map(|it| it.name).collect(),
-        // Refused if the option is unknown; a build without seccomp may know it with no parameters.
-        sandbox: sandbox.is_ok_and(|it| it[0]["parameters"].as_array().is_some_and(|it| !it.is_empty())),
-        kvm: kvm.present,
-    })
+    Ok(Binary::read(path, &[answers])?)
+}
+
+/// Why what it said makes no QEMU.
+#[derive(Debug, thiserror::Error)]
+enum Unfit {
+    #[error(transparent)]
+    Monitor(#[from] QmpError),
+    #[error(transparent)]
+    Answers(#[from] RecordingError),
 }
 
 #[cfg(test)]

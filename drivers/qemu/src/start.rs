@@ -161,7 +161,7 @@ impl Attempt<'_> {
     }
 
     fn sandboxed(&self) -> bool {
-        self.driver.config.sandbox && self.binary.sandbox
+        self.driver.config.sandbox && self.binary.sandbox()
     }
 
     fn live(&self) -> &LiveConfig {

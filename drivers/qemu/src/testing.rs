@@ -4,7 +4,13 @@ use std::path::PathBuf;
 
 use polyvirt_core::model::{self, DomainConfig, Guest, ParseOptions, Positions};
 
-use crate::{complete::complete, probe::Binary};
+use polyvirt_firmware::Firmwares;
+
+use crate::{
+    complete::{Choices, Given, complete},
+    config::Config,
+    probe::Binary,
+};
 
 /// The QEMU of this host; `None`, with the reason printed, if there is none.
 pub(crate) fn qemu() -> Option<PathBuf> {
@@ -31,9 +37,11 @@ fn read(text: &str) -> DomainConfig {
 pub(crate) fn stored(text: &str, binary: &Binary) -> DomainConfig {
     let mut config = read(text);
     model::complete(&mut config, Guest::New, &Positions::default()).unwrap_or_else(|problems| panic!("{problems}"));
-    complete(&mut config, binary);
+    let (settings, firmware) = (Config::default(), Firmwares::default());
+    let given = Given { binary, settings: &settings, firmware: &firmware, choices: Choices::default() };
+    complete(&mut config, &given);
     let mut again = read(&config.to_xml());
-    complete(&mut again, binary);
+    complete(&mut again, &given);
     assert_eq!(again.to_xml(), config.to_xml());
     config
 }

@@ -10,16 +10,10 @@ pub(crate) enum DomxmlCommand {
     /// The XML that defining the guest would store
     Normalize(DefinitionOptions),
     /// The definition in the hypervisor's own language
-    ToNative {
-        /// qemu-argv, mock-json
-        #[arg(long)]
-        format: String,
-        /// Nodes to use for placement='auto' instead of asking the engine
-        #[arg(long, value_name = "SET")]
-        auto_nodeset: Option<String>,
-        /// Domain XML
-        file: PathBuf,
-    },
+    #[command(after_help = "Examples:
+  polyvirt domxml to-native --format qemu-argv guest.xml      as this host's QEMU would be started
+  polyvirt domxml to-native --format qemu-argv --driver qemu --capabilities qemu.replies guest.xml")]
+    ToNative(ToNativeArgs),
     /// A definition in another form, nothing completed and secrets included; what is read may be XML, JSON or TOML
     #[command(after_help = "Example: polyvirt domxml convert --to toml guest.xml")]
     Convert {
@@ -64,6 +58,23 @@ pub(crate) enum DefinitionForm {
     Json,
     /// TOML
     Toml,
+}
+
+/// `domxml to-native …`
+#[derive(Debug, Args)]
+pub(crate) struct ToNativeArgs {
+    /// qemu-argv, mock-json
+    #[arg(long)]
+    pub(crate) format: String,
+    /// Nodes to use for placement='auto' instead of asking the engine
+    #[arg(long, value_name = "SET")]
+    pub(crate) auto_nodeset: Option<String>,
+    /// Prepare for an incoming migration: tcp:HOST:PORT, exec:COMMAND, fd:NUMBER
+    #[arg(long, value_name = "URI")]
+    pub(crate) incoming: Option<String>,
+    /// What it is made for; without --driver, this host's hypervisor
+    #[command(flatten)]
+    pub(crate) of: DefinitionOptions,
 }
 
 /// Options that say what a definition is completed for.

@@ -3,10 +3,12 @@
 //! A line in: `{"id": 17, "argv": ["uri", "parse", "--json", "…"]}`. A line out: `{"id": 17, "exit": 0, "stdout": "…", "stderr": ""}`.
 //! A command that fails ends nothing and leaves nothing for the next.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use super::Done;
+use super::{Done, Recordings};
 use crate::output::Output;
 
 /// The longest line that is read, in bytes.
@@ -26,7 +28,7 @@ struct Reply {
     stderr: String,
 }
 
-pub(super) async fn batch(out: &mut Output) -> Done {
+pub(super) async fn batch(recordings: &Arc<Recordings>, out: &mut Output) -> Done {
     let mut input = BufReader::new(tokio::io::stdin());
     let mut line = Vec::new();
     loop {
@@ -37,7 +39,7 @@ pub(super) async fn batch(out: &mut Output) -> Done {
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        let reply = answer(&line).await;
+        let reply = answer(&line, recordings).await;
         out.line(&serde_json::to_string(&reply).map_err(std::io::Error::from)?);
         out.flush()?;
     }
@@ -63,7 +65,7 @@ async fn read_line(input: &mut BufReader<tokio::io::Stdin>, line: &mut Vec<u8>) 
     }
 }
 
-async fn answer(line: &[u8]) -> Reply {
+async fn answer(line: &[u8], recordings: &Arc<Recordings>) -> Reply {
     let request: Request = match serde_json::from_slice(line) {
         Ok(request) => request,
         Err(error) => {
@@ -77,7 +79,7 @@ async fn answer(line: &[u8]) -> Reply {
         return Reply { id: request.id, exit: 2, stdout: String::new(), stderr };
     }
     let argv = std::iter::once("polyvirt".to_owned()).chain(request.argv).map(Into::into).collect();
-    let exit = crate::run(argv, &mut inner).await;
+    let exit = crate::run(argv, &mut inner, recordings.clone()).await;
     let (stdout, stderr) = inner.take();
     Reply { id: request.id, exit, stdout, stderr }
 }

@@ -1,8 +1,12 @@
 //! `domxml`: work on definitions without touching a host.
 
 mod diff;
+mod native;
 mod normalize;
+mod offline;
 mod validate;
+
+pub(crate) use offline::Recordings;
 
 use std::path::Path;
 
@@ -22,9 +26,7 @@ use crate::{
 pub(super) async fn domxml(command: DomxmlCommand, session: &mut Session, out: &mut Output) -> Done {
     match command {
         DomxmlCommand::Normalize(options) => normalize::normalize(&options, session, out),
-        DomxmlCommand::ToNative { format, auto_nodeset, file } => {
-            to_native(&format, auto_nodeset, &file, session, out).await
-        }
+        DomxmlCommand::ToNative(args) => native::to_native(&args, session, out).await,
         DomxmlCommand::Convert { to, file } => convert(to, &file, out),
         DomxmlCommand::Schema => {
             let schema = serde_json::to_string_pretty(&DomainConfig::json_schema()).map_err(unwritable)?;
@@ -34,22 +36,6 @@ pub(super) async fn domxml(command: DomxmlCommand, session: &mut Session, out: &
         DomxmlCommand::Diff { abi, before, after } => diff::diff(&before, &after, abi, out),
         DomxmlCommand::Validate { files } => validate::validate(&files, out),
     }
-}
-
-async fn to_native(format: &str, advice: Option<String>, file: &Path, session: &mut Session, out: &mut Output) -> Done {
-    let xml = read_xml(file)?;
-    let advice = match advice {
-        Some(text) => Some(text.parse().map_err(|e: polyvirt::placement::SetError| Failure::argument(e.to_string()))?),
-        None => None,
-    };
-    let native = session.connection().await?.to_native(&xml, format, advice).await.map_err(|e| match e.kind() {
-        polyvirt::ErrorKind::InvalidArgument | polyvirt::ErrorKind::Unsupported if e.message().contains("driver") => {
-            Failure::Usage(e.to_string())
-        }
-        _ => Failure::Error(e),
-    })?;
-    out.line(&native);
-    Ok(())
 }
 
 fn convert(to: DefinitionForm, file: &Path, out: &mut Output) -> Done {

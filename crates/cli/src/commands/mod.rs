@@ -23,6 +23,8 @@ use std::{future::Future, io::Read as _, path::Path, pin::Pin};
 
 use clap::CommandFactory as _;
 
+pub(crate) use domxml::Recordings;
+
 use crate::{
     args::{Cli, Command},
     failure::Failure,
@@ -89,7 +91,7 @@ pub(crate) fn run<'a>(
             Command::Domxml { command } => domxml::domxml(command, session, out).await,
             Command::Xml { command } => xml::xml(&command, out),
             Command::Cpuset { command } => cpuset::cpuset(&command, out),
-            Command::Batch => batch::batch(out).await,
+            Command::Batch => batch::batch(&session.recordings, out).await,
             Command::Config { command } => config::config(&command, session, out),
             Command::Drivers => config::drivers(session, out),
             Command::Completion { shell } => {

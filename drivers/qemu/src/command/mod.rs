@@ -27,6 +27,12 @@ use crate::probe::Binary;
 
 pub(crate) use chardev::{ConsoleTarget, backend_of, console_target};
 
+/// What command lines are written as for people.
+pub(crate) const FORMATS: &[&str] = &["qemu-argv"];
+
+/// Stands for a descriptor that nobody opened, in command lines that are shown and not run.
+pub(crate) const SHOWN_DESCRIPTOR: i32 = 3;
+
 /// Where the monitor listens.
 #[derive(Clone, Debug)]
 pub(crate) enum MonitorAt {

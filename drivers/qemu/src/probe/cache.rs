@@ -18,7 +18,9 @@ use tokio::sync::OnceCell;
 use super::{Binary, ProbeError, probe};
 
 /// Version of the records; another one is made anew.
-const FORMAT: &str = concat!(env!("CARGO_PKG_VERSION"), "/2");
+fn format() -> String {
+    format!("{}/3.{}", env!("CARGO_PKG_VERSION"), super::questions::revision())
+}
 
 /// Larger records are not ours. A binary of QEMU 7.2 takes about 90 KiB.
 const LIMIT: u64 = 16 << 20;
@@ -91,7 +93,7 @@ impl Cache {
         let mut bytes = Vec::new();
         fs::File::open(&path).ok()?.take(LIMIT).read_to_end(&mut bytes).ok()?;
         match serde_json::from_slice::<Record<K, V>>(&bytes) {
-            Ok(record) if record.format == FORMAT && record.key == *key => Some(record.value),
+            Ok(record) if record.format == format() && record.key == *key => Some(record.value),
             Ok(_) => None,
             Err(error) => {
                 tracing::debug!(path = %path.display(), %error, "probe result is damaged and made anew");
@@ -103,7 +105,7 @@ impl Cache {
     /// Keeps a record. That it cannot be written costs the next process a probe and nothing else.
     pub(crate) fn store<K: Key, V: Serialize>(&self, kind: &str, key: &K, value: &V) {
         let path = self.file(kind, key);
-        let record = Record { format: FORMAT.to_owned(), key, value };
+        let record = Record { format: format(), key, value };
         let written = fs::create_dir_all(&self.folder)
             .and_then(|()| serde_json::to_vec(&record).map_err(io::Error::other))
             .and_then(|bytes| write_atomic(&path, &bytes, 0o644, Durability::Volatile));

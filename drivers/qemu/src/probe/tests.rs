@@ -20,7 +20,7 @@ async fn learns_what_qemu_can_do() {
     assert_eq!(binary.arch, "x86_64");
     assert!(binary.machine("q35").unwrap().name.starts_with("pc-q35-"));
     assert!(binary.default_machine().unwrap().name.starts_with("pc-i440fx-"));
-    assert!(binary.cpus.iter().any(|it| it.name == "qemu64"));
+    assert!(binary.best.cpus.iter().any(|it| it.name == "qemu64"));
     assert!(binary.has_type("virtio-blk-pci") && !binary.has_type("virtio-nonsense-pci"));
     assert!(binary.commands.contains("query-status"));
 }

@@ -24,6 +24,7 @@ use crate::{
     picture::{Picture, host::Sitting, svg, terminal},
     session::Session,
 };
+pub(super) use plan::plan_at;
 
 pub(super) async fn numa(command: Option<NumaCommand>, session: &mut Session, out: &mut Output) -> Done {
     match command {

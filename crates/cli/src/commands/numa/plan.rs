@@ -4,8 +4,7 @@ use polyvirt::{
     Error, ErrorKind, Host,
     model::{self, DomainConfig, DomainKind},
     placement::{
-        AdviceSource, Advisor, HostTopology, NodeSet, PlacementProfile, Plan, Promised, Refusal, Request,
-        plan as decide,
+        AdviceSource, Advisor, HostTopology, NodeSet, PlacementProfile, Plan, Promised, Refusal, plan as decide,
     },
 };
 
@@ -135,21 +134,12 @@ async fn elsewhere(
     let read = read.map_err(Error::invalid_config)?;
     tell_warnings(&read.warnings, out);
     let config = read.config;
-    let mut request = config.placement_request().map_err(Error::invalid_config)?;
-    request.kernel = host.kernel_support();
-    let topology = host.topology().map_err(unreadable)?;
-    let mut told = None;
-    if let Some(nodes) = advice {
-        request.advice = AdviceSource::Given(nodes);
-    } else if request.stored.wants_advice() {
-        (request.advice, told) = advised(&session.settings.advisor, &topology, &request)?;
-    }
-    // A device of which that host knows no node draws nowhere.
-    request
-        .near
-        .extend(config.near_pci().iter().filter_map(|device| host.pci_node(&device.to_string()).ok().flatten()));
-    let promised = Promised::default();
-    let plan = decide(&topology, &promised, &profile(&config), &request).map(|mut plan| {
+    let (topology, promised) = (host.topology().map_err(unreadable)?, Promised::default());
+    let (advice, told) = match advice {
+        Some(nodes) => (Some(nodes), None),
+        None => advised(&session.settings.advisor, &topology, &config)?,
+    };
+    let plan = plan_at(&config, &host, &topology, advice)?.map(|mut plan| {
         plan.trace.notes.extend(told);
         plan
     });
@@ -159,22 +149,47 @@ async fn elsewhere(
     Ok(Thought { name: config.name, host, topology, promised, others: Vec::new(), plan })
 }
 
-/// What the advisor of the settings says of a host that is not this one.
+/// What the advisor of the settings says of a host that is not this one, and a sentence about it.
 fn advised(
     advisor: &Sourced<Advisor>,
     host: &HostTopology,
-    request: &Request,
-) -> Result<(AdviceSource, Option<String>), Failure> {
-    if let Advisor::Numad(_) = advisor.value {
+    config: &DomainConfig,
+) -> Result<(Option<NodeSet>, Option<String>), Failure> {
+    let request = config.placement_request().map_err(Error::invalid_config)?;
+    if matches!(advisor.value, Advisor::Numad(_)) && request.stored.wants_advice() {
         return Err(Failure::argument(format!(
             "--sysroot: the advisor is numad ({}), which measures the host it runs on and no other: \
              name nodes with --auto-nodeset, or set advisor = \"polyvirt\"",
             advisor.from
         )));
     }
-    advisor.value.advise(host, request).map_err(|error| {
-        Error::new(ErrorKind::NoResources, format!("{error} (advisor of {})", advisor.from)).source(error).into()
-    })
+    let (source, told) = advisor.value.advise(host, &request).map_err(|error| {
+        Error::new(ErrorKind::NoResources, format!("{error} (advisor of {})", advisor.from)).source(error)
+    })?;
+    let nodes = match source {
+        AdviceSource::Given(nodes) => Some(nodes),
+        _ => None,
+    };
+    Ok((nodes, told))
+}
+
+/// Where a completed definition would go on a host of which only files are there.
+pub(in crate::commands) fn plan_at(
+    config: &DomainConfig,
+    host: &Host,
+    topology: &HostTopology,
+    advice: Option<NodeSet>,
+) -> Result<Result<Plan, Refusal>, Failure> {
+    let mut request = config.placement_request().map_err(Error::invalid_config)?;
+    request.kernel = host.kernel_support();
+    if let Some(nodes) = advice {
+        request.advice = AdviceSource::Given(nodes);
+    }
+    // A device of which that host knows no node draws nowhere.
+    request
+        .near
+        .extend(config.near_pci().iter().filter_map(|device| host.pci_node(&device.to_string()).ok().flatten()));
+    Ok(decide(topology, &Promised::default(), &profile(config), &request))
 }
 
 /// What hypervisors of this type can express.

@@ -1,0 +1,132 @@
+//! A driver without a host, opened with what the options say of one.
+
+use std::{collections::HashMap, path::Path, sync::Arc};
+
+use polyvirt::{OfflineContext, OfflineDriver, Recording, Settings, model::Guest, model::XmlTree};
+
+use super::super::read_xml;
+use crate::{
+    args::{DefinitionOptions, DriverName, Setting},
+    failure::Failure,
+    output::Output,
+    session::Session,
+};
+
+/// Largest recording that is read, in bytes.
+const RECORDING_LIMIT: u64 = 64 << 20;
+
+/// The driver that the options name; `None` if they name none, or this build has none that works without a host.
+pub(super) fn driver(
+    options: &DefinitionOptions,
+    session: &Session,
+    out: &mut Output,
+) -> Result<Option<Box<dyn OfflineDriver>>, Failure> {
+    let context = context(options, session)?;
+    let Some(name) = options.driver else { return Ok(None) };
+    match session.registry.by_name(name.registered()).and_then(|descriptor| descriptor.offline) {
+        Some(open) => Ok(Some(open(context)?)),
+        None => {
+            out.warning(&format!(
+                "this build has no rules of the {} driver that need no host; only driver-independent ones were used",
+                word(name)
+            ));
+            Ok(None)
+        }
+    }
+}
+
+fn word(driver: DriverName) -> String {
+    use clap::ValueEnum as _;
+    driver.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+fn context(options: &DefinitionOptions, session: &Session) -> Result<OfflineContext, Failure> {
+    let mut context = OfflineContext::new(options.arch.as_deref().unwrap_or_else(|| host_arch()));
+    if let Some(file) = &options.capabilities {
+        context.recording = Some(session.recordings.read(file)?);
+    }
+    if let Some(file) = &options.host_cpu {
+        context.host_cpu = Some(host_cpu(file)?);
+    }
+    if let Some(file) = &options.config {
+        context.settings = settings_of(file)?;
+    }
+    for Setting { key, value } in &options.set {
+        context.settings.set(key, typed(value));
+    }
+    if let Some(directory) = &options.sysroot {
+        is_directory(directory)?;
+        context.sysroot = Some(directory.clone());
+    }
+    context.guest = if options.new { Guest::New } else { Guest::Existing };
+    context.keep_machine_alias = options.keep_machine_alias;
+    Ok(context)
+}
+
+/// Recordings that were read, by content: many commands of one process use the same few.
+#[derive(Debug, Default)]
+pub(crate) struct Recordings(std::sync::Mutex<HashMap<String, Arc<Recording>>>);
+
+impl Recordings {
+    fn read(&self, file: &Path) -> Result<Arc<Recording>, Failure> {
+        let unreadable = |error| Failure::from(polyvirt::io_error("read", file, error));
+        let size = std::fs::metadata(file).map_err(unreadable)?.len();
+        if size > RECORDING_LIMIT {
+            let message = format!("{}: {size} bytes are too many for recorded capabilities", file.display());
+            return Err(Failure::argument(message));
+        }
+        let text = std::fs::read_to_string(file).map_err(unreadable)?;
+        let mut known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(recording) = known.get(&text) {
+            return Ok(recording.clone());
+        }
+        let recording = Arc::new(Recording::new(text.clone()));
+        known.insert(text, recording.clone());
+        Ok(recording)
+    }
+}
+
+fn host_cpu(file: &Path) -> Result<XmlTree, Failure> {
+    let refuse = |message: String| Failure::argument(format!("{}: {message}", file.display()));
+    let tree = XmlTree::parse(&read_xml(file)?).map_err(|problem| refuse(problem.to_string()))?;
+    if tree.name == "cpu" {
+        Ok(tree)
+    } else {
+        Err(refuse(format!("the root element is <{}>, expected <cpu>", tree.name)))
+    }
+}
+
+fn settings_of(file: &Path) -> Result<Settings, Failure> {
+    let refuse = |message: &str| Failure::argument(format!("{}: {message}", file.display()));
+    let table: toml::Table =
+        read_xml(file)?.parse().map_err(|error: toml::de::Error| refuse(&format!("not TOML: {}", error.message())))?;
+    match serde_json::to_value(table) {
+        Ok(serde_json::Value::Object(values)) => Ok(Settings::new(values)),
+        _ => Err(refuse("not a table of settings")),
+    }
+}
+
+/// A value of the command line: `true`, `false`, a whole number, or text.
+fn typed(value: &str) -> serde_json::Value {
+    match value {
+        "true" => true.into(),
+        "false" => false.into(),
+        _ => value.parse::<i64>().map_or_else(|_| value.into(), Into::into),
+    }
+}
+
+fn is_directory(path: &Path) -> Result<(), Failure> {
+    let meta = std::fs::metadata(path).map_err(|error| polyvirt::io_error("read", path, error))?;
+    if meta.is_dir() { Ok(()) } else { Err(Failure::argument(format!("{} is no directory", path.display()))) }
+}
+
+/// This machine's architecture in libvirt's words.
+pub(super) fn host_arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86" => "i686",
+        "arm" => "armv7l",
+        "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
+        "powerpc64" => "ppc64",
+        arch => arch,
+    }
+}
