@@ -76,6 +76,7 @@ mod positions;
 mod problem;
 mod read;
 mod reference;
+mod scan;
 mod schema;
 mod size;
 mod suggest;
