@@ -75,6 +75,9 @@ static SPECIAL: [bool; 256] = bytes_that(b"&<>'\"\xEF", true, false);
 /// What is not taken as it is from between quotes.
 static DECODED: [bool; 256] = bytes_that(b"&<\n\t\r", false, false);
 
+/// These, and the quotes.
+static NOTABLE: [bool; 256] = bytes_that(b"&<\n\t\r'\"", false, false);
+
 fn any(text: &str, table: &[bool; 256]) -> bool {
     text.bytes().any(|byte| table[usize::from(byte)])
 }
@@ -84,9 +87,9 @@ pub(crate) fn is_encoded(raw: &str) -> bool {
     any(raw, &DECODED)
 }
 
-/// Whether a value has to because of this byte.
-pub(crate) fn is_coded(byte: u8) -> bool {
-    DECODED[usize::from(byte)]
+/// Whether a value may end with this byte, or has to because of it.
+pub(crate) fn is_notable(byte: u8) -> bool {
+    NOTABLE[usize::from(byte)]
 }
 
 /// Whether the byte can stand anywhere in a name, but a digit not first.

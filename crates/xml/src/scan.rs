@@ -60,8 +60,9 @@ pub(crate) fn text(text: &str, start: usize) -> (usize, bool) {
     (start + len, len == blank)
 }
 
+/// White space: there are no other control characters in a text that has come this far.
 fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\n' | b'\t' | b'\r')
+    byte <= b' '
 }
 
 /// A name without a prefix, of ASCII.
@@ -76,13 +77,13 @@ fn attribute(bytes: &[u8], start: usize) -> Option<Written> {
     let &[b'=', quote @ (b'\'' | b'"')] = bytes.get(name.end..name.end + 2)? else { return None };
     let from = name.end + 2;
     let mut is_encoded = false;
-    let mut at = from;
+    let mut rest = bytes[from..].iter();
     loop {
-        let byte = *bytes.get(at)?;
+        let byte = *rest.find(|byte| escape::is_notable(**byte))?;
         if byte == quote {
-            return Some(Written { name, value: from..at, is_encoded });
+            let end = bytes.len() - rest.len() - 1;
+            return Some(Written { name, value: from..end, is_encoded });
         }
-        is_encoded |= escape::is_coded(byte);
-        at += 1;
+        is_encoded |= !matches!(byte, b'\'' | b'"');
     }
 }
