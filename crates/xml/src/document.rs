@@ -1,6 +1,6 @@
 //! A document as a flat arena of names, values and offsets, before it is bound to types.
 //!
-//! Built in one pass of the tokenizer. Values borrow the source unless they hold references; a node is a few integers, so a
+//! Built in one pass over the text. Values borrow the source unless they hold references; a node is a few integers, so a
 //! document costs one or two allocations. The same arena later answers where a path is ([`crate::Positions`]).
 //!
 //! It refuses what a definition never needs and an attacker likes: document types, entities beyond the five of XML,
