@@ -313,7 +313,7 @@ mod tests {
     fn problems(text: &str, kvm: Option<Verdict>) -> Vec<String> {
         let binary = recorded();
         let config = stored(text, &binary);
-        let found = check(&config, &Facts { binary: binary.into(), kvm });
+        let found = check(&config, &Facts { kvm, ..Facts::of(binary.into()) });
         found.err().map(|it| it.iter().map(ToString::to_string).collect()).unwrap_or_default()
     }
 

@@ -6,6 +6,7 @@ mod addresses;
 mod board;
 mod controllers;
 mod cpu;
+mod firmware;
 mod implicit;
 mod models;
 
@@ -16,6 +17,7 @@ use polyvirt_core::model::{
     storage::{ImageFormat, SourceKind},
 };
 use polyvirt_core::placement::VcpuSet;
+use polyvirt_firmware::Firmwares;
 
 use crate::{config::Config, machine::Family, probe::Binary};
 
@@ -34,17 +36,32 @@ impl Default for Choices {
     }
 }
 
+/// What completion goes by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Given<'a> {
+    /// What the QEMU can do.
+    pub(crate) binary: &'a Binary,
+    /// The driver's settings.
+    pub(crate) settings: &'a Config,
+    /// The firmware of the host; only read for guests that [`wants_firmware`].
+    pub(crate) firmware: &'a Firmwares,
+    /// What who asks decides.
+    pub(crate) choices: Choices,
+}
+
+/// Whether completing a definition needs to know what firmware there is.
+pub(crate) fn wants_firmware(config: &DomainConfig) -> bool {
+    config.os.as_ref().is_some_and(|os| os.firmware.is_some() || os.loader.is_some())
+}
+
 /// Fills them in.
 ///
 /// # Errors
 /// Addresses that cannot be, and more devices than there are places for.
-pub(crate) fn complete(
-    config: &mut DomainConfig,
-    binary: &Binary,
-    settings: &Config,
-    choices: Choices,
-) -> Result<(), Problems> {
+pub(crate) fn complete(config: &mut DomainConfig, given: &Given<'_>) -> Result<(), Problems> {
+    let Given { binary, settings, choices, .. } = *given;
     machine(config, binary, choices);
+    firmware::complete(config, given);
     cells(config);
     cpu::complete(config, binary);
     config.devices.emulator.get_or_insert_with(|| binary.path.to_string_lossy().into_owned());

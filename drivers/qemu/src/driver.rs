@@ -12,8 +12,11 @@ use polyvirt_core::{
     placement::{PlacementProfile, Plan},
 };
 
+use polyvirt_firmware::Firmwares;
+
 use crate::{
     command::{self, Folders, Input, MonitorAt},
+    complete::{self, Choices, Given},
     config::{Config, KvmUse, RunAs},
     kvm::{self, Verdict},
     places::Places,
@@ -26,6 +29,15 @@ pub(crate) struct Facts {
     pub(crate) binary: Arc<Binary>,
     /// Only for definitions that want KVM.
     pub(crate) kvm: Option<Verdict>,
+    /// Only for definitions that want firmware.
+    pub(crate) firmware: Arc<Firmwares>,
+}
+
+impl Facts {
+    /// Those of a binary alone.
+    pub(crate) fn of(binary: Arc<Binary>) -> Self {
+        Self { binary, kvm: None, firmware: Arc::default() }
+    }
 }
 
 /// An opened driver.
@@ -34,6 +46,8 @@ pub(crate) struct Qemu {
     pub(crate) config: Config,
     pub(crate) roots: Roots,
     pub(crate) run_as: RunAs,
+    /// Whether it is the system's connection.
+    privileged: bool,
     pub(crate) cache: Cache,
     search: Vec<PathBuf>,
     profile: PlacementProfile,
@@ -70,7 +84,8 @@ pub(crate) fn open(cx: OpenContext) -> BoxFuture<Opened> {
             .map_err(|error| Error::new(ErrorKind::Internal, "looking up the user failed").source(error))??;
         let search = ProbeContext::new(cx.settings.clone()).search;
         let cache = Cache::new(cx.roots.cache.clone(), config.start_timeout());
-        let driver = Qemu { config, roots: cx.roots, run_as, cache, search, profile: PlacementProfile::qemu() };
+        let profile = PlacementProfile::qemu();
+        let driver = Qemu { config, roots: cx.roots, run_as, privileged, cache, search, profile };
         Ok(Arc::new(driver) as Arc<dyn Driver>)
     })
 }
@@ -126,6 +141,17 @@ impl Qemu {
             },
             KvmUse::Auto => kvm::judge(&self.cache, binary, cpu, self.run_as.credentials.as_ref()).await,
         }
+    }
+
+    /// The firmware that is installed; a session has its user's too.
+    async fn firmware(&self) -> Result<Arc<Firmwares>> {
+        let home = (!self.privileged).then(|| std::env::var_os("HOME").map(PathBuf::from)).flatten();
+        let read = tokio::task::spawn_blocking(move || Firmwares::read(Path::new("/"), home.as_deref())).await;
+        let read = read.map_err(|error| Error::new(ErrorKind::Internal, "reading firmware failed").source(error))?;
+        for problem in &read.problems {
+            tracing::warn!(%problem, "firmware description");
+        }
+        Ok(Arc::new(read))
     }
 
     async fn support(&self, path: &Path) -> Result<GuestSupport> {
@@ -230,12 +256,15 @@ impl Driver for Qemu {
             }
             _ => None,
         };
-        Ok(GuestFacts::new(Facts { binary, kvm }))
+        let firmware = if complete::wants_firmware(config) { self.firmware().await? } else { Arc::default() };
+        Ok(GuestFacts::new(Facts { binary, kvm, firmware }))
     }
 
     fn complete(&self, config: &mut DomainConfig, facts: &GuestFacts) -> Result<()> {
-        let (binary, choices) = (&facts_of(facts)?.binary, crate::complete::Choices::default());
-        crate::complete::complete(config, binary, &self.config, choices).map_err(Error::invalid_config)
+        let facts = facts_of(facts)?;
+        let (binary, firmware) = (&*facts.binary, &*facts.firmware);
+        let given = Given { binary, settings: &self.config, firmware, choices: Choices::default() };
+        complete::complete(config, &given).map_err(Error::invalid_config)
     }
 
     fn check(&self, config: &DomainConfig, facts: &GuestFacts) -> Result<(), Problems> {

@@ -10,10 +10,12 @@ use polyvirt_core::{
     model::{DomainConfig, Problems},
 };
 
+use polyvirt_firmware::Firmwares;
+
 use crate::{
     check,
     command::{self, MonitorAt},
-    complete::{self, Choices},
+    complete::{self, Choices, Given},
     config::Config,
     driver::{Facts, arguments, default_name},
     places::Places,
@@ -32,6 +34,8 @@ struct Offline {
     choices: Choices,
     /// Architecture of the host, in libvirt's words.
     arch: String,
+    /// What stands for `/`; without it there are no files.
+    sysroot: Option<PathBuf>,
 }
 
 /// Opens it.
@@ -43,7 +47,7 @@ pub(crate) fn open(cx: OfflineContext) -> Result<Box<dyn OfflineDriver>> {
     let unreadable = |error: RecordingError| Error::new(ErrorKind::InvalidArgument, error.to_string()).source(error);
     let binary = cx.recording.as_ref().map(|recording| recording.read_as(recorded)).transpose().map_err(unreadable)?;
     let choices = Choices { guest: cx.guest, keep_machine_alias: cx.keep_machine_alias };
-    Ok(Box::new(Offline { binary, config, choices, arch: cx.arch }))
+    Ok(Box::new(Offline { binary, config, choices, arch: cx.arch, sysroot: cx.sysroot }))
 }
 
 /// The emulator of which the replies were recorded, where distributions install it.
@@ -75,8 +79,13 @@ impl OfflineDriver for Offline {
         let kind = config.os.get_or_insert_default().r#type.get_or_insert_default();
         kind.arch.get_or_insert_with(|| self.arch.clone());
         let binary = self.binary(config);
-        complete::complete(config, &binary, &self.config, self.choices)?;
-        if binary.assumed { Ok(()) } else { check::definable(config, &Facts { binary, kvm: None }) }
+        let firmware = match &self.sysroot {
+            Some(root) if complete::wants_firmware(config) => Firmwares::read(root, None),
+            _ => Firmwares::default(),
+        };
+        let given = Given { binary: &binary, settings: &self.config, firmware: &firmware, choices: self.choices };
+        complete::complete(config, &given)?;
+        if binary.assumed { Ok(()) } else { check::definable(config, &Facts::of(binary)) }
     }
 
     fn formats(&self) -> &'static [&'static str] {
@@ -94,7 +103,7 @@ impl OfflineDriver for Offline {
                 Error::new(ErrorKind::InvalidArgument, message).hint("give its recorded replies with --capabilities")
             );
         };
-        check::startable(config, &Facts { binary: binary.clone(), kvm: None }).map_err(Error::invalid_config)?;
+        check::startable(config, &Facts::of(binary.clone())).map_err(Error::invalid_config)?;
         let places = Places::described(&config.name, &self.config);
         let sandbox = self.config.sandbox && binary.sandbox();
         let monitor = MonitorAt::Descriptor(command::SHOWN_DESCRIPTOR);

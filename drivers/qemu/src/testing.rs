@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use polyvirt_core::model::{self, DomainConfig, Guest, ParseOptions, Positions, Problems};
 
+use polyvirt_firmware::Firmwares;
+
 use crate::{
-    complete::{Choices, complete},
+    complete::{Choices, Given, complete},
     config::Config,
     probe::Binary,
 };
@@ -35,10 +37,12 @@ fn read(text: &str) -> DomainConfig {
 pub(crate) fn stored(text: &str, binary: &Binary) -> DomainConfig {
     let mut config = read(text);
     model::complete(&mut config, Guest::New, &Positions::default()).unwrap_or_else(|problems| panic!("{problems}"));
+    let (settings, firmware) = (Config::default(), Firmwares::default());
+    let given = Given { binary, settings: &settings, firmware: &firmware, choices: Choices::default() };
     let refused = |problems: Problems| panic!("{problems}");
-    complete(&mut config, binary, &Config::default(), Choices::default()).unwrap_or_else(refused);
+    complete(&mut config, &given).unwrap_or_else(refused);
     let mut again = read(&config.to_xml());
-    complete(&mut again, binary, &Config::default(), Choices::default()).unwrap_or_else(refused);
+    complete(&mut again, &given).unwrap_or_else(refused);
     assert_eq!(again.to_xml(), config.to_xml());
     config
 }

@@ -43,7 +43,12 @@ fn firmware(os: &Os, report: &mut Report<'_>) {
         let message = format!("{timeout} ms, 0 to 65535 are possible, or -1 for never");
         report.error("/domain/os/bios/@rebootTimeout", message);
     }
-    if os.firmware.is_none() && os.firmware_features.as_ref().is_some_and(|features| !features.feature.is_empty()) {
+    // A loader that is named may turn out to be one that is picked.
+    let named = os.loader.as_ref().is_some_and(|loader| loader.path.is_some());
+    if os.firmware.is_none()
+        && !named
+        && os.firmware_features.as_ref().is_some_and(|features| !features.feature.is_empty())
+    {
         report.error("/domain/os/firmware", "features are those of picked firmware, add firmware='efi' to <os>");
     }
 }

@@ -54,7 +54,7 @@ fn definitions_give_these_command_lines() {
     paths.sort();
     for path in paths.into_iter().filter(|it| it.extension().is_some_and(|it| it == "xml")) {
         let config = stored(&fs::read_to_string(&path).unwrap(), &binary);
-        let facts = Facts { binary: binary.clone().into(), kvm: None };
+        let facts = Facts::of(binary.clone().into());
         crate::check::check(&config, &facts).unwrap_or_else(|problems| panic!("{}: {problems}", path.display()));
         let got = command_line(&config, &binary).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let golden = path.with_extension("args");
