@@ -63,7 +63,7 @@ pub(crate) fn complete(config: &mut DomainConfig, given: &Given<'_>) -> Result<(
     cells(config);
     cpu::complete(config, binary);
     config.devices.emulator.get_or_insert_with(|| binary.path.to_string_lossy().into_owned());
-    implicit::complete(config, binary, settings);
+    implicit::complete(config, given);
     disks::complete(config);
     displays::complete(config, settings);
     channels::complete(config, settings);

@@ -78,7 +78,8 @@ fn firmware(config: &DomainConfig, family: Family, found: &mut Vec<Problem>) {
     if uefi && !acpi && family.is_x86() {
         refuse("loader", "UEFI needs ACPI on this architecture; add <acpi/> to <features>");
     }
-    if acpi && !uefi && family == Family::ArmVirt {
+    let arch = os.r#type.as_ref().and_then(|it| it.arch.as_deref());
+    if acpi && !uefi && family == Family::ArmVirt && arch == Some("aarch64") {
         refuse("type", "ACPI needs UEFI on this architecture; add firmware='efi' to <os>, or remove <acpi/>");
     }
     if let Some(loader) = &os.loader {

@@ -34,7 +34,8 @@ fn format(disk: &Disk, path: &str, found: &mut Vec<Problem>) {
     let encryptions: [Option<&Encryption>; 2] =
         [disk.encryption.as_ref(), disk.source.as_ref().and_then(|it| it.encryption.as_ref())];
     for encryption in encryptions.into_iter().flatten() {
-        if !matches!(kind, None | Some(ImageFormat::Raw | ImageFormat::Qcow2)) {
+        let ours = encryption.engine != Some(EncryptionEngine::Librbd);
+        if ours && !matches!(kind, None | Some(ImageFormat::Raw | ImageFormat::Qcow2)) {
             refuse("encryption", "images of format 'raw' and 'qcow2' alone can be encrypted");
         }
         if encryption.cipher.is_some() {
