@@ -40,6 +40,12 @@ fn rounded(size: Kib, input: &Input<'_>) -> Result<Kib> {
     })
 }
 
+/// The size that a guest has which comes from elsewhere, in whole MiB.
+fn stored(input: &Input<'_>) -> Kib {
+    let devices: Kib = input.config.device_memory().sum();
+    Kib(input.config.memory_total().0.saturating_sub(devices.0) / 1024 * 1024)
+}
+
 pub(super) fn memory(input: &Input<'_>) -> Result<Memory> {
     let cells = input.config.cells();
     if cells.is_empty() { without_cells(input) } else { with_cells(input, cells) }
@@ -108,7 +114,7 @@ fn with_cells(input: &Input<'_>, cells: &[Cell]) -> Result<Memory> {
         };
         memory.numa.push(node.build());
     }
-    memory.size = size_argument(rounded(total, input)?, input);
+    memory.size = size_argument(if input.incoming.is_some() { stored(input) } else { rounded(total, input)? }, input);
     let shape: Vec<(GuestCell, &Cell)> = backends.iter().map(|(number, cell, _)| (*number, *cell)).collect();
     memory.numa.extend(distances(&shape));
     memory.numa.extend(hmat::arguments(input.config));
