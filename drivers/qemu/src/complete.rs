@@ -6,20 +6,17 @@ mod addresses;
 mod board;
 mod controllers;
 mod cpu;
+mod disks;
+mod displays;
 mod firmware;
 mod implicit;
 mod models;
 
-use polyvirt_core::model::{
-    DomainConfig, Guest, Problems,
-    address::Address,
-    disk::{Disk, DiskBus, DiskDevice},
-    storage::{ImageFormat, SourceKind},
-};
+use polyvirt_core::model::{DomainConfig, Guest, Problems};
 use polyvirt_core::placement::VcpuSet;
 use polyvirt_firmware::Firmwares;
 
-use crate::{config::Config, machine::Family, probe::Binary};
+use crate::{config::Config, probe::Binary};
 
 /// What who asks for completion decides.
 #[derive(Clone, Copy, Debug)]
@@ -66,10 +63,8 @@ pub(crate) fn complete(config: &mut DomainConfig, given: &Given<'_>) -> Result<(
     cpu::complete(config, binary);
     config.devices.emulator.get_or_insert_with(|| binary.path.to_string_lossy().into_owned());
     implicit::complete(config, binary, settings);
-    let q35 = Family::of_config(config) == Family::Q35;
-    for disk in &mut config.devices.disks {
-        complete_disk(disk, q35);
-    }
+    disks::complete(config);
+    displays::complete(config, settings);
     models::complete(config, binary, settings);
     controllers::complete(config, binary, choices.guest);
     addresses::assign(config, binary)
@@ -97,35 +92,5 @@ fn cells(config: &mut DomainConfig) {
     let homeless = all.difference(&named);
     if let Some(first) = numa.cell.first_mut().filter(|_| !homeless.is_empty()) {
         first.cpus = Some(first.cpus.take().unwrap_or_default().union(&homeless));
-    }
-}
-
-fn complete_disk(disk: &mut Disk, q35: bool) {
-    let device = *disk.device.get_or_insert(DiskDevice::Disk);
-    disk.kind.get_or_insert(SourceKind::File);
-    let driver = disk.driver.get_or_insert_default();
-    driver.name.get_or_insert_with(|| "qemu".into());
-    driver.kind.get_or_insert(ImageFormat::Raw);
-    if let Some(target) = &mut disk.target {
-        target.bus.get_or_insert(match target.dev.get(..2) {
-            Some("vd") => DiskBus::Virtio,
-            Some("hd") => {
-                if q35 {
-                    DiskBus::Sata
-                } else {
-                    DiskBus::Ide
-                }
-            }
-            Some("fd") => DiskBus::Fdc,
-            Some("sd") if q35 => DiskBus::Sata,
-            Some("sd") => DiskBus::Scsi,
-            _ => DiskBus::Virtio,
-        });
-        if disk.info.address.is_none() {
-            disk.info.address = target.drive_address(0).map(Address::Drive);
-        }
-    }
-    if device == DiskDevice::Cdrom {
-        disk.readonly = true;
     }
 }

@@ -37,9 +37,9 @@ fn read(text: &str) -> DomainConfig {
 pub(crate) fn stored(text: &str, binary: &Binary) -> DomainConfig {
     let mut config = read(text);
     model::complete(&mut config, Guest::New, &Positions::default()).unwrap_or_else(|problems| panic!("{problems}"));
+    let refused = |problems: Problems| panic!("{problems}");
     let (settings, firmware) = (Config::default(), Firmwares::default());
     let given = Given { binary, settings: &settings, firmware: &firmware, choices: Choices::default() };
-    let refused = |problems: Problems| panic!("{problems}");
     complete(&mut config, &given).unwrap_or_else(refused);
     let mut again = read(&config.to_xml());
     complete(&mut again, &given).unwrap_or_else(refused);

@@ -16,8 +16,9 @@ pub(super) fn complete(config: &mut DomainConfig, binary: &Binary, settings: &Co
     if family == Family::ArmVirt {
         interrupt_controller(config, binary);
     }
+    let unplugged = config.features.as_ref().and_then(|it| it.ps2.as_ref()).and_then(|it| it.state) == Some(false);
     let devices = &mut config.devices;
-    if defaults.ps2 && binary.has_type("i8042") {
+    if defaults.ps2 && !unplugged && binary.has_type("i8042") {
         inputs(devices, InputBus::Ps2, [InputKind::Mouse, InputKind::Keyboard]);
     }
     let drawn = !devices.graphics.is_empty();
@@ -36,8 +37,10 @@ pub(super) fn complete(config: &mut DomainConfig, binary: &Binary, settings: &Co
     }
     // The chipset's own; what it does when it bites is the machine's to say.
     let itco = |it: &Watchdog| it.model == Some(WatchdogModel::Itco);
-    if family == Family::Q35 && !devices.watchdogs.iter().any(itco) {
-        let watchdog = Watchdog::default().with_model(WatchdogModel::Itco).with_action(WatchdogAction::Reset);
+    if family == Family::Q35 && binary.has_property("ICH9-LPC", "noreboot") && !devices.watchdogs.iter().any(itco) {
+        // All of a guest's watchdogs do the same.
+        let action = devices.watchdogs.first().and_then(|it| it.action).unwrap_or(WatchdogAction::Reset);
+        let watchdog = Watchdog::default().with_model(WatchdogModel::Itco).with_action(action);
         devices.watchdogs.push(watchdog);
     }
 }

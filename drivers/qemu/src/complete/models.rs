@@ -1,12 +1,13 @@
 //! Which device it is, where a definition names only its kind.
 
 use polyvirt_core::model::{
-    DomainConfig,
-    address::Address,
+    DomainConfig, Kib,
+    address::{Address, VirtioModel},
     chardev::{SerialModel, SerialModelRef, SerialTarget, SerialTargetType},
-    display::{VideoModel, VideoType},
+    display::{SoundModel, VideoModel, VideoType},
+    hostdev::{Hostdev, HostdevModel, ScsiProtocol},
     interface::{InterfaceKind, InterfaceModel},
-    misc::{PanicModel, TpmBackendType, TpmModel, TpmVersion},
+    misc::{PanicModel, RngModel, Shmem, ShmemSize, ShmemType, TpmBackendType, TpmModel, TpmVersion},
 };
 
 use crate::{
@@ -17,6 +18,10 @@ use crate::{
 
 /// Video memory of most devices, in KiB.
 const VIDEO_MEMORY: u32 = 16 * 1024;
+/// Streams of a virtio sound card: one each way.
+const VIRTIO_STREAMS: u32 = 2;
+/// Shared memory that says no size.
+const SHARED_MEMORY: Kib = Kib(4 * 1024);
 /// Memory bars of QXL, in KiB.
 const QXL_MEMORY: u32 = 64 * 1024;
 
@@ -26,6 +31,10 @@ pub(super) fn complete(config: &mut DomainConfig, binary: &Binary, settings: &Co
     let devices = &mut config.devices;
     for card in &mut devices.interfaces {
         let virtio = matches!(card.kind, Some(InterfaceKind::Vdpa | InterfaceKind::VhostUser));
+        // Names of models are compared as people write them.
+        if card.model.as_ref().is_some_and(|it| it.kind.eq_ignore_ascii_case("virtio")) {
+            card.model = Some(InterfaceModel::new("virtio"));
+        }
         // A passed-through function is what it is.
         if card.model.is_none() && card.kind != Some(InterfaceKind::Hostdev) {
             card.model = Some(InterfaceModel::new(if virtio { "virtio" } else { network_card(defaults, binary) }));
@@ -41,6 +50,21 @@ pub(super) fn complete(config: &mut DomainConfig, binary: &Binary, settings: &Co
         if model.kind != Some(VideoType::None) {
             model.heads.get_or_insert(1);
             model.primary = (at == 0).then_some(true);
+        }
+    }
+    for sound in devices.sounds.iter_mut().filter(|it| it.model == Some(SoundModel::Virtio)) {
+        sound.streams.get_or_insert(VIRTIO_STREAMS);
+    }
+    for memory in &mut devices.shmems {
+        shared_memory(memory);
+    }
+    if let Some(vsock) = &mut devices.vsock {
+        vsock.model.get_or_insert(VirtioModel::Virtio);
+    }
+    for rng in &mut devices.rngs {
+        let backend = rng.backend.as_mut().filter(|it| it.model == Some(RngModel::Random));
+        if let Some(backend) = backend {
+            backend.path.get_or_insert_with(|| "/dev/random".to_owned());
         }
     }
     for panic in &mut devices.panics {
@@ -62,6 +86,33 @@ pub(super) fn complete(config: &mut DomainConfig, binary: &Binary, settings: &Co
     }
     for device in &mut devices.hostdevs {
         device.options_mut().managed.get_or_insert(false);
+        passed_through(device);
+    }
+}
+
+fn passed_through(device: &mut Hostdev) {
+    match device {
+        Hostdev::Mdev(device) if device.options.model == Some(HostdevModel::VfioPci) => {
+            device.options.display.get_or_insert(false);
+        }
+        Hostdev::Scsi(device) => {
+            let iscsi = device.source.as_mut().filter(|it| it.protocol == Some(ScsiProtocol::Iscsi));
+            if let Some(name) = iscsi.and_then(|it| it.name.as_mut()) {
+                super::disks::iscsi_unit(name);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn shared_memory(memory: &mut Shmem) {
+    let doorbell = memory.model.as_ref().and_then(|it| it.kind) == Some(ShmemType::IvshmemDoorbell);
+    // The server says how much it has.
+    if !doorbell && memory.server.is_none() {
+        memory.size.get_or_insert_with(|| ShmemSize::new(SHARED_MEMORY));
+    }
+    if doorbell && let Some(msi) = &mut memory.msi {
+        msi.ioeventfd.get_or_insert(true);
     }
 }
 

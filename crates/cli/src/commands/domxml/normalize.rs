@@ -4,7 +4,7 @@
 
 use polyvirt::{
     Error, OfflineDriver,
-    model::{DomainConfig, Guest as NewOrExisting, ParseOptions, complete_and_check},
+    model::{DomainConfig, FormatOptions, Guest as NewOrExisting, ParseOptions, complete_and_check},
 };
 
 use super::{
@@ -15,7 +15,15 @@ use crate::{args::DefinitionOptions, failure::Failure, output::Output, session::
 
 pub(super) fn normalize(options: &DefinitionOptions, session: &Session, out: &mut Output) -> Done {
     let Defined { config, .. } = define(options, session, out)?;
-    out.print(&if options.active { config.to_xml() } else { config.to_inactive_xml() });
+    // The file is the user's own: what it says of secrets is no news.
+    let format = FormatOptions::new().secure();
+    if options.active {
+        out.print(&config.to_xml_with(format));
+    } else {
+        let mut stored = config;
+        stored.make_stored();
+        out.print(&stored.to_xml_with(format.inactive()));
+    }
     Ok(())
 }
 
