@@ -76,7 +76,6 @@ mod positions;
 mod problem;
 mod read;
 mod reference;
-mod scan;
 mod schema;
 mod size;
 mod suggest;
@@ -100,8 +99,7 @@ pub use table::{Choice, Element, Field, Place, Table, Variant};
 pub use tokens::decode;
 pub use tree::{Kept, XmlTree};
 pub use value::{
-    Codec, Plain, Scalar, Style, Value, ValueContext, ValueError, ValueKind, bool_words, parse_integer, trim,
-    unknown_word, write_decimal,
+    Codec, Plain, Scalar, Style, Value, ValueContext, ValueError, ValueKind, bool_words, parse_integer, unknown_word,
 };
 pub use write::{FormatOptions, format};
 

@@ -1,20 +1,23 @@
 //! What the driver refuses. Pure; every problem at once, each with its place and what to write instead.
 
+mod devices;
+mod machine;
+mod storage;
+
 use std::collections::HashSet;
 
 use polyvirt_core::model::{
     DomainConfig, DomainKind, Problem, Problems,
     chardev::{CharBackend, CharSource},
-    clock::ClockOffset,
     controller::ControllerModel,
     disk::{Disk, DiskBus, DiskDevice},
-    interface::{Interface, InterfaceKind},
+    interface::Interface,
     os::{LoaderType, OsKind},
     storage::SourceKind,
 };
 
 use crate::{
-    command::{block, is_i440fx, is_q35, machine_name},
+    command::{disk as drive, is_i440fx, is_q35, machine_name},
     driver::Facts,
     kvm::Verdict,
 };
@@ -46,7 +49,10 @@ pub(crate) fn startable(config: &DomainConfig, facts: &Facts) -> Result<(), Prob
 
 fn find_indefinable(config: &DomainConfig, facts: &Facts, found: &mut Vec<Problem>) {
     kind(config, facts, found);
-    machine(config, facts, found);
+    machine_type(config, facts, found);
+    machine::rules(config, &facts.binary, found);
+    storage::rules(config, &facts.binary, found);
+    devices::rules(config, found);
     let mut places = HashSet::new();
     for (at, disk) in config.devices.disks.iter().enumerate() {
         target(disk, &format!("/domain/devices/disk[{}]", at + 1), &mut places, found);
@@ -68,10 +74,6 @@ fn find_unstartable(config: &DomainConfig, facts: &Facts, found: &mut Vec<Proble
             "/domain/iothreads",
             format!("{count} I/O threads are too many; at most {MAX_IO_THREADS}"),
         ));
-    }
-    if !config.devices.memories.is_empty() {
-        let problem = "memory devices cannot be had yet; make the guest's own memory larger";
-        found.push(Problem::error("/domain/devices/memory[1]", problem));
     }
 }
 
@@ -128,7 +130,7 @@ fn serves(emulated: &str, arch: &str) -> bool {
         || matches!((emulated, arch), ("arm" | "aarch64", "armv6l" | "armv7l"))
 }
 
-fn machine(config: &DomainConfig, facts: &Facts, found: &mut Vec<Problem>) {
+fn machine_type(config: &DomainConfig, facts: &Facts, found: &mut Vec<Problem>) {
     let name = machine_name(config).unwrap_or_default();
     let Some(machine) = facts.binary.machine(name) else {
         let near = facts
@@ -170,12 +172,6 @@ fn machine(config: &DomainConfig, facts: &Facts, found: &mut Vec<Problem>) {
 }
 
 fn boot(config: &DomainConfig, found: &mut Vec<Problem>) {
-    if let Some(offset) = config.clock.as_ref().and_then(|it| it.offset)
-        && matches!(offset, ClockOffset::Variable | ClockOffset::Timezone)
-    {
-        let problem = format!("clock offset '{offset}' cannot be had yet; use 'utc', 'localtime' or 'absolute'");
-        found.push(Problem::error("/domain/clock/@offset", problem));
-    }
     let Some(os) = &config.os else { return };
     if os.firmware.is_some() && os.loader.as_ref().is_none_or(|it| it.path.is_none()) {
         let problem = "firmware is not picked automatically yet; name <loader readonly='yes' type='pflash'> and <nvram template=…>";
@@ -212,19 +208,14 @@ fn speeds(config: &DomainConfig, found: &mut Vec<Problem>) {
 }
 
 fn check_disk(disk: &Disk, path: &str, found: &mut Vec<Problem>) {
-    if !matches!(disk.kind, None | Some(SourceKind::File | SourceKind::Block)) {
-        let kind = disk.kind.map_or("", SourceKind::as_str);
-        let problem =
-            format!("disks of type '{kind}' cannot be had yet; use 'file' or 'block' with a path on this host");
-        found.push(Problem::error(format!("{path}/@type"), problem));
-    } else if block::path(disk).is_none() && !matches!(disk.device, Some(DiskDevice::Cdrom | DiskDevice::Floppy)) {
+    if matches!(disk.kind, None | Some(SourceKind::File | SourceKind::Block))
+        && drive::path(disk).is_none()
+        && !matches!(disk.device, Some(DiskDevice::Cdrom | DiskDevice::Floppy))
+    {
         found.push(Problem::error(
             format!("{path}/source"),
             "a disk needs a source; only cdrom and floppy drives may be empty",
         ));
-    }
-    if disk.device == Some(DiskDevice::Lun) {
-        found.push(Problem::error(format!("{path}/@device"), "'lun' cannot be had yet; use 'disk'"));
     }
 }
 
@@ -234,16 +225,16 @@ fn target(disk: &Disk, path: &str, places: &mut HashSet<(DiskBus, u32, u32, u32,
         found.push(Problem::error(format!("{path}/target"), "a disk needs a target such as <target dev='vda'/>"));
         return;
     };
-    if block::number(&target.dev).is_none() {
+    if drive::number(&target.dev).is_none() {
         let problem = format!("'{}' is no name of a disk; write vda, sdb, hdc …", target.dev);
         found.push(Problem::error(format!("{path}/target/@dev"), problem));
     }
-    let bus = block::disk_bus(disk);
+    let bus = drive::disk_bus(disk);
     if disk.device == Some(DiskDevice::Cdrom) && bus == DiskBus::Virtio {
         let problem = "a cdrom cannot be on the virtio bus; use bus='sata', 'scsi' or 'ide'";
         found.push(Problem::error(format!("{path}/target/@bus"), problem));
     }
-    let (controller, line, scsi_target, unit) = block::place(disk);
+    let (controller, line, scsi_target, unit) = drive::place(disk);
     if !places.insert((bus, controller, line, scsi_target, unit)) {
         let problem = format!("'{}' sits where another disk of bus '{bus}' sits already", target.dev);
         found.push(Problem::error(format!("{path}/target/@dev"), problem));
@@ -251,24 +242,6 @@ fn target(disk: &Disk, path: &str, places: &mut HashSet<(DiskBus, u32, u32, u32,
 }
 
 fn check_interface(card: &Interface, facts: &Facts, path: &str, found: &mut Vec<Problem>) {
-    match card.kind {
-        Some(InterfaceKind::User) => {}
-        Some(InterfaceKind::Ethernet) => {
-            let target = card.target.as_ref();
-            if target.and_then(|it| it.dev.as_ref()).is_none() || target.and_then(|it| it.managed) != Some(false) {
-                let problem = "a tap is used as it exists; write <target dev='tap0' managed='no'/> with the name of one that the \
-                               user QEMU runs as may open";
-                found.push(Problem::error(format!("{path}/target"), problem));
-            }
-        }
-        other => {
-            let kind = other.map_or("", InterfaceKind::as_str);
-            let problem = format!(
-                "interfaces of type '{kind}' cannot be had yet; use 'user', or join a tap to the bridge yourself and use 'ethernet'"
-            );
-            found.push(Problem::error(format!("{path}/@type"), problem));
-        }
-    }
     let model = crate::command::net::model(card);
     if !facts.binary.has_type(model) {
         let problem = format!("{} has no network card '{model}'; use 'virtio' or 'e1000'", facts.binary.path.display());
@@ -297,11 +270,7 @@ fn check_backend(kind: CharBackend, about: &CharSource, path: &str, found: &mut 
         Tcp if place.and_then(|it| it.service.as_ref()).is_none() => {
             found.push(Problem::error(format!("{path}/source/@service"), "type 'tcp' needs a port"));
         }
-        File | Dev | Pipe | Unix | Tcp => {}
-        other => {
-            let problem = format!("type '{other}' cannot be had yet; use 'pty', 'unix', 'file', 'tcp' or 'null'");
-            found.push(Problem::error(format!("{path}/@type"), problem));
-        }
+        _ => {}
     }
 }
 
@@ -333,7 +302,6 @@ mod tests {
             (guest("qemu", "pc", "<vcpu>300</vcpu>", ""), "/domain/vcpu", "takes 255"),
             (guest("qemu", "pc", "<cpu><model>Z80</model></cpu>", ""), "/domain/cpu/model", "no CPU model 'Z80'"),
             (guest("qemu", "pc", "<cpu mode='host-passthrough'/>", ""), "/domain/cpu/@mode", "use mode='maximum'"),
-            (guest("qemu", "pc", "<clock offset='timezone' timezone='X'/>", ""), "/domain/clock/@offset", "use 'utc'"),
             (guest("qemu", "pc", "<iothreads>5000</iothreads>", ""), "/domain/iothreads", "at most 1024"),
             (guest("qemu", "pc", "", &disk("<target dev='vda'/>")), "/domain/devices/disk[1]/source", "needs a source"),
             (
@@ -352,26 +320,6 @@ mod tests {
                 "bus='sata'",
             ),
             (
-                guest(
-                    "qemu",
-                    "pc",
-                    "",
-                    "<disk type='volume' device='disk'><source pool='p' volume='v'/><target dev='vda'/></disk>",
-                ),
-                "/domain/devices/disk[1]/@type",
-                "use 'file' or 'block'",
-            ),
-            (
-                guest("qemu", "pc", "", "<interface type='network'><source network='default'/></interface>"),
-                "/domain/devices/interface[1]/@type",
-                "use 'user'",
-            ),
-            (
-                guest("qemu", "pc", "", "<interface type='ethernet'/>"),
-                "/domain/devices/interface[1]/target",
-                "managed='no'",
-            ),
-            (
                 guest("qemu", "pc", "", "<interface type='user'><model type='warp'/></interface>"),
                 "/domain/devices/interface[1]/model/@type",
                 "no network card 'warp'",
@@ -381,7 +329,6 @@ mod tests {
                 "/domain/devices/serial[1]/source/@path",
                 "needs a path",
             ),
-            (guest("qemu", "pc", "", "<serial type='spicevmc'/>"), "/domain/devices/serial[1]/@type", "use 'pty'"),
         ] {
             let found = problems(&text, None);
             assert!(

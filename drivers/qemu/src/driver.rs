@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use polyvirt_core::{
@@ -15,12 +16,13 @@ use polyvirt_core::{
 use polyvirt_firmware::Firmwares;
 
 use crate::{
-    command::{self, Folders, Input, MonitorAt},
+    command::{self, Input, MonitorAt, Purpose},
     complete::{self, Choices, Given},
     config::{Config, KvmUse, RunAs},
     kvm::{self, Verdict},
     places::Places,
     probe::{Binary, Cache, ProbeError},
+    scsi,
 };
 
 /// What was found out for one definition.
@@ -302,27 +304,26 @@ impl NativeExport for Qemu {
         }
         let binary = self.binary(&live.config).await?;
         let places = self.places(&live.guest());
-        let args = arguments(
-            &live.config,
+        let args = command::build(&Input {
+            config: &live.config,
             plan,
-            &binary,
-            &places.folders,
-            MonitorAt::Path(places.monitor),
-            self.config.sandbox && binary.sandbox(),
-        )?;
+            binary: &binary,
+            folders: &places.folders,
+            monitor: MonitorAt::Path(places.monitor),
+            sandbox: self.config.sandbox && binary.sandbox(),
+            settings: &self.config,
+            purpose: Purpose::Run,
+            incoming: None,
+            now: now(),
+            generic_scsi: scsi::generic,
+        })?;
         Ok(command::shell(&binary.path, &args))
     }
 }
 
-pub(crate) fn arguments(
-    config: &DomainConfig,
-    plan: Option<&Plan>,
-    binary: &Binary,
-    folders: &Folders,
-    monitor: MonitorAt,
-    sandbox: bool,
-) -> Result<Vec<String>> {
-    command::build(&Input { config, plan, binary, folders, monitor, sandbox })
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs())
 }
 
 #[cfg(test)]

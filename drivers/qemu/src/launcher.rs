@@ -12,7 +12,7 @@ use polyvirt_process::{ProcessId, Signal, Watched, command_line};
 use polyvirt_qmp::{Monitor, QmpError, QueryStatus, Quit, RunState};
 
 use crate::{
-    command::{block, machine},
+    command::{disk, firmware},
     config::CgroupUse,
     domain::{Parts, Process, QemuDomain},
     driver::Qemu,
@@ -163,12 +163,12 @@ fn resources(config: &DomainConfig, places: &Places) -> Vec<Resource> {
             found.push(Resource::existing(template, "/domain/os/nvram/@template", false));
         }
     }
-    found.extend(machine::variables(config, &places.folders).map(Resource::created));
+    found.extend(firmware::variables(config, &places.folders).map(Resource::created));
     for (at, disk) in config.devices.disks.iter().enumerate() {
-        if let Some(path) = block::path(disk) {
+        if let Some(path) = disk::path(disk) {
             let attribute = if disk.source.as_ref().is_some_and(|it| it.file.is_some()) { "file" } else { "dev" };
             let asked_at = format!("/domain/devices/disk[{}]/source/@{attribute}", at + 1);
-            found.push(Resource::existing(path, asked_at, !block::is_readonly(disk)));
+            found.push(Resource::existing(path, asked_at, !disk::is_readonly(disk)));
         }
     }
     found.extend([&places.folders.run, &places.monitor, &places.log].map(PathBuf::from).map(Resource::created));

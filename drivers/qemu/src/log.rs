@@ -12,7 +12,7 @@ use std::{
 
 use polyvirt_core::{Result, io_error};
 
-use crate::{command::machine::date, program::last_lines};
+use crate::{command::date, program::last_lines};
 
 /// What is read of a log to find its last words.
 const TAIL: u64 = 8192;

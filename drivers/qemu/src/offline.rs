@@ -14,10 +14,10 @@ use polyvirt_firmware::Firmwares;
 
 use crate::{
     check,
-    command::{self, MonitorAt},
+    command::{self, Input, MonitorAt, Purpose},
     complete::{self, Choices, Given},
     config::Config,
-    driver::{Facts, arguments, default_name},
+    driver::{Facts, default_name},
     places::Places,
     probe::{Answers, Binary, RecordingError},
 };
@@ -105,9 +105,20 @@ impl OfflineDriver for Offline {
         };
         check::startable(config, &Facts::of(binary.clone())).map_err(Error::invalid_config)?;
         let places = Places::described(&config.name, &self.config);
-        let sandbox = self.config.sandbox && binary.sandbox();
-        let monitor = MonitorAt::Descriptor(command::SHOWN_DESCRIPTOR);
-        let args = arguments(config, options.plan.as_ref(), binary, &places.folders, monitor, sandbox)?;
+        let args = command::build(&Input {
+            config,
+            plan: options.plan.as_ref(),
+            binary,
+            folders: &places.folders,
+            monitor: MonitorAt::Descriptor(command::SHOWN_DESCRIPTOR),
+            sandbox: self.config.sandbox && binary.sandbox(),
+            settings: &self.config,
+            purpose: Purpose::Shown,
+            incoming: options.incoming.as_deref(),
+            // What is shown does not depend on when.
+            now: 0,
+            generic_scsi: |_| None,
+        })?;
         let program = config.devices.emulator.as_deref().map_or(binary.path.as_path(), Path::new);
         Ok(command::shell(program, &args))
     }

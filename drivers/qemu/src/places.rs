@@ -45,8 +45,8 @@ impl Places {
 
     /// Those that a command line names which is shown and not run, of a guest that has no number yet.
     pub(crate) fn described(name: &str, config: &Config) -> Self {
-        let run = config.lib_dir.join(format!("domain--1-{}", file_name(name)));
-        let short: String = name.chars().take(20).collect();
+        let short: String = file_name(name).chars().take(20).collect();
+        let run = config.lib_dir.join(format!("domain--1-{short}"));
         Self {
             monitor: run.join("monitor.sock"),
             folders: Folders {

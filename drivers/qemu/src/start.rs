@@ -27,11 +27,11 @@ use polyvirt_process::{
     spawn,
 };
 use polyvirt_qmp::{
-    Chardev, Cont, Cpu, Events, IoThread, Monitor, QmpError, QueryChardev, QueryCpusFast, QueryIoThreads,
+    Chardev, Cont, Cpu, Events, IoThread, Monitor, QmpError, QueryChardev, QueryCpusFast, QueryIoThreads, SetAction,
 };
 
 use crate::{
-    command::{self, ConsoleTarget, MonitorAt, machine},
+    command::{self, ConsoleTarget, Input, MonitorAt, Purpose, boot, firmware},
     config::CgroupUse,
     domain::{Parts, Process, QemuDomain},
     driver::{self, Qemu},
@@ -40,7 +40,7 @@ use crate::{
     pins::{self, Placer, Threads},
     places::{Places, make_folder},
     probe::Binary,
-    program,
+    program, runnable, scsi,
     status::Record,
 };
 
@@ -98,6 +98,7 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     async fn run(&mut self) -> Result<Started> {
         self.cx.cancel.check()?;
+        runnable::check(&self.live().config).map_err(Error::invalid_config)?;
         if let Some(warning) = &self.driver.run_as.warning {
             self.weakened("a user of their own for guests", warning);
         }
@@ -139,6 +140,10 @@ impl Attempt<'_> {
 
         self.stage = Stage::Pins;
         self.place(answers?).await?;
+        // The command line only says that QEMU waits at power-off.
+        let (reboot, shutdown, panic) = boot::actions(&self.live().config);
+        let actions = SetAction { reboot: Some(reboot), shutdown: Some(shutdown), panic: Some(panic), watchdog: None };
+        self.execute(&monitor, &actions).await?;
         self.reached(Stage::Pins).await?;
 
         self.stage = Stage::Run;
@@ -193,9 +198,19 @@ impl Attempt<'_> {
     }
 
     fn arguments(&self) -> Result<Vec<String>> {
-        let plan = self.request.plan.as_ref();
-        let monitor = MonitorAt::Descriptor(MONITOR_FD);
-        driver::arguments(&self.live().config, plan, &self.binary, &self.places.folders, monitor, self.sandboxed())
+        command::build(&Input {
+            config: &self.live().config,
+            plan: self.request.plan.as_ref(),
+            binary: &self.binary,
+            folders: &self.places.folders,
+            monitor: MonitorAt::Descriptor(MONITOR_FD),
+            sandbox: self.sandboxed(),
+            settings: &self.driver.config,
+            purpose: Purpose::Run,
+            incoming: None,
+            now: driver::now(),
+            generic_scsi: scsi::generic,
+        })
     }
 
     /// Opens the log and writes down what is about to be run.
@@ -352,7 +367,7 @@ impl Attempt<'_> {
     fn terminals(&mut self, chardevs: &[Chardev]) {
         let config = &self.request.live.config;
         let find = |target: ConsoleTarget| {
-            let id = target.chardev();
+            let id = target.chardev(config);
             chardevs.iter().find(|it| it.label == id)?.filename.strip_prefix("pty:").map(std::path::PathBuf::from)
         };
         let serials = (0..config.devices.serials.len()).map(|at| ("serial", at, Some(ConsoleTarget::Serial(at))));
@@ -414,7 +429,7 @@ fn place_threads(places: &Places, with_group: bool, threads: &Threads, plan: &Pl
 
 /// Copies the firmware's variables from their template, if the guest has none yet.
 fn make_variables(config: &DomainConfig, places: &Places, user: Option<&Credentials>) -> Result<()> {
-    let Some(path) = machine::variables(config, &places.folders) else { return Ok(()) };
+    let Some(path) = firmware::variables(config, &places.folders) else { return Ok(()) };
     let Some(template) = config.os.as_ref().and_then(|it| it.nvram.as_ref()).and_then(|it| it.template.as_ref()) else {
         return Ok(());
     };

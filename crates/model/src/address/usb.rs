@@ -22,6 +22,14 @@ impl UsbPort {
         Self { path: [port, 0, 0, 0] }
     }
 
+    /// A port of the controller and those of the hubs behind it; `None` for no port, more hubs than can be, or a hub's port 0.
+    #[must_use]
+    pub fn of_path(ports: &[u8]) -> Option<Self> {
+        let mut path = [0; MAX_DEPTH];
+        path.get_mut(..ports.len())?.copy_from_slice(ports);
+        (!ports.is_empty() && !ports.iter().skip(1).any(|&port| port == 0)).then_some(Self { path })
+    }
+
     /// The ports from the controller on.
     #[must_use]
     pub fn path(&self) -> &[u8] {
@@ -81,6 +89,10 @@ mod tests {
             assert_eq!(UsbPort::parse(port, &context).unwrap().to_string(), port);
         }
         assert_eq!(UsbPort::parse("1.2", &context).unwrap().path(), [1, 2]);
+        assert_eq!(UsbPort::of_path(&[1, 2]).unwrap().to_string(), "1.2");
+        for bad in [&[][..], &[1, 0], &[1, 2, 3, 4, 5]] {
+            assert_eq!(UsbPort::of_path(bad), None, "{bad:?}");
+        }
         for bad in ["", ".", "1.", "1.0", "1.2.3.4.5", "256", "a", "+1"] {
             assert!(UsbPort::parse(bad, &context).is_err(), "{bad}");
         }

@@ -1,11 +1,13 @@
 //! Rules of places: no two disks sit on the same one, and no device of the host is given twice.
 
+use std::collections::HashMap;
+
 use polyvirt_xml::{Positions, Problems};
 
 use super::addresses::bus_of;
-use super::{MAX_PROBLEMS, Seen};
+use super::{MAX_PROBLEMS, nth};
 use crate::address::Address;
-use crate::devices::{Devices, Place};
+use crate::devices::Devices;
 use crate::disk::DiskBus;
 use crate::hostdev::Hostdev;
 
@@ -16,21 +18,21 @@ pub(super) fn check(devices: &Devices, positions: &Positions) -> Problems {
             problems.push(positions.error(&path, message));
         }
     };
-    let mut places: Seen<(DiskBus, [u64; 4]), &str> = Seen::new();
+    let mut places: HashMap<(DiskBus, [u64; 4]), String> = HashMap::new();
     for (at, disk) in devices.disks.iter().enumerate() {
         let Some(target) = &disk.target else { continue };
         let (Some(bus), Some(Address::Drive(drive))) = (bus_of(disk), &disk.info.address) else { continue };
-        let path = Place::new("disk", devices.disks.len(), at);
-        if let Some(other) = places.insert((bus, numbers(drive)), &target.dev) {
+        let path = format!("/domain/devices/{}/address", nth("disk", devices.disks.len(), at));
+        if let Some(other) = places.insert((bus, numbers(drive)), target.dev.clone()) {
             error(
-                format!("{path}/address"),
+                path,
                 format!("'{}' sits where '{other}' sits already, each place of bus '{bus}' takes one", target.dev),
             );
         }
     }
-    let mut given: Seen<String, usize> = Seen::new();
+    let mut given: HashMap<String, usize> = HashMap::new();
     for (at, device) in devices.hostdevs.iter().enumerate() {
-        let path = Place::new("hostdev", devices.hostdevs.len(), at);
+        let path = format!("/domain/devices/{}", nth("hostdev", devices.hostdevs.len(), at));
         if let (Hostdev::Scsi(_), Some(Address::Drive(drive))) = (device, &device.info().address)
             && let Some(other) = places.get(&(DiskBus::Scsi, numbers(drive)))
         {

@@ -1,16 +1,19 @@
-//! Serial ports, consoles and channels.
+//! Character devices: `-chardev`, what the guest's ports are connected to.
+
+use std::path::Path;
 
 use polyvirt_core::{
     Error, ErrorKind, Result,
     model::{
         DomainConfig,
-        chardev::{ChannelTargetType, CharBackend, CharMode, CharSource, ConsoleTargetType, SerialTargetType},
+        chardev::{CharBackend, CharEndpoint, CharMode, CharProtocol, CharSource, ConsoleTargetType, MousePointer},
     },
 };
 
 use super::{
-    Args, Input, bus,
-    option::{Members, Opts, on_off},
+    Args, Input, Purpose, SHOWN_DESCRIPTOR, alias,
+    option::{Opts, on_off},
+    storage::secret::{self, Certificates},
 };
 
 /// Which character device is behind a console: a console of a serial port shares that port's.
@@ -24,11 +27,13 @@ pub(crate) enum ConsoleTarget {
 
 impl ConsoleTarget {
     /// Id of the character device.
-    pub(crate) fn chardev(self) -> String {
-        match self {
-            Self::Serial(at) => format!("charserial{at}"),
-            Self::Own(at) => format!("charconsole{at}"),
-        }
+    pub(crate) fn chardev(self, config: &DomainConfig) -> String {
+        let (usual, info) = match self {
+            Self::Serial(at) => (format!("serial{at}"), config.devices.serials.get(at).map(|it| &it.info)),
+            Self::Own(at) => (format!("console{at}"), config.devices.consoles.get(at).map(|it| &it.info)),
+        };
+        let own = info.map(alias::of).filter(|it| it.starts_with(alias::OWN));
+        format!("char{}", own.unwrap_or(&usual))
     }
 }
 
@@ -53,109 +58,205 @@ pub(crate) fn backend_of(config: &DomainConfig, target: ConsoleTarget) -> Option
     Some((kind.unwrap_or(CharBackend::Pty), about))
 }
 
-pub(super) fn character_devices(args: &mut Args, input: &Input<'_>) -> Result<()> {
-    let devices = &input.config.devices;
-    for (at, serial) in devices.serials.iter().enumerate() {
-        let id = ConsoleTarget::Serial(at).chardev();
-        args.add("-chardev", backend(&id, serial.kind, &serial.backend, "serial", at)?);
-        let target = serial.target.as_ref();
-        let kind = target.and_then(|it| it.kind);
-        let driver = serial_driver(kind, &input.binary.arch);
-        let port = target.and_then(|it| it.port).or(u32::try_from(at).ok());
-        let members = Members::new("driver", driver)
-            .with("chardev", id)
-            .with("id", bus::alias(&serial.info, || format!("serial{at}")))
-            .maybe("index", port.filter(|_| driver == "isa-serial"));
-        args.add("-device", bus::pci(members, &serial.info, input).build());
-    }
-    for (at, console) in devices.consoles.iter().enumerate() {
-        if console_target(input.config, at) == Some(ConsoleTarget::Own(at)) {
-            let id = ConsoleTarget::Own(at).chardev();
-            args.add("-chardev", backend(&id, console.kind, &console.backend, "console", at)?);
-            let name = bus::alias(&console.info, || format!("console{at}"));
-            args.add("-device", Members::new("driver", "virtconsole").with("chardev", id).with("id", name).build());
-        }
-    }
-    channels(args, input)
+/// One character device to be added.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chardev<'a> {
+    /// Name of the guest's device.
+    pub(super) alias: &'a str,
+    pub(super) kind: Option<CharBackend>,
+    pub(super) about: &'a CharSource,
+    /// Where it stands in the definition.
+    pub(super) path: &'a str,
+    /// What a channel of SPICE is for: `vdagent`, `usbredir`, `smartcard`.
+    pub(super) channel: Option<&'a str>,
+    /// Where a socket is made whose path only we need to know.
+    pub(super) socket: Option<&'a Path>,
 }
 
-fn channels(args: &mut Args, input: &Input<'_>) -> Result<()> {
-    for (at, channel) in input.config.devices.channels.iter().enumerate() {
-        let Some(target) = channel.target.as_ref().filter(|it| it.kind == Some(ChannelTargetType::Virtio)) else {
-            continue;
+impl<'a> Chardev<'a> {
+    pub(super) fn new(alias: &'a str, kind: Option<CharBackend>, about: &'a CharSource, path: &'a str) -> Self {
+        Self { alias, kind, about, path, channel: None, socket: None }
+    }
+
+    pub(super) fn id(&self) -> String {
+        format!("char{}", self.alias)
+    }
+
+    fn source(&self) -> Option<&'a CharEndpoint> {
+        self.about.source.first()
+    }
+
+    fn wrong(&self, problem: impl Into<String>, place: &str) -> Error {
+        Error::new(ErrorKind::InvalidConfig, problem.into()).with("path", format!("{}/{place}", self.path))
+    }
+
+    fn file(&self, kind: CharBackend) -> Result<&'a str> {
+        let given = self.source().and_then(|it| it.path.as_deref()).filter(|it| !it.is_empty());
+        given.ok_or_else(|| self.wrong(format!("a character device of type '{kind}' needs a path"), "source/@path"))
+    }
+
+    fn listens(&self, usual: bool) -> bool {
+        let mode = self.source().and_then(|it| it.mode);
+        mode.map_or(usual, |it| matches!(it, CharMode::Bind | CharMode::Server))
+    }
+
+    /// Adds it; returns its id.
+    pub(super) fn add(&self, args: &mut Args, input: &Input<'_>) -> Result<String> {
+        let id = self.id();
+        let kind = self.kind.unwrap_or(CharBackend::Pty);
+        let opts = match kind {
+            CharBackend::Pty | CharBackend::Null | CharBackend::Vc | CharBackend::Stdio => {
+                Opts::new(kind.as_str()).with("id", &id)
+            }
+            CharBackend::File => self.log_file(args, input, &id)?,
+            CharBackend::Dev => {
+                let driver = if self.alias.starts_with("parallel") || self.path.contains("/parallel[") {
+                    "parallel"
+                } else {
+                    "serial"
+                };
+                Opts::new(driver).with("id", &id).with("path", self.file(kind)?)
+            }
+            CharBackend::Pipe => Opts::new("pipe").with("id", &id).with("path", self.file(kind)?),
+            CharBackend::Unix => self.unix(input, &id)?,
+            CharBackend::Tcp => self.tcp(args, input, &id)?,
+            CharBackend::Udp => self.udp(&id)?,
+            CharBackend::SpiceVmc => {
+                Opts::new("spicevmc").with("id", &id).with("name", self.channel.unwrap_or("vdagent"))
+            }
+            CharBackend::SpicePort => self.named("spiceport", &id)?,
+            CharBackend::Dbus => self.named("dbus", &id)?,
+            CharBackend::QemuVdagent => {
+                let source = self.source();
+                let clipboard = source.and_then(|it| it.clipboard.as_ref()).and_then(|it| it.copypaste);
+                let mouse = source.and_then(|it| it.mouse.as_ref()).and_then(|it| it.mode);
+                Opts::new("qemu-vdagent")
+                    .with("id", &id)
+                    .with("name", "vdagent")
+                    .maybe("clipboard", clipboard.map(on_off))
+                    .maybe("mouse", mouse.map(|it| on_off(it == MousePointer::Client)))
+            }
+            other => {
+                let problem = format!(
+                    "a character device of type '{other}' cannot be had; use 'pty', 'unix', 'file', 'tcp' or 'null'"
+                );
+                return Err(self.wrong(problem, "@type"));
+            }
         };
-        let id = format!("charchannel{at}");
-        let given = channel.backend.source.first().and_then(|it| it.path.as_ref());
-        if channel.kind == Some(CharBackend::Unix) && given.is_none() {
-            // A path that only we need to know.
-            let path = input.folders.run.join(format!("channel{at}"));
-            let opts = Opts::new("socket").with("id", &id).with("path", path.display());
-            args.add("-chardev", opts.switch("server", true).switch("wait", false).build());
+        let opts = self.log(opts, args, input);
+        args.add("-chardev", opts.build());
+        Ok(id)
+    }
+
+    /// A file is opened by whoever starts the guest, in a command line that is shown; see [`Purpose`].
+    fn log_file(&self, args: &mut Args, input: &Input<'_>, id: &str) -> Result<Opts> {
+        let path = self.file(CharBackend::File)?;
+        let append = self.source().and_then(|it| it.append);
+        let opts = Opts::new("file").with("id", id);
+        Ok(match input.purpose {
+            Purpose::Shown => {
+                opts.with("path", args.descriptors(&format!("{}-source", self.alias))).switch("append", true)
+            }
+            Purpose::Run => opts.with("path", path).maybe("append", append.map(on_off)),
+        })
+    }
+
+    fn log(&self, opts: Opts, args: &mut Args, input: &Input<'_>) -> Opts {
+        let Some(log) = &self.about.log else { return opts };
+        match input.purpose {
+            Purpose::Shown => {
+                opts.with("logfile", args.descriptors(&format!("{}-log", self.alias))).switch("logappend", true)
+            }
+            Purpose::Run => opts.with("logfile", &log.file).maybe("logappend", log.append.map(on_off)),
+        }
+    }
+
+    fn unix(&self, input: &Input<'_>, id: &str) -> Result<Opts> {
+        let opts = Opts::new("socket").with("id", id);
+        let given = self.source().and_then(|it| it.path.as_deref()).filter(|it| !it.is_empty());
+        if self.listens(true) {
+            // Opened before QEMU runs, so that it listens from the first moment.
+            let opts = match (input.purpose, given, self.socket) {
+                (Purpose::Shown, ..) => opts.with("fd", SHOWN_DESCRIPTOR),
+                (Purpose::Run, None, Some(path)) => opts.with("path", path.display()),
+                _ => opts.with("path", self.file(CharBackend::Unix)?),
+            };
+            return Ok(opts.switch("server", true).switch("wait", false));
+        }
+        let opts = opts.with("path", self.file(CharBackend::Unix)?);
+        Ok(reconnect(opts, self.again(), input))
+    }
+
+    fn again(&self) -> Option<u32> {
+        let about = self.source()?.reconnect.as_ref()?;
+        about.timeout.filter(|_| about.enabled != Some(false))
+    }
+
+    fn tcp(&self, args: &mut Args, input: &Input<'_>, id: &str) -> Result<Opts> {
+        let source = self.source();
+        let host = source.and_then(|it| it.host.as_deref()).unwrap_or("127.0.0.1");
+        let port = source.and_then(|it| it.service.as_deref());
+        let port =
+            port.ok_or_else(|| self.wrong("a character device of type 'tcp' needs a port", "source/@service"))?;
+        let telnet = self.about.protocol.as_ref().and_then(|it| it.kind) == Some(CharProtocol::Telnet);
+        let mut opts = Opts::new("socket").with("id", id).with("host", host).with("port", port);
+        if telnet {
+            opts = opts.switch("telnet", true);
+        }
+        let server = self.listens(false);
+        opts = if server {
+            opts.switch("server", true).switch("wait", false)
         } else {
-            args.add("-chardev", backend(&id, channel.kind, &channel.backend, "channel", at)?);
+            reconnect(opts, self.again(), input)
+        };
+        let settings = input.settings;
+        if !source.and_then(|it| it.tls).unwrap_or(settings.chardev_tls) {
+            return Ok(opts);
         }
-        let members = Members::new("driver", "virtserialport")
-            .with("chardev", id)
-            .with("id", bus::alias(&channel.info, || format!("channel{at}")))
-            .maybe("name", target.name.clone());
-        args.add("-device", members.build());
+        let password = format!("{id}-secret0");
+        let locked = settings.chardev_tls_x509_secret_uuid.is_some();
+        if locked {
+            secret::object(args, input, &password, None, &format!("{}/source/@tls", self.path))?;
+        }
+        let credentials = format!("obj{id}_tls0");
+        let about = Certificates {
+            id: &credentials,
+            folder: &settings.chardev_tls_x509_cert_dir,
+            server,
+            verify: !server || settings.chardev_tls_x509_verify,
+            password: locked.then_some(&password),
+        };
+        secret::certificates(args, about);
+        Ok(opts.with("tls-creds", credentials))
     }
-    Ok(())
-}
 
-fn serial_driver(kind: Option<SerialTargetType>, arch: &str) -> &'static str {
-    match kind {
-        Some(SerialTargetType::PciSerial) => "pci-serial",
-        Some(SerialTargetType::UsbSerial) => "usb-serial",
-        Some(SerialTargetType::SpaprVioSerial) => "spapr-vty",
-        Some(SerialTargetType::SclpSerial) => "sclpconsole",
-        _ if arch.starts_with("ppc64") => "spapr-vty",
-        _ if arch == "s390x" => "sclpconsole",
-        _ => "isa-serial",
+    fn udp(&self, id: &str) -> Result<Opts> {
+        let part = |mode: CharMode| self.about.source.iter().find(|it| it.mode == Some(mode));
+        let (remote, local) = (part(CharMode::Connect), part(CharMode::Bind));
+        let remote = remote.or_else(|| self.source().filter(|it| it.mode.is_none()));
+        let port = remote.and_then(|it| it.service.as_deref());
+        let port =
+            port.ok_or_else(|| self.wrong("a character device of type 'udp' needs a port", "source/@service"))?;
+        Ok(Opts::new("udp")
+            .with("id", id)
+            .with("host", remote.and_then(|it| it.host.as_deref()).unwrap_or_default())
+            .with("port", port)
+            .with("localaddr", local.and_then(|it| it.host.as_deref()).unwrap_or_default())
+            .with("localport", local.and_then(|it| it.service.as_deref()).unwrap_or("0")))
+    }
+
+    fn named(&self, driver: &str, id: &str) -> Result<Opts> {
+        let name = self.source().and_then(|it| it.channel.as_deref());
+        let name = name.ok_or_else(|| self.wrong("this character device needs a name", "source/@channel"))?;
+        Ok(Opts::new(driver).with("id", id).with("name", name))
     }
 }
 
-fn backend(id: &str, kind: Option<CharBackend>, about: &CharSource, element: &str, at: usize) -> Result<String> {
-    let wrong = |problem: String, place: &str| {
-        let path = format!("/domain/devices/{element}[{}]/{place}", at + 1);
-        Error::new(ErrorKind::InvalidConfig, problem).with("path", path)
-    };
-    let source = about.source.first();
-    let kind = kind.unwrap_or(CharBackend::Pty);
-    let path = || {
-        let given = source.and_then(|it| it.path.as_deref()).filter(|it| !it.is_empty());
-        given.ok_or_else(|| wrong(format!("a character device of type '{kind}' needs a path"), "source/@path"))
-    };
-    let listens = source.and_then(|it| it.mode).map(|it| matches!(it, CharMode::Bind | CharMode::Server));
-    let opts = match kind {
-        CharBackend::Pty => Opts::new("pty").with("id", id),
-        CharBackend::Null => Opts::new("null").with("id", id),
-        CharBackend::File => {
-            let append = source.and_then(|it| it.append).map(on_off);
-            Opts::new("file").with("id", id).with("path", path()?).maybe("append", append)
-        }
-        CharBackend::Dev => Opts::new("serial").with("id", id).with("path", path()?),
-        CharBackend::Pipe => Opts::new("pipe").with("id", id).with("path", path()?),
-        CharBackend::Unix => socket(Opts::new("socket").with("id", id).with("path", path()?), listens.unwrap_or(true)),
-        CharBackend::Tcp => {
-            let host = source.and_then(|it| it.host.as_deref()).unwrap_or("127.0.0.1");
-            let port = source.and_then(|it| it.service.as_deref());
-            let port =
-                port.ok_or_else(|| wrong("a character device of type 'tcp' needs a port".into(), "source/@service"))?;
-            socket(Opts::new("socket").with("id", id).with("host", host).with("port", port), listens.unwrap_or(false))
-        }
-        other => {
-            let problem = format!(
-                "a character device of type '{other}' cannot be had; use 'pty', 'unix', 'file', 'tcp' or 'null'"
-            );
-            return Err(wrong(problem, "@type"));
-        }
-    };
-    let log = about.log.as_ref();
-    let opts = opts.maybe("logfile", log.map(|it| &it.file));
-    Ok(opts.maybe("logappend", log.and_then(|it| it.append).map(on_off)).build())
-}
-
-fn socket(opts: Opts, listens: bool) -> Opts {
-    if listens { opts.switch("server", true).switch("wait", false) } else { opts }
+/// How often a lost connection is tried again, in seconds; milliseconds since QEMU 9.2.
+pub(super) fn reconnect(opts: Opts, seconds: Option<u32>, input: &Input<'_>) -> Opts {
+    if input.binary.has_path("chardev-add/backend/+socket/data/reconnect-ms") {
+        opts.maybe("reconnect-ms", seconds.map(|it| u64::from(it) * 1000))
+    } else {
+        opts.maybe("reconnect", seconds)
+    }
 }

@@ -1,12 +1,19 @@
 //! `-cpu` and `-smp`.
 
-use polyvirt_core::model::{
-    DomainConfig, DomainKind,
-    cpu::{Cpu, CpuMode, FeaturePolicy},
+use polyvirt_core::{
+    Error, ErrorKind, Result,
+    model::{
+        DomainConfig, DomainKind,
+        clock::{TickPolicy, TimerName},
+        cpu::{Cpu, CpuCacheMode, CpuMode, FeaturePolicy, MaxPhysAddrMode},
+        features::Features,
+        misc::PanicModel,
+    },
 };
 
 use super::{
-    Args,
+    Args, Input, Purpose, hyperv,
+    machine::is_on,
     option::{Opts, on_off},
 };
 
@@ -15,51 +22,153 @@ use super::{
 /// `host-model` is what this host can run: the host's CPU with KVM, and all that TCG emulates without it. The model that
 /// libvirt would name for a guest that migrates comes with the CPU data.
 pub(crate) fn argument(config: &DomainConfig) -> Option<String> {
-    let cpu = config.cpu.as_ref()?;
+    let empty = Cpu::default();
+    let cpu = config.cpu.as_ref().unwrap_or(&empty);
     let kvm = config.kind == DomainKind::Kvm;
-    let opts = match cpu.mode.or_else(|| cpu.model.as_ref().map(|_| CpuMode::Custom))? {
-        CpuMode::HostPassthrough => Opts::new("host").maybe("migratable", cpu.migratable.map(on_off)),
-        CpuMode::HostModel if kvm => Opts::new("host").switch("migratable", true),
-        CpuMode::HostModel | CpuMode::Maximum => Opts::new("max"),
-        CpuMode::Custom => Opts::new(cpu.model.as_ref()?.name.as_deref()?),
-        _ => return None,
+    let named = || cpu.model.as_ref().and_then(|it| it.name.as_deref());
+    let arch =
+        config.os.as_ref().and_then(|it| it.r#type.as_ref()).and_then(|it| it.arch.as_deref()).unwrap_or_default();
+    let opts = match cpu.mode.or_else(|| cpu.model.as_ref().map(|_| CpuMode::Custom)) {
+        Some(CpuMode::HostPassthrough) => Opts::new("host").maybe("migratable", cpu.migratable.map(on_off)),
+        Some(CpuMode::Maximum) => Opts::new("max").maybe("migratable", cpu.migratable.map(on_off)),
+        Some(CpuMode::HostModel) if kvm && is_x86(arch) => Opts::new("host").switch("migratable", true),
+        Some(CpuMode::HostModel) if kvm => Opts::new("host"),
+        Some(CpuMode::HostModel) => Opts::new("max"),
+        Some(CpuMode::Custom) if named().is_some() => Opts::new(named().unwrap_or_default()),
+        _ => {
+            // Features need a model that they change; this one is QEMU's default.
+            let default = if arch == "i686" { "qemu32" } else { "qemu64" };
+            let changed = switches(Opts::new(default), config);
+            return (is_x86(arch) && changed != Opts::new(default)).then(|| changed.build());
+        }
     };
-    Some(features(opts, cpu, config).build())
+    let opts = features(opts, cpu, arch);
+    let opts = switches(caches(opts, cpu), config);
+    let narrow = kvm && arch == "armv7l" && cpu.mode == Some(CpuMode::HostPassthrough);
+    Some(opts.maybe("aarch64", narrow.then_some("off")).build())
 }
 
-fn features(mut opts: Opts, cpu: &Cpu, config: &DomainConfig) -> Opts {
+fn is_x86(arch: &str) -> bool {
+    matches!(arch, "x86_64" | "i686")
+}
+
+/// QEMU writes names of x86 features with hyphens, libvirt's users some of them with underscores, and one differently.
+fn feature_name(name: &str, arch: &str) -> String {
+    match name {
+        "pclmuldq" if is_x86(arch) => "pclmulqdq".into(),
+        name if is_x86(arch) => name.replace('_', "-"),
+        name => name.into(),
+    }
+}
+
+fn features(mut opts: Opts, cpu: &Cpu, arch: &str) -> Opts {
+    opts = opts.maybe("vendor", cpu.model.as_ref().and_then(|it| it.vendor_id.as_deref()));
     for feature in &cpu.feature {
+        let name = feature_name(&feature.name, arch);
         opts = match feature.policy.unwrap_or(FeaturePolicy::Require) {
-            FeaturePolicy::Force | FeaturePolicy::Require => opts.switch(&feature.name, true),
-            FeaturePolicy::Disable | FeaturePolicy::Forbid => opts.switch(&feature.name, false),
+            FeaturePolicy::Force | FeaturePolicy::Require => opts.switch(&name, true),
+            FeaturePolicy::Disable | FeaturePolicy::Forbid => opts.switch(&name, false),
             // Whatever the model has.
             _ => opts,
         };
     }
-    let all = config.features.as_ref();
-    let hidden = all.and_then(|it| it.kvm.as_ref()).and_then(|it| it.hidden.as_ref());
-    if hidden.is_some_and(|it| it.state != Some(false)) {
-        opts = opts.switch("kvm", false);
-    }
-    opts.maybe("pmu", all.and_then(|it| it.pmu.as_ref()).map(|it| on_off(it.state != Some(false))))
+    opts
 }
 
-pub(super) fn model(args: &mut Args, config: &DomainConfig) {
-    if let Some(argument) = argument(config) {
+fn caches(opts: Opts, cpu: &Cpu) -> Opts {
+    let host = matches!(cpu.mode, Some(CpuMode::HostPassthrough | CpuMode::Maximum));
+    let opts = match cpu.cache.as_ref().and_then(|it| it.mode) {
+        Some(mode) => {
+            let (info, emulated) = (mode == CpuCacheMode::Passthrough, mode == CpuCacheMode::Emulate);
+            opts.maybe("host-cache-info", host.then(|| on_off(info))).switch("l3-cache", emulated)
+        }
+        None => opts,
+    };
+    let Some(width) = &cpu.maxphysaddr else { return opts };
+    let bits = width.bits.filter(|it| *it > 0);
+    match width.mode {
+        Some(MaxPhysAddrMode::Passthrough) => {
+            opts.switch("host-phys-bits", true).maybe("host-phys-bits-limit", width.limit)
+        }
+        _ if bits.is_some() => opts.maybe("phys-bits", bits),
+        _ => opts.switch("host-phys-bits", false),
+    }
+}
+
+/// What stands elsewhere in a definition and is the CPU's in QEMU.
+fn switches(mut opts: Opts, config: &DomainConfig) -> Opts {
+    for timer in config.clock.iter().flat_map(|it| &it.timer) {
+        opts = match timer.name {
+            Some(TimerName::Kvmclock) => opts.maybe("kvmclock", timer.present.map(on_off)),
+            Some(TimerName::Hypervclock) if timer.present == Some(true) => opts.switch("hv-time", true),
+            Some(TimerName::Tsc) => opts.maybe("tsc-frequency", timer.frequency),
+            Some(TimerName::Armvtimer) => {
+                opts.maybe("kvm-no-adjvtime", timer.tickpolicy.map(|it| on_off(it == TickPolicy::Discard)))
+            }
+            _ => opts,
+        };
+    }
+    let none = Features::default();
+    let all = config.features.as_ref().unwrap_or(&none);
+    let eoi = all.apic.as_ref().and_then(|it| it.eoi);
+    opts = opts
+        .maybe("kvm-pv-eoi", eoi.map(on_off))
+        .maybe("kvm-pv-unhalt", all.pvspinlock.as_ref().map(|it| on_off(is_on(it))));
+    if let Some(hyperv) = &all.hyperv {
+        opts = hyperv::enlightenments(opts, hyperv);
+    }
+    if config.devices.panics.iter().any(|it| it.model == Some(PanicModel::Hyperv)) {
+        opts = opts.alone("hv-crash");
+    }
+    if let Some(kvm) = &all.kvm {
+        opts = opts
+            .maybe("kvm", kvm.hidden.as_ref().filter(|it| is_on(it)).map(|_| "off"))
+            .maybe("kvm-hint-dedicated", kvm.hint_dedicated.as_ref().filter(|it| is_on(it)).map(|_| "on"))
+            .maybe("kvm-poll-control", kvm.poll_control.as_ref().filter(|it| is_on(it)).map(|_| "on"))
+            // On unless somebody says otherwise.
+            .maybe("kvm-pv-ipi", kvm.pv_ipi.as_ref().filter(|it| !is_on(it)).map(|_| "off"));
+    }
+    opts.maybe("pmu", all.pmu.as_ref().map(|it| on_off(is_on(it))))
+}
+
+pub(super) fn model(args: &mut Args, input: &Input<'_>) -> Result<()> {
+    let toggled = input.config.cpu.as_ref().and_then(|it| it.deprecated_features);
+    if toggled.is_some() && !input.binary.has_path("query-cpu-model-expansion/!/deprecated-props") {
+        let problem = "this QEMU does not tell which features are deprecated (9.1 does); leave the attribute out";
+        let path = "/domain/cpu/@deprecated_features";
+        return Err(Error::new(ErrorKind::InvalidConfig, problem).with("path", path));
+    }
+    if let Some(argument) = argument(input.config) {
         args.add("-cpu", argument);
     }
+    Ok(())
 }
 
-pub(super) fn topology(args: &mut Args, config: &DomainConfig) {
-    let (max, online) = (config.vcpus_max(), config.vcpus_online());
+/// vCPUs that are there from the first moment. Those that can be unplugged are plugged in before the guest runs, but nobody here
+/// does that yet, so what runs begins with all of them.
+fn at_start(input: &Input<'_>) -> u32 {
+    let all = input.config.vcpus_online();
+    let Some(vcpus) = input.config.vcpus.as_ref().filter(|_| input.purpose == Purpose::Shown) else { return all };
+    let fixed = vcpus.vcpu.iter().filter(|it| it.enabled != Some(false) && it.hotpluggable != Some(true)).count();
+    u32::try_from(fixed).ok().filter(|it| *it > 0).unwrap_or(all)
+}
+
+pub(super) fn topology(args: &mut Args, input: &Input<'_>) {
+    let config = input.config;
+    let (max, online) = (config.vcpus_max(), at_start(input));
     let opts = Opts::new(&online.to_string()).maybe("maxcpus", (online != max).then_some(max));
     let opts = match config.cpu.as_ref().and_then(|it| it.topology.as_ref()) {
-        Some(shape) => opts
-            .with("sockets", shape.sockets)
-            .maybe("dies", shape.dies.filter(|it| *it > 1))
-            .maybe("clusters", shape.clusters.filter(|it| *it > 1))
-            .with("cores", shape.cores)
-            .with("threads", shape.threads),
+        Some(shape) => {
+            let level = |name: &str, given: Option<u32>| {
+                let count = given.unwrap_or(1);
+                (count > 1 || input.binary.has_option("smp-opts", name)).then_some(count)
+            };
+            opts.with("sockets", shape.sockets)
+                .maybe("dies", level("dies", shape.dies))
+                .maybe("clusters", level("clusters", shape.clusters))
+                .with("cores", shape.cores)
+                .with("threads", shape.threads)
+        }
         None => opts.with("sockets", max).with("cores", 1).with("threads", 1),
     };
     args.add("-smp", opts.build());

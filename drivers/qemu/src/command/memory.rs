@@ -5,18 +5,11 @@
 
 use polyvirt_core::{
     Error, ErrorKind, Result,
-    model::{
-        DomainConfig,
-        cpu::Cell,
-        memory::{AllocationMode, BackingType, MemoryAccess, MemoryBacking},
-    },
-    placement::{CellPlan, GuestCell, Kib, PageSize, VcpuSet},
+    model::{DomainConfig, cpu::Cell},
+    placement::{GuestCell, Kib, VcpuSet},
 };
 
-use super::{
-    Input, hmat,
-    option::{Members, Opts},
-};
+use super::{Input, backend::Backend, hmat, option::Opts};
 
 /// What the guest's memory becomes on the command line.
 #[derive(Debug, Default)]
@@ -37,7 +30,9 @@ pub(super) fn locked(config: &DomainConfig) -> bool {
 }
 
 /// Q10: sizes are multiples of 1 MiB, of 256 MiB on ppc64.
-fn rounded(size: Kib, arch: &str) -> Result<Kib> {
+fn rounded(size: Kib, input: &Input<'_>) -> Result<Kib> {
+    let arch = &input.binary.arch;
+
     let granule = if arch.starts_with("ppc64") { Kib::from_mib(256) } else { Kib::from_mib(1) };
     let rounded = size.0.div_ceil(granule.0).checked_mul(granule.0).map(Kib);
     rounded.filter(|it| it.bytes().is_some()).ok_or_else(|| {
@@ -51,19 +46,26 @@ pub(super) fn memory(input: &Input<'_>) -> Result<Memory> {
 }
 
 fn without_cells(input: &Input<'_>) -> Result<Memory> {
-    let size = rounded(input.config.memory_total(), &input.binary.arch)?;
+    let devices: Kib = input.config.devices.memories.iter().filter_map(|it| it.target.as_ref()?.size).sum();
+    let own = Kib(input.config.memory_total().0.saturating_sub(devices.0));
+    let size = rounded(own, input)?;
     let plan = input.plan.and_then(|it| it.cells.first());
-    let mut memory = Memory { size: size_argument(size), ..Memory::default() };
+    let mut memory = Memory { size: size_argument(size, input), ..Memory::default() };
     // A machine without a default backend makes its memory itself.
     if let Some(id) = &input.machine()?.default_ram_id {
-        Backend { input, plan, cell: None }.write(id, size, &mut memory.objects);
+        Backend::of_cell(input, plan, None)?.write(id, size, &mut memory.objects);
         memory.default_backend = Some(id.clone());
     }
     Ok(memory)
 }
 
-fn size_argument(size: Kib) -> String {
-    Opts::pair("size", format!("{}k", size.0)).build()
+/// `-m`: what is there, and what there is room for.
+fn size_argument(size: Kib, input: &Input<'_>) -> String {
+    let max = input.config.max_memory.as_ref();
+    Opts::pair("size", format!("{}k", size.0))
+        .maybe("slots", max.and_then(|it| it.slots).filter(|it| *it > 0))
+        .maybe("maxmem", max.map(|it| format!("{}k", it.size.0)))
+        .build()
 }
 
 fn with_cells(input: &Input<'_>, cells: &[Cell]) -> Result<Memory> {
@@ -77,9 +79,10 @@ fn with_cells(input: &Input<'_>, cells: &[Cell]) -> Result<Memory> {
         .zip(cells)
         .map(|(at, cell)| {
             let number = number((at, cell));
-            (number, cell, Backend { input, plan: input.plan.and_then(|it| it.cell(number)), cell: Some(cell) })
+            let plan = input.plan.and_then(|it| it.cell(number));
+            Ok((number, cell, Backend::of_cell(input, plan, Some(cell))?))
         })
-        .collect();
+        .collect::<Result<_>>()?;
     // Q3
     let needed = hmat::wanted(input.config)
         || !input.machine()?.numa_mem_supported
@@ -88,7 +91,8 @@ fn with_cells(input: &Input<'_>, cells: &[Cell]) -> Result<Memory> {
     let mut total = Kib::ZERO;
     let mut nearest = hmat::nearest(input.config).into_iter();
     for (number, cell, backend) in &backends {
-        let size = rounded(cell.memory, &input.binary.arch)?;
+        // A guest that comes from elsewhere has its sizes already.
+        let size = if input.incoming.is_some() { cell.memory } else { rounded(cell.memory, input)? };
         total = total.saturating_add(size);
         let mut node = Opts::new("node").with("nodeid", number);
         for (first, last) in vcpus(cell).ranges() {
@@ -104,7 +108,7 @@ fn with_cells(input: &Input<'_>, cells: &[Cell]) -> Result<Memory> {
         };
         memory.numa.push(node.build());
     }
-    memory.size = size_argument(rounded(total, &input.binary.arch)?);
+    memory.size = size_argument(rounded(total, input)?, input);
     let shape: Vec<(GuestCell, &Cell)> = backends.iter().map(|(number, cell, _)| (*number, *cell)).collect();
     memory.numa.extend(distances(&shape));
     memory.numa.extend(hmat::arguments(input.config));
@@ -129,106 +133,4 @@ fn distances(cells: &[(GuestCell, &Cell)]) -> Vec<String> {
             Opts::new("dist").with("src", from).with("dst", to).with("val", value).build()
         })
         .collect()
-}
-
-/// What decides about one memory backend.
-struct Backend<'a> {
-    input: &'a Input<'a>,
-    plan: Option<&'a CellPlan>,
-    cell: Option<&'a Cell>,
-}
-
-impl Backend<'_> {
-    fn backing(&self) -> Option<&MemoryBacking> {
-        self.input.config.memory_backing.as_ref()
-    }
-
-    fn source(&self) -> Option<BackingType> {
-        self.backing()?.source.as_ref()?.kind
-    }
-
-    fn page(&self) -> Option<Kib> {
-        match self.plan?.page {
-            PageSize::Huge(size) => Some(size),
-            _ => None,
-        }
-    }
-
-    /// Q9: the cell's own, else the guest's.
-    fn access(&self) -> Option<MemoryAccess> {
-        let cell = self.cell.and_then(|it| it.mem_access);
-        cell.or_else(|| self.backing()?.access.as_ref()?.mode)
-    }
-
-    /// Q4
-    fn needed(&self) -> bool {
-        self.page().is_some()
-            || self.plan.is_some_and(|it| it.own_policy)
-            || self.access().is_some()
-            || matches!(self.source(), Some(BackingType::File | BackingType::Memfd))
-    }
-
-    /// Q11
-    fn preallocates(&self) -> bool {
-        let immediate = self.backing().and_then(|it| it.allocation.as_ref()).and_then(|it| it.mode);
-        self.page().is_some() || immediate == Some(AllocationMode::Immediate)
-    }
-
-    fn write(&self, id: &str, size: Kib, objects: &mut Vec<String>) {
-        let context = self.thread_context(id);
-        let mut members = self.kind(id).with("id", id).with("size", size.0.saturating_mul(1024));
-        members = self.policy(members);
-        if self.preallocates() {
-            let threads = self.backing().and_then(|it| it.allocation.as_ref()).and_then(|it| it.threads);
-            members = members.with("prealloc", true).maybe("prealloc-threads", threads);
-        }
-        if let Some((name, object)) = context {
-            members = members.with("prealloc-context", name);
-            objects.push(object);
-        }
-        objects.push(members.build());
-    }
-
-    /// Q5. Huge pages and memory that is shared come from memfd, which needs no mount and leaves no file; a file
-    /// only if the definition asks for one.
-    fn kind(&self, id: &str) -> Members {
-        let share = self.access().map(|it| it == MemoryAccess::Shared);
-        if let Some(page) = self.page() {
-            return Members::new("qom-type", "memory-backend-memfd")
-                .with("hugetlb", true)
-                .with("hugetlbsize", page.0.saturating_mul(1024))
-                .with("share", share.unwrap_or(true));
-        }
-        if self.source() == Some(BackingType::File) {
-            let whole = self.backing().is_some_and(|it| it.discard).then_some(true);
-            return Members::new("qom-type", "memory-backend-file")
-                .with("mem-path", self.input.folders.ram.join(id).to_string_lossy())
-                .with("share", share.unwrap_or(false))
-                .maybe("discard-data", self.cell.and_then(|it| it.discard).or(whole));
-        }
-        if share == Some(true) || self.source() == Some(BackingType::Memfd) {
-            return Members::new("qom-type", "memory-backend-memfd").with("share", share.unwrap_or(true));
-        }
-        Members::new("qom-type", "memory-backend-ram")
-    }
-
-    /// Q6 and Q7
-    fn policy(&self, members: Members) -> Members {
-        let policy = self.plan.map(|it| &it.policy);
-        let Some((policy, word)) = policy.and_then(|it| Some((it, it.qemu_word()?))) else { return members };
-        let nodes: Vec<u32> = policy.nodes.iter().map(u32::from).collect();
-        members.with("host-nodes", nodes).with("policy", word)
-    }
-
-    /// Q11: the threads that preallocate run near the memory, where QEMU can be told (7.2).
-    fn thread_context(&self, backend: &str) -> Option<(String, String)> {
-        let nodes = self.plan?.prealloc_nodes.as_ref().filter(|it| !it.is_empty())?;
-        if !self.preallocates() || !self.input.binary.has_type("thread-context") {
-            return None;
-        }
-        let id = format!("tc-{backend}");
-        let nodes: Vec<u32> = nodes.iter().map(u32::from).collect();
-        let object = Members::new("qom-type", "thread-context").with("id", id.clone()).with("node-affinity", nodes);
-        Some((id, object.build()))
-    }
 }

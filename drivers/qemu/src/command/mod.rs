@@ -3,29 +3,65 @@
 //! Objects, block nodes and devices are written as JSON (QEMU 6.2), so no value can break out of its place; what has no
 //! JSON form goes through [`option::Opts`], which doubles commas.
 //!
+//! Names of devices are given first ([`alias`]), and everything else refers to them. A command line is made to be shown or to
+//! be run ([`Purpose`]): what whoever starts a guest opens, listens on or decrypts for it is a placeholder when shown.
+//!
 //! Invariant: the same input gives the same arguments. Ids are those that people know from libvirt (`virtio-disk0`,
 //! `net0`, `charserial0`).
 
-pub(crate) mod block;
-mod bus;
+mod alias;
+mod backend;
+pub(crate) mod boot;
 mod chardev;
+mod clock;
+mod controller;
 pub(crate) mod cpu;
+mod filesystem;
+pub(crate) mod firmware;
+mod graphics;
 mod hmat;
-pub(crate) mod machine;
+mod hostdev;
+mod hyperv;
+mod input;
+mod machine;
 mod memory;
+mod memory_device;
 mod misc;
 pub(crate) mod net;
 mod option;
+mod overrides;
+mod pci;
+mod place;
+mod security;
+mod serial;
+mod sound;
+mod spice;
+pub(crate) mod storage;
+mod sysinfo;
+mod tpm;
+mod usb;
+mod video;
 
 use std::path::{Path, PathBuf};
 
-use polyvirt_core::{Error, ErrorKind, Result, model::DomainConfig, placement::Plan};
+use polyvirt_core::{
+    Error, ErrorKind, Result,
+    model::{
+        DomainConfig,
+        address::{Address, DeviceInfo},
+        clock::ClockOffset,
+    },
+    placement::Plan,
+};
 use polyvirt_qmp::Machine;
 
-use self::option::Opts;
-use crate::probe::Binary;
+use self::option::{Members, Opts};
+use crate::{config::Config, probe::Binary};
 
 pub(crate) use chardev::{ConsoleTarget, backend_of, console_target};
+pub(crate) use clock::date;
+use hostdev::host_address;
+pub(crate) use storage::disk;
 
 /// What command lines are written as for people.
 pub(crate) const FORMATS: &[&str] = &["qemu-argv"];
@@ -42,6 +78,16 @@ pub(crate) enum MonitorAt {
     Path(PathBuf),
 }
 
+/// What a command line is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To be looked at: sockets, files and devices that would be opened for QEMU are descriptors that nobody opened, secrets
+    /// have no value.
+    Shown,
+    /// To be executed: nothing is opened for QEMU but its monitor, and it opens the rest itself.
+    Run,
+}
+
 /// Folders of one guest.
 #[derive(Clone, Debug)]
 pub(crate) struct Folders {
@@ -53,6 +99,9 @@ pub(crate) struct Folders {
     pub(crate) nvram: PathBuf,
 }
 
+/// Finds the device node of a SCSI unit, `host:bus:target:unit`.
+pub(crate) type FindScsi = fn(&str) -> Option<String>;
+
 /// All that a command line follows from.
 #[derive(Debug)]
 pub(crate) struct Input<'a> {
@@ -62,6 +111,13 @@ pub(crate) struct Input<'a> {
     pub(crate) folders: &'a Folders,
     pub(crate) monitor: MonitorAt,
     pub(crate) sandbox: bool,
+    pub(crate) settings: &'a Config,
+    pub(crate) purpose: Purpose,
+    /// Where the guest comes from in a migration.
+    pub(crate) incoming: Option<&'a str>,
+    /// Seconds since 1970, for clocks that run ahead of the host's.
+    pub(crate) now: u64,
+    pub(crate) generic_scsi: FindScsi,
 }
 
 impl Input<'_> {
@@ -78,7 +134,28 @@ impl Input<'_> {
     }
 
     fn is_q35(&self) -> bool {
-        self.machine().is_ok_and(|it| is_q35(&it.name))
+        machine_name(self.config).is_some_and(is_q35)
+    }
+
+    fn is_x86(&self) -> bool {
+        matches!(self.binary.arch.as_str(), "x86_64" | "i386")
+    }
+
+    /// Whether the board is `virt`, the one for guests of Arm, RISC-V and LoongArch.
+    fn is_virt(&self) -> bool {
+        let name = machine_name(self.config).unwrap_or_default();
+        name == "virt" || name.starts_with("virt-")
+    }
+
+    /// How folders and sockets of a guest are named that has no number yet.
+    fn short_name(&self) -> String {
+        format!("-1-{}", self.config.name.replace('/', "_").chars().take(20).collect::<String>())
+    }
+
+    /// The socket of passt for a network card.
+    fn passt(&self, alias: &str) -> String {
+        let name = format!("{}-{alias}.socket", self.short_name());
+        self.settings.passt_state_dir.join(name).to_string_lossy().into_owned()
     }
 }
 
@@ -102,67 +179,181 @@ pub(crate) fn machine_name(config: &DomainConfig) -> Option<&str> {
 
 /// Arguments after the program's name.
 #[derive(Debug, Default)]
-struct Args(Vec<String>);
+struct Args {
+    all: Vec<String>,
+    /// Sets of descriptors handed over so far.
+    sets: usize,
+    /// What floppies said of the boot order.
+    floppy_boot: Vec<(&'static str, u32)>,
+    reservations: bool,
+}
 
 impl Args {
     fn flag(&mut self, name: &str) {
-        self.0.push(name.to_owned());
+        self.all.push(name.to_owned());
     }
 
     fn add(&mut self, name: &str, value: impl Into<String>) {
-        self.0.push(name.to_owned());
-        self.0.push(value.into());
+        self.all.push(name.to_owned());
+        self.all.push(value.into());
+    }
+
+    /// Adds a device with its place, changed as the definition overrides it.
+    fn device(&mut self, input: &Input<'_>, info: &DeviceInfo, members: Members) {
+        if let Some(Address::Pci(at)) = &info.address
+            && let Some(zpci) = &at.zpci
+        {
+            let target = alias::of(info);
+            let uid = zpci.uid.unwrap_or(0);
+            let members = Members::new("driver", "zpci")
+                .with("uid", uid)
+                .with("fid", zpci.fid.unwrap_or(0))
+                .with("target", target)
+                .with("id", format!("zpci{uid}"));
+            self.add("-device", members.build());
+        }
+        self.plain_device(input, info, members);
+    }
+
+    /// Adds a device of which s390x' PCI is told nothing.
+    fn plain_device(&mut self, input: &Input<'_>, info: &DeviceInfo, members: Members) {
+        let members = overrides::apply(place::at(members, info, input), input.config);
+        self.add("-device", members.build());
+    }
+
+    /// Hands a descriptor over that would be opened for QEMU; returns the path by which options name it.
+    fn descriptors(&mut self, what: &str) -> String {
+        let set = self.sets;
+        self.sets += 1;
+        let opts = Opts::pair("set", set).with("fd", SHOWN_DESCRIPTOR).with("opaque", what);
+        self.add("-add-fd", opts.build());
+        format!("/dev/fdset/{set}")
+    }
+
+    /// The process that makes persistent reservations, once for all disks.
+    fn reservations(&mut self, socket: &Path) {
+        if !std::mem::replace(&mut self.reservations, true) {
+            let object = Members::new("qom-type", "pr-manager-helper")
+                .with("id", "pr-helper0")
+                .with("path", socket.to_string_lossy());
+            self.add("-object", object.build());
+        }
     }
 }
 
 /// The arguments of a guest.
 ///
 /// # Errors
-/// `InvalidConfig` for what [`crate::check`] would have refused, or what only plan and definition together show.
+/// `InvalidConfig` for what [`crate::check`] would have refused, or what only plan and definition together show;
+/// `Unsupported` for what is to run and needs something that is not kept here.
 pub(crate) fn build(input: &Input<'_>) -> Result<Vec<String>> {
+    let mut named = input.config.clone();
+    usb::assign(&mut named)?;
+    alias::assign(&mut named, input.is_q35());
+    let input = &Input { config: &named, monitor: input.monitor.clone(), ..*input };
     let mut args = Args::default();
+    begin(&mut args, input)?;
+    devices(&mut args, input)?;
+    end(&mut args, input)?;
+    Ok(args.all)
+}
+
+/// The board, its CPUs and memory, and how QEMU is spoken to.
+fn begin(args: &mut Args, input: &Input<'_>) -> Result<()> {
     let config = input.config;
     args.add("-name", Opts::pair("guest", &config.name).switch("debug-threads", true).build());
     // Stopped until everything is in place.
     args.flag("-S");
     let memory = memory::memory(input)?;
-    args.add("-machine", machine::machine(input, memory.default_backend.as_deref())?);
-    args.add("-accel", machine::accelerator(config)?);
-    cpu::model(&mut args, config);
-    machine::firmware(&mut args, input);
+    master_key(args, input);
+    machine::machine(args, input, memory.default_backend.as_deref())?;
+    cpu::model(args, input)?;
+    firmware::firmware(args, input)?;
     args.add("-m", memory.size);
     args.add("-overcommit", Opts::pair("mem-lock", option::on_off(memory::locked(config))).build());
-    cpu::topology(&mut args, config);
+    cpu::topology(args, input);
     for object in memory.objects {
         args.add("-object", object);
     }
     for numa in memory.numa {
         args.add("-numa", numa);
     }
-    misc::io_threads(&mut args, config);
+    misc::io_threads(args, input);
+    storage::groups(args, input);
     if let Some(uuid) = config.uuid {
-        args.add("-uuid", uuid.to_string());
+        args.add("-uuid", config.hwuuid.unwrap_or(uuid).to_string());
     }
+    sysinfo::sysinfo(args, input);
     args.flag("-no-user-config");
     args.flag("-nodefaults");
-    args.add("-display", "none");
-    monitor(&mut args, &input.monitor);
-    machine::clock(&mut args, config);
-    machine::lifecycle(&mut args, config);
-    machine::boot(&mut args, config);
-    let mut order = machine::BootOrder::of(config);
-    bus::controllers(&mut args, input)?;
-    block::disks(&mut args, input, &mut order)?;
-    net::interfaces(&mut args, input, &mut order)?;
-    chardev::character_devices(&mut args, input)?;
-    misc::devices(&mut args, input);
+    monitor(args, &input.monitor);
+    clock::clock(args, input);
+    // What happens then is said over the monitor, before the guest runs.
+    args.flag("-no-shutdown");
+    boot::sleep(args, input);
+    boot::boot(args, config);
+    Ok(())
+}
+
+fn devices(args: &mut Args, input: &Input<'_>) -> Result<()> {
+    let mut order = boot::BootOrder::of(input.config);
+    let mut nodes = storage::Counter::default();
+    misc::iommus(args, input);
+    controller::controllers(args, input)?;
+    memory_device::devices(args, input)?;
+    misc::hubs(args, input);
+    storage::disks(args, input, &mut order, &mut nodes)?;
+    controller::floppies(args, input);
+    filesystem::filesystems(args, input);
+    net::interfaces(args, input, &mut order)?;
+    serial::devices(args, input)?;
+    tpm::tpms(args, input);
+    input::inputs(args, input);
+    sound::backends(args, input);
+    graphics::displays(args, input)?;
+    video::videos(args, input);
+    sound::cards(args, input);
+    misc::watchdogs(args, input);
+    serial::redirected(args, input)?;
+    hostdev::hostdevs(args, input, &mut order, &mut nodes)?;
+    misc::balloon(args, input);
+    misc::rngs(args, input)?;
+    misc::others(args, input);
+    misc::panics(args, input);
+    misc::shmems(args, input)?;
+    security::launch_security(args, input)
+}
+
+fn end(args: &mut Args, input: &Input<'_>) -> Result<()> {
+    if let Some(from) = input.incoming {
+        // A descriptor is the number that whoever starts the guest has it under.
+        args.add("-incoming", from);
+    }
+    let teardown = input.config.features.as_ref().and_then(|it| it.async_teardown.as_ref());
+    if let Some(enabled) = teardown.and_then(|it| it.enabled) {
+        args.add("-run-with", Opts::pair("async-teardown", option::on_off(enabled)).build());
+    }
     if input.sandbox {
         let denied = ["obsolete", "elevateprivileges", "spawn", "resourcecontrol"];
         args.add("-sandbox", denied.iter().fold(Opts::new("on"), |opts, it| opts.with(it, "deny")).build());
     }
+    if let Some(behavior) = input.config.qemu_deprecation.as_ref().and_then(|it| it.behavior) {
+        args.add("-compat", overrides::deprecation(behavior));
+    }
     args.add("-msg", "timestamp=on");
-    extra(&mut args, config);
-    Ok(args.0)
+    extra(args, input.config);
+    Ok(())
+}
+
+/// The key that secrets are encrypted with on their way to QEMU. What runs has none yet.
+fn master_key(args: &mut Args, input: &Input<'_>) {
+    if input.purpose == Purpose::Shown {
+        let object = Members::new("qom-type", "secret")
+            .with("id", "masterKey0")
+            .with("format", "raw")
+            .with("file", input.folders.run.join("master-key.aes").to_string_lossy());
+        args.add("-object", object.build());
+    }
 }
 
 fn monitor(args: &mut Args, at: &MonitorAt) {
@@ -182,10 +373,13 @@ fn extra(args: &mut Args, config: &DomainConfig) {
     }
 }
 
-/// Variables of `<qemu:commandline>`.
+/// The time zone of the guest's clock, and the variables of `<qemu:commandline>`.
 pub(crate) fn extra_environment(config: &DomainConfig) -> Vec<(String, String)> {
+    let zone = config.clock.as_ref().filter(|it| it.offset == Some(ClockOffset::Timezone));
+    let zone = zone.and_then(|it| it.timezone.clone()).map(|it| ("TZ".to_owned(), it));
     let variables = config.qemu_commandline.iter().flat_map(|line| &line.env);
-    variables.map(|variable| (variable.name.clone(), variable.value.clone().unwrap_or_default())).collect()
+    let variables = variables.map(|it| (it.name.clone(), it.value.clone().unwrap_or_default()));
+    zone.into_iter().chain(variables).collect()
 }
 
 /// The arguments as a shell would take them, for logs and for people. Option and value share a line.

@@ -101,10 +101,10 @@ fn q5_the_kind_of_backend_follows_from_source_and_pages() {
         ("<access mode='private'/>", "memory-backend-ram", None),
         ("<access mode='shared'/>", "memory-backend-memfd", Some(true)),
         ("<source type='anonymous'/>", "memory-backend-ram", None),
-        ("<source type='memfd'/>", "memory-backend-memfd", Some(true)),
+        ("<source type='memfd'/>", "memory-backend-memfd", None),
         ("<source type='memfd'/><access mode='private'/>", "memory-backend-memfd", Some(false)),
-        ("<source type='file'/>", "memory-backend-file", Some(false)),
-        ("<hugepages/>", "memory-backend-memfd", Some(true)),
+        ("<source type='file'/>", "memory-backend-file", None),
+        ("<hugepages/>", "memory-backend-memfd", None),
     ] {
         let objects = objects(&guest("q35", &backing(inner)));
         let found = objects.last().unwrap();

@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 use serde_json::Value;
 
 /// An option's argument under construction.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Opts(String);
 
 impl Opts {
@@ -17,6 +17,13 @@ impl Opts {
     /// Begins with a pair.
     pub(crate) fn pair(key: &str, value: impl Display) -> Self {
         Self(format!("{key}={}", escape(&value.to_string())))
+    }
+
+    /// Begins with all members of a value under a prefix: `file.server.0.host=…`.
+    pub(crate) fn flat(prefix: &str, value: &Value) -> Self {
+        let mut pairs = Vec::new();
+        flatten(prefix, value, &mut pairs);
+        Self(pairs.join(","))
     }
 
     /// Adds a pair.
@@ -39,8 +46,34 @@ impl Opts {
         self.with(key, on_off(on))
     }
 
+    /// Adds what stands without a value.
+    pub(crate) fn alone(mut self, key: &str) -> Self {
+        self.0.push(',');
+        self.0.push_str(&escape(key));
+        self
+    }
+
     pub(crate) fn build(self) -> String {
         self.0
+    }
+}
+
+fn flatten(prefix: &str, value: &Value, pairs: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                flatten(&format!("{prefix}.{name}"), member, pairs);
+            }
+        }
+        Value::Array(items) => {
+            for (at, item) in items.iter().enumerate() {
+                flatten(&format!("{prefix}.{at}"), item, pairs);
+            }
+        }
+        Value::Bool(on) => pairs.push(format!("{prefix}={}", on_off(*on))),
+        Value::String(text) => pairs.push(format!("{prefix}={}", escape(text))),
+        Value::Number(number) => pairs.push(format!("{prefix}={number}")),
+        Value::Null => {}
     }
 }
 
@@ -74,8 +107,27 @@ impl Members {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes a member away.
+    pub(crate) fn without(mut self, key: &str) -> Self {
+        self.0.remove(key);
+        self
+    }
+
+    /// A member's text, if it has one.
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.as_str()
+    }
+
+    pub(crate) fn value(self) -> Value {
+        Value::Object(self.0)
+    }
+
     pub(crate) fn build(self) -> String {
-        Value::Object(self.0).to_string()
+        self.value().to_string()
     }
 }
 

@@ -38,7 +38,30 @@ pub(super) fn arguments(config: &DomainConfig, binary: &Binary) -> Result<Vec<St
 pub(super) fn arguments_as(config: &DomainConfig, plan: &Plan, binary: &Binary) -> Result<Vec<String>> {
     let folders = Folders { run: "/run/guest".into(), ram: "/ram/guest".into(), nvram: "/nvram".into() };
     let monitor = MonitorAt::Path("/run/guest/monitor".into());
-    build(&Input { config, plan: Some(plan), binary, folders: &folders, monitor, sandbox: true })
+    build(&input(config, Some(plan), binary, &folders, monitor, &Config::default()))
+}
+
+pub(super) fn input<'a>(
+    config: &'a DomainConfig,
+    plan: Option<&'a Plan>,
+    binary: &'a Binary,
+    folders: &'a Folders,
+    monitor: MonitorAt,
+    settings: &'a Config,
+) -> Input<'a> {
+    Input {
+        config,
+        plan,
+        binary,
+        folders,
+        monitor,
+        sandbox: true,
+        settings,
+        purpose: Purpose::Run,
+        incoming: None,
+        now: 1_000_000_000,
+        generic_scsi: |_| None,
+    }
 }
 
 fn command_line(config: &DomainConfig, binary: &Binary) -> Result<String> {
@@ -80,7 +103,7 @@ fn no_value_breaks_out_of_its_place() {
     let folders = Folders { run: "/r".into(), ram: "/m".into(), nvram: "/n".into() };
     let args = |config: &DomainConfig| {
         let monitor = MonitorAt::Descriptor(3);
-        build(&Input { config, plan: None, binary: &binary, folders: &folders, monitor, sandbox: true }).unwrap()
+        build(&input(config, None, &binary, &folders, monitor, &Config::default())).unwrap()
     };
     let (evil, plain) = (args(&config), args(&plain));
     assert_eq!(evil.len(), plain.len());

@@ -11,7 +11,7 @@ use polyvirt_qmp::{Cont, Event, EventError, Events, SetAction, SystemReset};
 use serde_json::Value;
 
 use super::Shared;
-use crate::command::machine::on_shutdown;
+use crate::command::boot::on_shutdown;
 
 /// How long after the process' end its last events may take to be read from the socket.
 const LAST_EVENTS: Duration = Duration::from_secs(1);

@@ -30,7 +30,7 @@ impl Consoles for QemuDomain {
         let source = about.source.first();
         match backend {
             CharBackend::Pty => {
-                let path = self.terminal(&target.ok_or_else(missing)?.chardev()).await?;
+                let path = self.terminal(&target.ok_or_else(missing)?.chardev(&self.shared.parts.live.config)).await?;
                 let terminal = Terminal::open(&path).map_err(|error| io_error("open", &path, error))?;
                 Ok(Box::new(terminal))
             }

@@ -56,11 +56,25 @@ const DEVICES: &[&str] = &[
 ];
 
 /// Other objects whose properties decide something.
-const OBJECTS: &[&str] =
-    &["memory-backend-file", "memory-backend-memfd", "max-x86_64-cpu", "max-arm-cpu", "none-machine"];
+const OBJECTS: &[&str] = &[
+    "memory-backend-file",
+    "memory-backend-memfd",
+    "max-x86_64-cpu",
+    "max-arm-cpu",
+    "none-machine",
+    "generic-pc-machine",
+];
 
 /// Paths into the schema that decide something.
-pub(crate) const SCHEMA: &[&str] = &[];
+pub(crate) const SCHEMA: &[&str] = &[
+    // Block jobs that do without a node for the raw format (9.0).
+    "block-commit/backing-mask-protocol",
+    // Delays in milliseconds (9.2).
+    "chardev-add/backend/+socket/data/reconnect-ms",
+    "netdev_add/+stream/reconnect",
+    "netdev_add/+stream/reconnect-ms",
+    "query-cpu-model-expansion/!/deprecated-props",
+];
 
 /// What is asked with arguments.
 pub(crate) fn with_arguments() -> impl Iterator<Item = (&'static str, Value)> {

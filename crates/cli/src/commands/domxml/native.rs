@@ -3,7 +3,7 @@
 use polyvirt::{
     Error, ErrorKind, ExportOptions, Host,
     model::DomainConfig,
-    placement::{NodeSet, Plan},
+    placement::{HostTopology, Kib, NodeSet, Plan, TopologyError},
 };
 
 use super::{
@@ -26,15 +26,51 @@ pub(super) async fn to_native(args: &ToNativeArgs, session: &mut Session, out: &
     Ok(())
 }
 
-/// Where the guest would go on the host that the options name.
+/// Where the guest would go on the host that the options name. Whether there is room for it now does not change what would
+/// be executed, so a refusal that more memory ends is none here.
 fn plan(args: &ToNativeArgs, config: &DomainConfig, advice: Option<NodeSet>) -> Result<Option<Plan>, Failure> {
     let Some(root) = &args.of.sysroot else { return Ok(None) };
     let host = Host::at(root);
     let topology = host.topology().map_err(unreadable)?;
-    match numa::plan_at(config, &host, &topology, advice)? {
+    if let Ok(plan) = numa::plan_at(config, &host, &topology, advice.clone())? {
+        return Ok(Some(plan));
+    }
+    let roomy = roomy(&topology).map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
+    let mut config = config.clone();
+    if let Some(tune) = &mut config.cputune {
+        // Nor does where these run, and the CPUs of another host may have other numbers.
+        tune.vcpupin.clear();
+        tune.iothreadpin.clear();
+    }
+    match numa::plan_at(&config, &host, &roomy, advice)? {
         Ok(plan) => Ok(Some(plan)),
         Err(refusal) => Err(Error::new(ErrorKind::NoResources, refusal.to_string()).hint(refusal.remedy).into()),
     }
+}
+
+/// Memory and pages of every node of a roomy host: a PiB each, which no guest asks for.
+const ROOM: Kib = Kib(1 << 40);
+
+/// The same host with more memory than a guest can want.
+fn roomy(topology: &HostTopology) -> Result<HostTopology, TopologyError> {
+    let builder = topology.nodes().iter().fold(HostTopology::builder(), |builder, node| {
+        let mut roomy = node.clone();
+        for pool in &mut roomy.pools {
+            pool.total = ROOM.0 / pool.size.0.max(1);
+            pool.free = pool.total;
+        }
+        let pooled = roomy.pooled();
+        builder.node(roomy.with_memory(ROOM.saturating_add(pooled)).with_free(ROOM).with_reserve(Kib::ZERO))
+    });
+    let ids: Vec<_> = topology.nodes().iter().map(|node| node.id).collect();
+    let row = |from| ids.iter().map(|to| u32::from(topology.distance(from, *to))).collect();
+    builder
+        .distances(ids.iter().map(|from| row(*from)).collect())
+        .base_page(topology.base_page())
+        .default_huge(topology.default_huge())
+        .possible(topology.possible_cpus().clone())
+        .isolated(topology.isolated_cpus().clone())
+        .build()
 }
 
 /// As this host's hypervisor would have it.

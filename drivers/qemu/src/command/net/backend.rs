@@ -1,0 +1,168 @@
+//! What a card is connected to.
+
+use polyvirt_core::{
+    Error, ErrorKind, Result,
+    model::interface::{Interface, InterfaceBackendType, InterfaceDriverName, InterfaceKind, IpFamily, SourceMode},
+};
+use serde_json::json;
+
+use super::super::{
+    Args, Input, Purpose, alias, chardev,
+    option::{Members, Opts},
+};
+
+/// Stands for a descriptor that nobody opened.
+const SHOWN: &str = "3";
+
+pub(super) fn id(card: &Interface) -> String {
+    format!("host{}", alias::of(&card.info))
+}
+
+/// Whether several queues reach this far.
+pub(super) fn has_queues(card: &Interface) -> bool {
+    use InterfaceKind::{Bridge, Direct, Ethernet, Network, Vdpa, VhostUser};
+    matches!(card.kind, Some(Network | Bridge | Direct | Ethernet | VhostUser | Vdpa))
+}
+
+/// A device to open taps with is of use only to what has a tap.
+pub(super) fn check_tap(card: &Interface, path: &str) -> Result<()> {
+    use InterfaceKind::{Bridge, Direct, Ethernet, Network};
+    let given = card.backend.as_ref().and_then(|it| it.tap.as_ref());
+    if given.is_none() || matches!(card.kind, Some(Network | Bridge | Direct | Ethernet)) {
+        return Ok(());
+    }
+    let kind = card.kind.map_or("", InterfaceKind::as_str);
+    let problem = format!("an interface of type '{kind}' has no tap, so 'tap' means nothing; leave it out");
+    Err(Error::new(ErrorKind::InvalidConfig, problem).with("path", format!("{path}/backend/@tap")))
+}
+
+pub(super) fn add(args: &mut Args, input: &Input<'_>, card: &Interface, path: &str) -> Result<()> {
+    let members = match card.kind {
+        Some(InterfaceKind::User) => user(card, input),
+        Some(InterfaceKind::Ethernet) if input.purpose == Purpose::Run => {
+            // One that exists; see the driver's checks.
+            let name = card.target.as_ref().and_then(|it| it.dev.as_deref()).unwrap_or_default();
+            Members::new("type", "tap").with("ifname", name).with("script", "no").with("downscript", "no")
+        }
+        Some(InterfaceKind::Ethernet | InterfaceKind::Network | InterfaceKind::Bridge | InterfaceKind::Direct) => {
+            tap(card)
+        }
+        Some(InterfaceKind::VhostUser) => vhost_user(args, card, input, path)?,
+        Some(InterfaceKind::Vdpa) => {
+            let device = args.descriptors(&format!("{}-vdpa", alias::of(&card.info)));
+            let queues = card.driver.as_ref().and_then(|it| it.queues).filter(|it| *it > 1);
+            Members::new("type", "vhost-vdpa").with("vhostdev", device).maybe("queues", queues)
+        }
+        Some(InterfaceKind::Client) => socket("connect", card),
+        Some(InterfaceKind::Server) => socket("listen", card),
+        Some(InterfaceKind::Mcast) => socket("mcast", card),
+        Some(InterfaceKind::Udp) => {
+            let local = card.source.as_ref().and_then(|it| it.local.as_ref());
+            let host = local.and_then(|it| it.address.as_deref()).unwrap_or_default();
+            let port = local.and_then(|it| it.port).unwrap_or(0);
+            socket("udp", card).with("localaddr", format!("{host}:{port}"))
+        }
+        Some(InterfaceKind::Null) => return Ok(()),
+        other => {
+            let kind = other.map_or("", InterfaceKind::as_str);
+            let problem = format!("an interface of type '{kind}' cannot be had; use 'user', 'bridge' or 'ethernet'");
+            return Err(Error::new(ErrorKind::InvalidConfig, problem).with("path", format!("{path}/@type")));
+        }
+    };
+    let members = members.with("id", id(card));
+    // Kinds with lists are JSON in every release that takes JSON here (7.0).
+    let json = input.binary.version.major() >= 7;
+    args.add("-netdev", if json { members.build() } else { flat(members) });
+    Ok(())
+}
+
+/// The form of releases before JSON.
+fn flat(members: Members) -> String {
+    let kind = members.text("type").unwrap_or_default().to_owned();
+    let mut opts = Opts::new(&kind);
+    if let serde_json::Value::Object(all) = members.without("type").value() {
+        for (name, value) in all {
+            opts = match value {
+                serde_json::Value::Bool(on) => opts.switch(&name, on),
+                serde_json::Value::String(text) => opts.with(&name, text),
+                other => opts.with(&name, other),
+            };
+        }
+    }
+    opts.build()
+}
+
+/// The user's network: QEMU's own, or passt's, which somebody starts and which then listens.
+fn user(card: &Interface, input: &Input<'_>) -> Members {
+    if card.backend.as_ref().and_then(|it| it.kind) == Some(InterfaceBackendType::Passt) {
+        let path = input.passt(alias::of(&card.info));
+        let (name, delay) = if input.binary.has_path("netdev_add/+stream/reconnect-ms") {
+            ("reconnect-ms", 5000)
+        } else {
+            ("reconnect", 5)
+        };
+        let reconnect = input.binary.has_path("netdev_add/+stream/reconnect")
+            || input.binary.has_path("netdev_add/+stream/reconnect-ms");
+        return Members::new("type", "stream")
+            .with("addr", json!({"type": "unix", "path": path}))
+            .with("server", false)
+            .maybe(name, reconnect.then_some(delay));
+    }
+    let mut members = Members::new("type", "user");
+    for ip in &card.ip {
+        let Some(address) = ip.address else { continue };
+        members = match ip.family {
+            Some(IpFamily::Ipv6) => members.with("ipv6-prefix", address.to_string()).maybe("ipv6-prefixlen", ip.prefix),
+            _ => {
+                let net = ip.prefix.map_or_else(|| address.to_string(), |prefix| format!("{address}/{prefix}"));
+                members.with("net", net)
+            }
+        };
+    }
+    members
+}
+
+/// A tap that whoever starts the guest opened, with a queue each.
+fn tap(card: &Interface) -> Members {
+    let about = card.driver.as_ref();
+    let queues = about.and_then(|it| it.queues).filter(|_| super::virtio(card).is_some()).unwrap_or(1).clamp(1, 256);
+    let descriptors = (0..queues).map(|_| SHOWN).collect::<Vec<_>>().join(":");
+    let plural = if queues > 1 { "s" } else { "" };
+    let vhost = super::virtio(card).is_some() && about.and_then(|it| it.name) != Some(InterfaceDriverName::Qemu);
+    Members::new("type", "tap")
+        .with(&format!("fd{plural}"), descriptors.clone())
+        .maybe("vhost", vhost.then_some(true))
+        .maybe(&format!("vhostfd{plural}"), vhost.then_some(descriptors))
+        .maybe("sndbuf", card.tune.as_ref().and_then(|it| it.sndbuf))
+}
+
+fn vhost_user(args: &mut Args, card: &Interface, input: &Input<'_>, path: &str) -> Result<Members> {
+    let name = format!("char{}", alias::of(&card.info));
+    let source = card.source.as_ref();
+    let opts = Opts::new("socket").with("id", &name);
+    let opts = if card.backend.as_ref().and_then(|it| it.kind) == Some(InterfaceBackendType::Passt) {
+        chardev::reconnect(opts.with("path", input.passt(alias::of(&card.info))), Some(5), input)
+    } else {
+        let Some(socket) = source.and_then(|it| it.path.as_deref()) else {
+            let problem = "a vhost-user interface needs the path of a socket";
+            return Err(Error::new(ErrorKind::InvalidConfig, problem).with("path", format!("{path}/source/@path")));
+        };
+        let opts = opts.with("path", socket);
+        if source.and_then(|it| it.mode) == Some(SourceMode::Server) {
+            opts.switch("server", true)
+        } else {
+            let again = source.and_then(|it| it.reconnect.as_ref()).filter(|it| it.enabled != Some(false));
+            chardev::reconnect(opts, again.and_then(|it| it.timeout), input)
+        }
+    };
+    args.add("-chardev", opts.build());
+    let queues = card.driver.as_ref().and_then(|it| it.queues).filter(|it| *it > 1);
+    Ok(Members::new("type", "vhost-user").with("chardev", name).maybe("queues", queues))
+}
+
+fn socket(what: &str, card: &Interface) -> Members {
+    let source = card.source.as_ref();
+    let host = source.and_then(|it| it.address.as_deref()).unwrap_or_default();
+    let port = source.and_then(|it| it.port).unwrap_or(0);
+    Members::new("type", "socket").with(what, format!("{host}:{port}"))
+}

@@ -1,0 +1,201 @@
+//! What can be defined and shown here, but not started: it needs somebody to open, run or unlock something for QEMU, and nobody
+//! does that yet. Pure; every problem at once, each with its place and what to write instead.
+
+use polyvirt_core::model::{
+    DomainConfig, Problem, Problems,
+    disk::Disk,
+    display::{Graphics, GraphicsKind, ListenType, Video, VideoBackend},
+    filesystem::{Filesystem, FilesystemDriverType},
+    interface::{Interface, InterfaceBackendType, InterfaceKind},
+    misc::{Tpm, TpmBackendType},
+    security::LaunchSecurity,
+    storage::SourceKind,
+};
+
+/// Checks a definition that is about to be started.
+pub(crate) fn check(config: &DomainConfig) -> Result<(), Problems> {
+    let mut found = Vec::new();
+    let devices = &config.devices;
+    each(&devices.disks, "disk", disk, &mut found);
+    each(&devices.interfaces, "interface", interface, &mut found);
+    each(&devices.filesystems, "filesystem", filesystem, &mut found);
+    each(&devices.tpms, "tpm", tpm, &mut found);
+    each(&devices.graphics, "graphics", graphics, &mut found);
+    each(&devices.videos, "video", video, &mut found);
+    if !devices.hostdevs.is_empty() {
+        let problem = "devices of the host are not handed over yet; leave them out, or start QEMU by hand";
+        found.push(Problem::error("/domain/devices/hostdev[1]", problem));
+    }
+    if devices.vsock.as_ref().and_then(|it| it.cid.as_ref()).is_some_and(|it| it.address.is_none()) {
+        let problem = "no context id is picked yet; write <cid address='3'/> with one that no other guest has";
+        found.push(Problem::error("/domain/devices/vsock/cid", problem));
+    }
+    if let Some(LaunchSecurity::Sev(sev)) = &config.launch_security
+        && (sev.dh_cert.is_some() || sev.session.is_some())
+    {
+        let problem = "certificates of SEV sessions are not written for QEMU yet; leave <dhCert> and <session> out";
+        found.push(Problem::error("/domain/launchSecurity", problem));
+    }
+    if found.is_empty() { Ok(()) } else { Err(found.into_iter().collect()) }
+}
+
+/// What is wrong with one device: where in it, and why.
+type Wrong = (&'static str, String);
+
+fn each<T>(devices: &[T], element: &str, check: fn(&T) -> Option<Wrong>, found: &mut Vec<Problem>) {
+    for (device, at) in devices.iter().zip(1..) {
+        if let Some((place, problem)) = check(device) {
+            found.push(Problem::error(format!("/domain/devices/{element}[{at}]{place}"), problem));
+        }
+    }
+}
+
+fn disk(disk: &Disk) -> Option<Wrong> {
+    match disk.kind {
+        Some(SourceKind::Volume) => {
+            return Some((
+                "/@type",
+                "volumes of pools are not looked up yet; use 'file' with the volume's path".into(),
+            ));
+        }
+        Some(SourceKind::VhostVdpa) => {
+            return Some((
+                "/@type",
+                "vhost-vdpa devices are not opened for QEMU yet; use 'vhostuser' or 'block'".into(),
+            ));
+        }
+        _ => {}
+    }
+    if disk.transient.is_some() {
+        return Some(("/transient", "overlays for transient disks are not made yet; make one with qemu-img".into()));
+    }
+    let reservations = disk.source.as_ref().and_then(|it| it.reservations.as_ref());
+    let managed = reservations.is_some_and(|it| it.managed != Some(false));
+    managed.then(|| {
+        (
+            "/source/reservations",
+            "qemu-pr-helper is not started yet; start it and write managed='no' with its socket".into(),
+        )
+    })
+}
+
+fn interface(card: &Interface) -> Option<Wrong> {
+    use InterfaceKind::{Client, Ethernet, Mcast, Null, Server, Udp, User, VhostUser};
+    if card.backend.as_ref().and_then(|it| it.kind) == Some(InterfaceBackendType::Passt) {
+        return Some(("/backend/@type", "passt is not started yet; leave <backend> out".into()));
+    }
+    match card.kind {
+        Some(User | Client | Server | Mcast | Udp | Null | VhostUser) => None,
+        Some(Ethernet) => {
+            let target = card.target.as_ref();
+            let usable = target.is_some_and(|it| it.dev.is_some() && it.managed == Some(false));
+            let problem = "a tap is used as it exists; write <target dev='tap0' managed='no'/> with the name of one that the \
+                           user QEMU runs as may open";
+            (!usable).then(|| ("/target", problem.into()))
+        }
+        other => {
+            let kind = other.map_or("", InterfaceKind::as_str);
+            let problem = format!(
+                "interfaces of type '{kind}' cannot be had yet; use 'user', or join a tap to the bridge yourself and use 'ethernet'"
+            );
+            Some(("/@type", problem))
+        }
+    }
+}
+
+fn filesystem(folder: &Filesystem) -> Option<Wrong> {
+    let virtiofs = folder.driver.as_ref().and_then(|it| it.kind) == Some(FilesystemDriverType::Virtiofs);
+    let socket = folder.source.as_ref().is_some_and(|it| it.socket.is_some());
+    (virtiofs && !socket).then(|| {
+        (
+            "/driver/@type",
+            "virtiofsd is not started yet; start it and write <source socket='…'/> with its socket".into(),
+        )
+    })
+}
+
+fn tpm(tpm: &Tpm) -> Option<Wrong> {
+    let kind = tpm.backend.as_ref().and_then(|it| it.kind);
+    (kind == Some(TpmBackendType::Emulator)).then(|| {
+        ("/backend/@type", "swtpm is not started yet; start it and use type 'external' with its socket".into())
+    })
+}
+
+fn graphics(display: &Graphics) -> Option<Wrong> {
+    if display.passwd.is_some() {
+        return Some(("/@passwd", "passwords of displays are not told to QEMU yet; listen on a socket instead".into()));
+    }
+    let first = display.listens.first();
+    let kind = first.and_then(|it| it.kind);
+    if kind == Some(ListenType::Network) {
+        return Some(("/listen", "addresses of networks are not looked up yet; write <listen type='address'/>".into()));
+    }
+    let by_port = display.socket.is_none() && !matches!(kind, Some(ListenType::Socket | ListenType::None));
+    match display.kind {
+        Some(GraphicsKind::Vnc | GraphicsKind::Spice) => {
+            let any = display.port.filter(|it| *it > 0).or(display.tls_port.filter(|it| *it > 0)).is_some();
+            let problem = "no free port is picked yet; write a port and autoport='no', or listen on a socket";
+            (by_port && (!any || display.autoport == Some(true))).then(|| ("/@autoport", problem.into()))
+        }
+        Some(GraphicsKind::Dbus) if display.p2p != Some(true) && display.address.is_none() => {
+            Some(("/@type", "no bus is started yet; write the address of one, or p2p='yes'".into()))
+        }
+        Some(GraphicsKind::Dbus | GraphicsKind::EglHeadless) => None,
+        other => {
+            let kind = other.map_or("", GraphicsKind::as_str);
+            Some(("/@type", format!("displays of type '{kind}' cannot be had yet; use 'vnc'")))
+        }
+    }
+}
+
+fn video(video: &Video) -> Option<Wrong> {
+    let other = video.driver.as_ref().and_then(|it| it.name) == Some(VideoBackend::VhostUser);
+    other.then(|| ("/driver/@name", "vhost-user-gpu is not started yet; use name='qemu'".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use polyvirt_core::model::ParseOptions;
+
+    fn problems(devices: &str) -> Vec<String> {
+        let text = format!("<domain type='qemu'><name>a</name><devices>{devices}</devices></domain>");
+        let config = DomainConfig::parse(&text, &ParseOptions::default()).unwrap().config;
+        check(&config).err().map(|it| it.iter().map(ToString::to_string).collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_nobody_provides_is_named_with_a_way_out() {
+        for (devices, path, expected) in [
+            ("<interface type='network'/>", "interface[1]/@type", "use 'user'"),
+            ("<interface type='ethernet'/>", "interface[1]/target", "managed='no'"),
+            (
+                "<interface type='user'><backend type='passt'/></interface>",
+                "interface[1]/backend/@type",
+                "leave <backend> out",
+            ),
+            ("<disk type='volume'/>", "disk[1]/@type", "use 'file'"),
+            ("<disk type='file'><transient/></disk>", "disk[1]/transient", "qemu-img"),
+            (
+                "<disk type='block'><source dev='/d'><reservations managed='yes'/></source></disk>",
+                "disk[1]/source/reservations",
+                "managed='no'",
+            ),
+            ("<filesystem><driver type='virtiofs'/></filesystem>", "filesystem[1]/driver/@type", "socket="),
+            ("<tpm><backend type='emulator'/></tpm>", "tpm[1]/backend/@type", "'external'"),
+            ("<graphics type='vnc'/>", "graphics[1]/@autoport", "autoport='no'"),
+            ("<graphics type='vnc' port='5901' passwd='x'/>", "graphics[1]/@passwd", "socket"),
+            ("<graphics type='sdl'/>", "graphics[1]/@type", "use 'vnc'"),
+            ("<hostdev type='usb'/>", "hostdev[1]", "leave them out"),
+            ("<vsock><cid auto='yes'/></vsock>", "vsock/cid", "address='3'"),
+        ] {
+            let found = problems(devices);
+            let path = format!("/domain/devices/{path}: ");
+            assert!(found.iter().any(|it| it.starts_with(&path) && it.contains(expected)), "{devices}: {found:?}");
+        }
+        let fine = "<interface type='user'/><interface type='ethernet'><target dev='t' managed='no'/></interface>\
+                    <disk type='network'><source protocol='nbd' name='x'><host name='h'/></source></disk>\
+                    <graphics type='vnc'><listen type='socket' socket='/s'/></graphics><graphics type='vnc' port='5901'/>";
+        assert_eq!(problems(fine), [""; 0]);
+    }
+}
