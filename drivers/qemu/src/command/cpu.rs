@@ -138,8 +138,32 @@ pub(super) fn model(args: &mut Args, input: &Input<'_>) -> Result<()> {
         let path = "/domain/cpu/@deprecated_features";
         return Err(Error::new(ErrorKind::InvalidConfig, problem).with("path", path));
     }
+    separable(input.config)?;
     if let Some(argument) = argument(input.config) {
         args.add("-cpu", argument);
+    }
+    Ok(())
+}
+
+/// `-cpu` is split at every comma, and nothing quotes one; so no text in it may have one.
+fn separable(config: &DomainConfig) -> Result<()> {
+    let cpu = config.cpu.as_ref();
+    let model = cpu.and_then(|it| it.model.as_ref());
+    let vendor = config.features.as_ref().and_then(|it| it.hyperv.as_ref()).and_then(|it| it.vendor_id.as_ref());
+    let texts = [
+        ("/domain/cpu/model", model.and_then(|it| it.name.as_deref()), false),
+        ("/domain/cpu/model/@vendor_id", model.and_then(|it| it.vendor_id.as_deref()), true),
+        ("/domain/features/hyperv/vendor_id/@value", vendor.and_then(|it| it.value.as_deref()), true),
+    ];
+    let features =
+        cpu.iter().flat_map(|it| &it.feature).map(|it| ("/domain/cpu/feature/@name", Some(it.name.as_str()), false));
+    for (path, text, value) in texts.into_iter().chain(features) {
+        let Some(text) = text else { continue };
+        if text.contains(',') || !value && text.contains('=') {
+            let shown: String = text.chars().take(40).collect();
+            let problem = format!("'{shown}' has a character that QEMU takes for the end of a CPU's property");
+            return Err(Error::new(ErrorKind::InvalidConfig, problem).with("path", path));
+        }
     }
     Ok(())
 }
