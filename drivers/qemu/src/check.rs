@@ -1,5 +1,9 @@
 //! What the driver refuses. Pure; every problem at once, each with its place and what to write instead.
 
+mod devices;
+mod machine;
+mod storage;
+
 use std::collections::HashSet;
 
 use polyvirt_core::model::{
@@ -45,7 +49,10 @@ pub(crate) fn startable(config: &DomainConfig, facts: &Facts) -> Result<(), Prob
 
 fn find_indefinable(config: &DomainConfig, facts: &Facts, found: &mut Vec<Problem>) {
     kind(config, facts, found);
-    machine(config, facts, found);
+    machine_type(config, facts, found);
+    machine::rules(config, &facts.binary, found);
+    storage::rules(config, &facts.binary, found);
+    devices::rules(config, found);
     let mut places = HashSet::new();
     for (at, disk) in config.devices.disks.iter().enumerate() {
         target(disk, &format!("/domain/devices/disk[{}]", at + 1), &mut places, found);
@@ -123,7 +130,7 @@ fn serves(emulated: &str, arch: &str) -> bool {
         || matches!((emulated, arch), ("arm" | "aarch64", "armv6l" | "armv7l"))
 }
 
-fn machine(config: &DomainConfig, facts: &Facts, found: &mut Vec<Problem>) {
+fn machine_type(config: &DomainConfig, facts: &Facts, found: &mut Vec<Problem>) {
     let name = machine_name(config).unwrap_or_default();
     let Some(machine) = facts.binary.machine(name) else {
         let near = facts

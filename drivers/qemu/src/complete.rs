@@ -4,6 +4,7 @@
 
 mod addresses;
 mod board;
+mod channels;
 mod controllers;
 mod cpu;
 mod disks;
@@ -58,13 +59,14 @@ pub(crate) fn wants_firmware(config: &DomainConfig) -> bool {
 pub(crate) fn complete(config: &mut DomainConfig, given: &Given<'_>) -> Result<(), Problems> {
     let Given { binary, settings, choices, .. } = *given;
     machine(config, binary, choices);
-    firmware::complete(config, given);
+    firmware::complete(config, given)?;
     cells(config);
     cpu::complete(config, binary);
     config.devices.emulator.get_or_insert_with(|| binary.path.to_string_lossy().into_owned());
-    implicit::complete(config, binary, settings);
+    implicit::complete(config, given);
     disks::complete(config);
     displays::complete(config, settings);
+    channels::complete(config, settings);
     models::complete(config, binary, settings);
     controllers::complete(config, binary, choices.guest);
     addresses::assign(config, binary)

@@ -158,8 +158,8 @@ impl Family {
                     }
                 }
             }
-            Self::RiscvVirt => &VIRT,
-            Self::LoongarchVirt => &const { Defaults { balloon: false, ..VIRT } },
+            Self::RiscvVirt => &const { Defaults { panic: None, ..VIRT } },
+            Self::LoongarchVirt => &const { Defaults { balloon: false, panic: None, ..VIRT } },
             Self::Other => &PLAIN,
         }
     }

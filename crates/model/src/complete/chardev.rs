@@ -113,7 +113,13 @@ fn unix(backend: &mut CharSource) {
 fn ports(devices: &mut Devices) {
     serial_ports(devices);
     number(devices.parallels.iter_mut().map(|device| &mut device.target.get_or_insert_default().port).collect());
-    number(devices.consoles.iter_mut().map(|device| &mut device.target.get_or_insert_default().port).collect());
+    // A console's number is its place, but the first may be a serial port's.
+    for (port, console) in (0..).zip(&mut devices.consoles) {
+        let target = console.target.get_or_insert_default();
+        if port > 0 || target.port.is_none() {
+            target.port = Some(port);
+        }
+    }
 }
 
 fn serial_ports(devices: &mut Devices) {

@@ -25,6 +25,7 @@ pub(super) fn complete(devices: &mut Devices) {
             _ => None,
         })
         .collect();
+    order(&mut devices.disks);
     for disk in &mut devices.disks {
         disk.kind.get_or_insert(SourceKind::File);
         let device = *disk.device.get_or_insert(DiskDevice::Disk);
@@ -47,6 +48,23 @@ pub(super) fn complete(devices: &mut Devices) {
         }
     }
     controllers(devices);
+}
+
+/// Disks of a bus stand in the order of their names, where the first of them stood; others keep their places.
+fn order(disks: &mut Vec<Disk>) {
+    let bus = |disk: &Disk| disk.target.as_ref().and_then(|target| target.bus);
+    let number = |disk: &Disk| disk.target.as_ref().and_then(DiskTarget::number);
+    let mut ordered: Vec<Disk> = Vec::with_capacity(disks.len());
+    for disk in disks.drain(..) {
+        let same = |other: &Disk| bus(other) == bus(&disk);
+        let smaller = ordered.iter().rposition(|other| same(other) && number(other) <= number(&disk));
+        let at = match smaller {
+            Some(last) => last + 1,
+            None => ordered.iter().position(same).unwrap_or(ordered.len()),
+        };
+        ordered.insert(at, disk);
+    }
+    *disks = ordered;
 }
 
 fn place(address: Option<&Address>) -> Option<Place> {

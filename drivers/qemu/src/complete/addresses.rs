@@ -9,12 +9,14 @@
 mod ccw;
 mod devices;
 mod dimm;
+mod fits;
 mod needs;
 mod pci;
 mod serial;
 mod spapr;
 #[cfg(test)]
 mod tests;
+mod usb;
 
 use polyvirt_core::model::{
     DomainConfig, Problem, Problems,
@@ -35,6 +37,8 @@ use crate::probe::Binary;
 /// Places that are taken, that no bus has, or that fit the device badly; more devices than there are places for.
 pub(super) fn assign(config: &mut DomainConfig, binary: &Binary) -> Result<(), Problems> {
     let mut found: Vec<Problem> = Vec::new();
+    fits::check(config, &mut found);
+    usb::check(config, &mut found);
     drives(config);
     serial::assign(config, &mut found);
     spapr::assign(config, &mut found);

@@ -34,7 +34,8 @@ fn default_model(config: &mut DomainConfig, binary: &Binary, family: Family, vir
         }
         _ if arch == Some("ppc") => {}
         _ => {
-            let Some(name) = crate::command::machine_name(config).and_then(|name| model_of(binary, name)) else {
+            let Some(name) = crate::command::machine_name(config).and_then(|name| model_of(binary, name, virtualised))
+            else {
                 return;
             };
             let cpu = config.cpu.get_or_insert_default();
@@ -49,12 +50,13 @@ fn default_model(config: &mut DomainConfig, binary: &Binary, family: Family, vir
 }
 
 /// The name of a machine's CPU. QEMU says its type; the first model of that type names it.
-fn model_of(binary: &Binary, machine: &str) -> Option<String> {
-    // Under KVM some machines say "the host's", which would be another CPU on another host.
-    let abilities = binary.abilities(false);
+fn model_of(binary: &Binary, machine: &str, virtualised: bool) -> Option<String> {
     let named = &binary.machine(machine)?.name;
-    let kind = abilities.machines.iter().find(|it| it.name == *named)?.default_cpu_type.as_deref()?;
-    let name = abilities.cpus.iter().find(|it| it.typename == kind)?.name.clone();
+    let machines = &binary.abilities(virtualised).machines;
+    let kind = machines.iter().find(|it| it.name == *named)?.default_cpu_type.as_deref()?;
+    // Under KVM the models are fewer.
+    let mut models = binary.best.cpus.iter().chain(binary.emulation.iter().flat_map(|it| &it.cpus));
+    let name = models.find(|it| it.typename == kind)?.name.clone();
     // POWER's models have long been written in capitals.
     Some(match name.strip_prefix("power") {
         Some(number) if number.starts_with(|it: char| it.is_ascii_digit()) => format!("POWER{number}"),

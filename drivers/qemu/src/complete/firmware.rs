@@ -10,7 +10,7 @@
 //! | a loader by path | its description says the rest; without one it is the user's |
 
 use polyvirt_core::model::{
-    DomainConfig, Guest,
+    DomainConfig, Guest, Problem, Problems,
     features::Smm,
     os::{
         FirmwareFeature, FirmwareFeatureName, FirmwareFeatures, FirmwareFormat, FirmwareKind, Loader, LoaderType,
@@ -36,23 +36,27 @@ const BEFORE_DESCRIPTIONS: [(&str, &str); 4] = [
 /// SEV policy: the registers are encrypted too (AMD, *SEV API*, "Guest policy").
 const SEV_ES: u32 = 1 << 2;
 
-pub(super) fn complete(config: &mut DomainConfig, given: &Given<'_>) {
+pub(super) fn complete(config: &mut DomainConfig, given: &Given<'_>) -> Result<(), Problems> {
     let (settings, guest) = (given.settings, given.choices.guest);
-    let Some(os) = &mut config.os else { return };
+    let Some(os) = &mut config.os else { return Ok(()) };
     if let Some(loader) = os.loader.as_mut().filter(|it| it.path.is_some()) {
         loader.kind.get_or_insert(LoaderType::Rom);
     }
     let by_hand = os.firmware.is_none();
+    if by_hand && guest == Guest::New && os.firmware_features.as_ref().is_some_and(|it| !it.feature.is_empty()) {
+        let problem = "features are those of picked firmware; add firmware='efi' to <os>, or remove <firmware>";
+        return Err(Problem::error("/domain/os/firmware", problem).into());
+    }
     if !by_hand || is_code_of_flash(os.loader.as_ref()) {
         let chosen = pick(config, given.binary, given.firmware, guest);
         if let Some(descriptor) = chosen {
             apply(config, descriptor, settings, guest);
-            return;
+            return Ok(());
         }
     }
     let name = config.name.clone();
-    let Some(os) = &mut config.os else { return };
-    let Some(loader) = &mut os.loader else { return };
+    let Some(os) = &mut config.os else { return Ok(()) };
+    let Some(loader) = &mut os.loader else { return Ok(()) };
     loader.format.get_or_insert(FirmwareFormat::Raw);
     if by_hand
         && is_code_of_flash(os.loader.as_ref())
@@ -67,6 +71,7 @@ pub(super) fn complete(config: &mut DomainConfig, given: &Given<'_>) {
         }
         place_variables(nvram, &name, FirmwareFormat::Raw, "fd", settings);
     }
+    Ok(())
 }
 
 /// Flash that the guest may not write and that somebody named.

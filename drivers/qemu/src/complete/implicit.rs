@@ -1,22 +1,30 @@
 //! Devices that a machine has without being asked, and those that every guest gets.
 
 use polyvirt_core::model::{
-    DomainConfig, DomainKind,
+    DomainConfig, DomainKind, Guest,
     devices::Devices,
     display::{Audio, AudioType, GraphicsKind, Input, InputBus, InputKind, Video},
-    features::{Gic, GicVersion},
-    misc::{BalloonModel, MemBalloon, Panic, Watchdog, WatchdogAction, WatchdogModel},
+    features::{Gic, GicVersion, IoApic, IoApicDriver},
+    misc::{BalloonModel, IommuDriver, IommuModel, MemBalloon, Panic, Watchdog, WatchdogAction, WatchdogModel},
 };
 
+use super::Given;
 use crate::{config::Config, machine::Family, probe::Binary};
 
-pub(super) fn complete(config: &mut DomainConfig, binary: &Binary, settings: &Config) {
+/// Most vCPUs that 8-bit APIC numbers can name.
+const MAX_WITHOUT_EIM: u32 = 255;
+
+pub(super) fn complete(config: &mut DomainConfig, given: &Given<'_>) {
+    let (binary, settings, guest) = (given.binary, given.settings, given.choices.guest);
     let family = Family::of_config(config);
     let defaults = family.defaults();
     if family == Family::ArmVirt {
         interrupt_controller(config, binary);
     }
     let unplugged = config.features.as_ref().and_then(|it| it.ps2.as_ref()).and_then(|it| it.state) == Some(false);
+    if family == Family::Q35 && guest == Guest::New && config.vcpus_max() > MAX_WITHOUT_EIM {
+        many_cpus(config);
+    }
     let devices = &mut config.devices;
     if defaults.ps2 && !unplugged && binary.has_type("i8042") {
         inputs(devices, InputBus::Ps2, [InputKind::Mouse, InputKind::Keyboard]);
@@ -42,6 +50,18 @@ pub(super) fn complete(config: &mut DomainConfig, binary: &Binary, settings: &Co
         let action = devices.watchdogs.first().and_then(|it| it.action).unwrap_or(WatchdogAction::Reset);
         let watchdog = Watchdog::default().with_model(WatchdogModel::Itco).with_action(action);
         devices.watchdogs.push(watchdog);
+    }
+}
+
+/// Interrupts of more CPUs than old APIC numbers can name go through an IOMMU that the guest has anyway (QEMU, `hw/i386/x86-iommu.c`).
+fn many_cpus(config: &mut DomainConfig) {
+    let Some(iommu) = config.devices.iommu.iter_mut().find(|it| it.model == Some(IommuModel::Intel)) else { return };
+    let driver = iommu.driver.get_or_insert_with(IommuDriver::default);
+    driver.intremap.get_or_insert(true);
+    driver.eim.get_or_insert(true);
+    if driver.intremap == Some(true) {
+        let ioapic = config.features.get_or_insert_default().ioapic.get_or_insert_with(IoApic::default);
+        ioapic.driver.get_or_insert(IoApicDriver::Qemu);
     }
 }
 

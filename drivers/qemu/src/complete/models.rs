@@ -111,8 +111,8 @@ fn shared_memory(memory: &mut Shmem) {
     if !doorbell && memory.server.is_none() {
         memory.size.get_or_insert_with(|| ShmemSize::new(SHARED_MEMORY));
     }
-    if doorbell && let Some(msi) = &mut memory.msi {
-        msi.ioeventfd.get_or_insert(true);
+    if doorbell {
+        memory.msi.get_or_insert_default().ioeventfd.get_or_insert(true);
     }
 }
 

@@ -90,7 +90,7 @@ impl Binary {
         let kvm: Kvm = first.read("query-kvm")?;
         let schema = first.get("query-qmp-schema", &Value::Null).ok_or_else(|| missing("query-qmp-schema"))?;
         let types = names(first.get("qom-list-types", &Value::Null).ok_or_else(|| missing("qom-list-types"))?, "name");
-        let accelerator = match (kvm.enabled, types.contains("hvf-accel") && sessions.len() > 1) {
+        let accelerator = match (kvm.enabled, !kvm.present && sessions.len() > 1) {
             (true, _) => Accelerator::Kvm,
             (_, true) => Accelerator::Hvf,
             _ => Accelerator::Tcg,

@@ -56,8 +56,14 @@ const DEVICES: &[&str] = &[
 ];
 
 /// Other objects whose properties decide something.
-const OBJECTS: &[&str] =
-    &["memory-backend-file", "memory-backend-memfd", "max-x86_64-cpu", "max-arm-cpu", "none-machine"];
+const OBJECTS: &[&str] = &[
+    "memory-backend-file",
+    "memory-backend-memfd",
+    "max-x86_64-cpu",
+    "max-arm-cpu",
+    "none-machine",
+    "generic-pc-machine",
+];
 
 /// Paths into the schema that decide something.
 pub(crate) const SCHEMA: &[&str] = &[

@@ -55,6 +55,9 @@ const ORDER: &[List] = &[
     List::Pstore,
 ];
 
+/// The last host bridge of pSeries (QEMU, `SPAPR_MAX_PHBS`).
+const LAST_HOST_BRIDGE: u32 = 30;
+
 /// More rounds than bridges can be added in.
 const ROUNDS: usize = 256;
 
@@ -142,6 +145,12 @@ fn numbers(config: &DomainConfig, root: ControllerModel, pseries: bool) -> Vec<P
         } else if index > 0 && is_root && !pseries {
             let message = format!("a PCI root has index 0, not {index}; use model 'pci-bridge' or 'pcie-root-port'");
             found.push(Problem::error(format!("{path}/@index"), message));
+        }
+        let number = controller.target.as_ref().and_then(|it| it.index).filter(|_| pseries);
+        if let Some(number) = number.filter(|it| *it > LAST_HOST_BRIDGE || (*it == 0) != (index == 0)) {
+            let message =
+                format!("host bridge {number}; PCI controller 0 is host bridge 0, others are 1 to {LAST_HOST_BRIDGE}");
+            found.push(Problem::error(format!("{path}/target/@index"), message));
         }
     }
     found

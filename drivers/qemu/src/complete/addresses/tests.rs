@@ -316,6 +316,8 @@ fn what_cannot_be_is_refused_with_what_can() {
     let bridge = |index: u32, model: &str, address: &str| {
         format!("<controller type='pci' index='{index}' model='{model}'>{}</controller>", pci(address))
     };
+    let mouse =
+        |port: &str| format!("<input type='mouse' bus='usb'><address type='usb' bus='0' port='{port}'/></input>");
     let root = "<controller type='pci' index='0' model='pcie-root'/>";
     let ports = "<controller type='pci' model='pcie-root-port'/>".repeat(255);
     let many: String = (0..250).map(|_| card("virtio")).collect();
@@ -349,6 +351,37 @@ fn what_cannot_be_is_refused_with_what_can() {
         ("x86_64", "pc", bridge(1, "pci-bridge", "1:1.0"), "/address", "PCI controller 1 is behind itself"),
         ("x86_64", "q35", root.to_owned() + &ports, "/domain/devices/controller", "no PCI slot is free"),
         ("aarch64", "virt", many, "/domain/devices: ", "no PCI slot is free for all devices"),
+        (
+            "ppc64",
+            "pseries",
+            "<controller type='pci' index='1' model='pci-root'><target index='31'/></controller>".into(),
+            "/target/@index",
+            "others are 1 to 30",
+        ),
+        (
+            "x86_64",
+            "pc",
+            "<controller type='usb' index='0' model='ich9-uhci1'/>".into(),
+            "/domain/devices/controller[1]/@index",
+            "add one of model 'ich9-ehci1'",
+        ),
+        (
+            "x86_64",
+            "pc",
+            "<controller type='usb' index='0' model='qemu-xhci' ports='16'/>".into(),
+            "/domain/devices/controller[1]/@ports",
+            "1 to 15 are possible",
+        ),
+        ("x86_64", "pc", mouse("3"), "/domain/devices/input/address", "has no port 3; the last one there is 2"),
+        ("x86_64", "pc", mouse("1.2"), "/domain/devices/input/address", "no hub at port 1 of USB bus 0"),
+        ("x86_64", "pc", mouse("1").repeat(2), "/domain/devices/input[2]/address", "another device's already"),
+        (
+            "x86_64",
+            "pc",
+            "<rng model='virtio'><backend model='random'/><address type='usb' bus='0' port='1'/></rng>".into(),
+            "/domain/devices/rng/address",
+            "use type='pci' or 'ccw' or 'virtio-mmio'",
+        ),
         ("x86_64", "isapc", disk('a'), "/domain/devices/disk", "machine 'isapc' has no PCI bus"),
         (
             "x86_64",
