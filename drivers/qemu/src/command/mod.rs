@@ -20,6 +20,7 @@ mod filesystem;
 pub(crate) mod firmware;
 mod graphics;
 mod hmat;
+mod host_cpu;
 mod hostdev;
 mod hyperv;
 mod input;
@@ -60,6 +61,7 @@ use crate::{config::Config, probe::Binary};
 
 pub(crate) use chardev::{ConsoleTarget, backend_of, console_target};
 pub(crate) use clock::date;
+pub(crate) use host_cpu::HostCpu;
 use hostdev::host_address;
 pub(crate) use storage::disk;
 
@@ -118,6 +120,8 @@ pub(crate) struct Input<'a> {
     /// Seconds since 1970, for clocks that run ahead of the host's.
     pub(crate) now: u64,
     pub(crate) generic_scsi: FindScsi,
+    /// The host's CPU, where somebody described it.
+    pub(crate) host_cpu: Option<&'a HostCpu>,
 }
 
 impl Input<'_> {

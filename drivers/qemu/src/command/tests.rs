@@ -61,6 +61,7 @@ pub(super) fn input<'a>(
         incoming: None,
         now: 1_000_000_000,
         generic_scsi: |_| None,
+        host_cpu: None,
     }
 }
 
