@@ -14,7 +14,7 @@ use polyvirt_firmware::Firmwares;
 
 use crate::{
     check,
-    command::{self, Input, MonitorAt, Purpose},
+    command::{self, HostCpu, Input, MonitorAt, Purpose},
     complete::{self, Choices, Given},
     config::Config,
     driver::{Facts, default_name},
@@ -37,6 +37,7 @@ struct Offline {
     arch: String,
     /// What stands for `/`; without it there are no files.
     sysroot: Option<PathBuf>,
+    host_cpu: Option<HostCpu>,
 }
 
 /// Opens it.
@@ -48,7 +49,8 @@ pub(crate) fn open(cx: OfflineContext) -> Result<Box<dyn OfflineDriver>> {
     let unreadable = |error: RecordingError| Error::new(ErrorKind::InvalidArgument, error.to_string()).source(error);
     let binary = cx.recording.as_ref().map(|recording| recording.read_as(recorded)).transpose().map_err(unreadable)?;
     let choices = Choices { guest: cx.guest, keep_machine_alias: cx.keep_machine_alias };
-    Ok(Box::new(Offline { binary, config, choices, arch: cx.arch, sysroot: cx.sysroot }))
+    let host_cpu = cx.host_cpu.as_ref().and_then(HostCpu::read);
+    Ok(Box::new(Offline { binary, config, choices, arch: cx.arch, sysroot: cx.sysroot, host_cpu }))
 }
 
 /// The emulator of which the replies were recorded, where distributions install it.
@@ -123,6 +125,7 @@ impl OfflineDriver for Offline {
             // What is shown does not depend on when.
             now: 0,
             generic_scsi: |_| None,
+            host_cpu: self.host_cpu.as_ref(),
         })?;
         let program = config.devices.emulator.as_deref().map_or(binary.path.as_path(), Path::new);
         Ok(command::shell(program, &args))

@@ -210,6 +210,7 @@ impl Attempt<'_> {
             incoming: None,
             now: driver::now(),
             generic_scsi: scsi::generic,
+            host_cpu: None,
         })
     }
 

@@ -20,6 +20,7 @@ mod filesystem;
 pub(crate) mod firmware;
 mod graphics;
 mod hmat;
+mod host_cpu;
 mod hostdev;
 mod hyperv;
 mod input;
@@ -60,6 +61,7 @@ use crate::{config::Config, probe::Binary};
 
 pub(crate) use chardev::{ConsoleTarget, backend_of, console_target};
 pub(crate) use clock::date;
+pub(crate) use host_cpu::HostCpu;
 use hostdev::host_address;
 pub(crate) use storage::disk;
 
@@ -118,6 +120,8 @@ pub(crate) struct Input<'a> {
     /// Seconds since 1970, for clocks that run ahead of the host's.
     pub(crate) now: u64,
     pub(crate) generic_scsi: FindScsi,
+    /// The host's CPU, where somebody described it.
+    pub(crate) host_cpu: Option<&'a HostCpu>,
 }
 
 impl Input<'_> {
@@ -183,8 +187,9 @@ struct Args {
     all: Vec<String>,
     /// Sets of descriptors handed over so far.
     sets: usize,
-    /// What floppies said of the boot order.
+    /// What floppies said of the boot order, and their drives, which come after the controller that has to know it.
     floppy_boot: Vec<(&'static str, u32)>,
+    floppies: Vec<Members>,
     reservations: bool,
 }
 
@@ -255,7 +260,28 @@ pub(crate) fn build(input: &Input<'_>) -> Result<Vec<String>> {
     begin(&mut args, input)?;
     devices(&mut args, input)?;
     end(&mut args, input)?;
-    Ok(args.all)
+    match args.all.iter().find(|it| has_nul(it)) {
+        None => Ok(args.all),
+        Some(argument) => {
+            let shown: String = argument.chars().take(80).collect();
+            let problem = format!("a NUL cannot be part of an argument, and one is in {shown:?}");
+            Err(Error::new(ErrorKind::InvalidConfig, problem).with("path", "/domain"))
+        }
+    }
+}
+
+/// Whether an argument has a NUL, by itself or, in JSON, as QEMU would read it.
+fn has_nul(argument: &str) -> bool {
+    fn within(value: &serde_json::Value) -> bool {
+        match value {
+            serde_json::Value::String(text) => text.contains('\0'),
+            serde_json::Value::Array(items) => items.iter().any(within),
+            serde_json::Value::Object(members) => members.iter().any(|(name, it)| name.contains('\0') || within(it)),
+            _ => false,
+        }
+    }
+    let json = || argument.starts_with('{') && argument.contains("\\u0000");
+    argument.contains('\0') || json() && serde_json::from_str(argument).is_ok_and(|it| within(&it))
 }
 
 /// The board, its CPUs and memory, and how QEMU is spoken to.
