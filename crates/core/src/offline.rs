@@ -71,6 +71,8 @@ pub struct OfflineContext {
     pub guest: Guest,
     /// Keep the name that stands for the newest machine of its kind.
     pub keep_machine_alias: bool,
+    /// Whether definitions describe running guests.
+    pub running: bool,
 }
 
 impl OfflineContext {
@@ -85,6 +87,7 @@ impl OfflineContext {
             sysroot: None,
             guest: Guest::Existing,
             keep_machine_alias: false,
+            running: false,
         }
     }
 }

@@ -27,11 +27,13 @@ pub(crate) struct Choices {
     pub(crate) guest: Guest,
     /// Keep the name that stands for the newest machine of its kind.
     pub(crate) keep_machine_alias: bool,
+    /// Whether the guest runs: what was made for this run stays.
+    pub(crate) running: bool,
 }
 
 impl Default for Choices {
     fn default() -> Self {
-        Self { guest: Guest::Existing, keep_machine_alias: false }
+        Self { guest: Guest::Existing, keep_machine_alias: false, running: false }
     }
 }
 
@@ -68,7 +70,11 @@ pub(crate) fn complete(config: &mut DomainConfig, given: &Given<'_>) -> Result<(
     implicit::complete(config, given);
     disks::complete(config);
     displays::complete(config, settings);
-    channels::complete(config, settings);
+    channels::complete(config);
+    if !choices.running {
+        displays::forget_made(config, settings);
+        channels::forget_made(config, settings);
+    }
     models::complete(config, binary, settings);
     controllers::complete(config, binary, choices.guest);
     addresses::assign(config, binary)

@@ -48,7 +48,7 @@ pub(crate) fn open(cx: OfflineContext) -> Result<Box<dyn OfflineDriver>> {
     let config = Config::read(&cx.settings)?;
     let unreadable = |error: RecordingError| Error::new(ErrorKind::InvalidArgument, error.to_string()).source(error);
     let binary = cx.recording.as_ref().map(|recording| recording.read_as(recorded)).transpose().map_err(unreadable)?;
-    let choices = Choices { guest: cx.guest, keep_machine_alias: cx.keep_machine_alias };
+    let choices = Choices { guest: cx.guest, keep_machine_alias: cx.keep_machine_alias, running: cx.running };
     let host_cpu = cx.host_cpu.as_ref().and_then(HostCpu::read);
     Ok(Box::new(Offline { binary, config, choices, arch: cx.arch, sysroot: cx.sysroot, host_cpu }))
 }

@@ -80,6 +80,7 @@ fn context(options: &DefinitionOptions, session: &Session) -> Result<OfflineCont
     }
     context.guest = if options.new { Guest::New } else { Guest::Existing };
     context.keep_machine_alias = options.keep_machine_alias;
+    context.running = options.active || options.from_active;
     Ok(context)
 }
 
