@@ -1,6 +1,7 @@
 //! The command line. Names, short options and meanings are virsh's where virsh has the command.
 
 mod domxml;
+mod firmware;
 mod guest;
 mod host;
 mod numa;
@@ -16,6 +17,7 @@ use clap_complete::Shell;
 pub(crate) use self::numa::{Simulate, SimulatedCpus};
 pub(crate) use self::{
     domxml::{DefinitionForm, DefinitionOptions, DomxmlCommand, DriverName, Setting, ToNativeArgs},
+    firmware::{FirmwareCommand, FirmwareList},
     guest::{AffectArgs, List, ShutdownMode, Start, Which},
     host::{Allocpages, ConfigCommand, Freepages, HostCommand, HostTree},
     numa::{Drawing, DriftArgs, Explain, NumaCommand, PlanArgs, RebalanceArgs, Topology},
@@ -223,6 +225,9 @@ pub(crate) enum Command {
     /// What the host and its hypervisor can do, as XML
     #[command(after_help = "Example: polyvirt capabilities --sysroot /mnt/other-host --arch aarch64")]
     Capabilities(HostTree),
+    /// Firmware that guests can boot
+    #[command(subcommand)]
+    Firmware(FirmwareCommand),
     /// The host's processors and memory
     #[command(alias = "node-info")]
     Nodeinfo(HostTree),

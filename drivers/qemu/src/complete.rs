@@ -11,6 +11,7 @@ mod disks;
 mod displays;
 mod firmware;
 mod implicit;
+mod memory;
 mod models;
 
 use polyvirt_core::model::{DomainConfig, Guest, Problems};
@@ -60,6 +61,7 @@ pub(crate) fn complete(config: &mut DomainConfig, given: &Given<'_>) -> Result<(
     let Given { binary, settings, choices, .. } = *given;
     machine(config, binary, choices);
     firmware::complete(config, given)?;
+    memory::complete(config, choices.guest);
     cells(config);
     cpu::complete(config, binary);
     config.devices.emulator.get_or_insert_with(|| binary.path.to_string_lossy().into_owned());

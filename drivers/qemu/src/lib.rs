@@ -37,6 +37,7 @@ mod pins;
 mod places;
 mod probe;
 mod program;
+mod resources;
 mod runnable;
 mod scsi;
 mod start;

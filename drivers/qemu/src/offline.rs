@@ -6,7 +6,7 @@ use std::{
 };
 
 use polyvirt_core::{
-    Error, ErrorKind, ExportOptions, OfflineContext, OfflineDriver, Result,
+    Error, ErrorKind, ExportOptions, OfflineContext, OfflineDriver, Resources, Result,
     model::{DomainConfig, Problems},
 };
 
@@ -20,6 +20,7 @@ use crate::{
     driver::{Facts, default_name},
     places::Places,
     probe::{Answers, Binary, RecordingError},
+    resources,
 };
 
 /// Where distributions install emulators.
@@ -88,6 +89,10 @@ impl OfflineDriver for Offline {
         let given = Given { binary: &binary, settings: &self.config, firmware: &firmware, choices: self.choices };
         complete::complete(config, &given)?;
         if binary.assumed { Ok(()) } else { check::definable(config, &Facts::of(binary)) }
+    }
+
+    fn resources(&self, config: &DomainConfig) -> Result<Resources> {
+        Ok(resources::of(config))
     }
 
     fn formats(&self) -> &'static [&'static str] {

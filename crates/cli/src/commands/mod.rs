@@ -9,6 +9,7 @@ mod domxml;
 mod edit;
 mod event;
 mod explain;
+mod firmware;
 mod host;
 mod info;
 mod life;
@@ -75,6 +76,7 @@ pub(crate) fn run<'a>(
             Command::Emulatorpin { which, cpulist, affect } => {
                 tune::emulatorpin(&which, cpulist, affect, session, out).await
             }
+            Command::Firmware(command) => firmware::firmware(command, out),
             Command::Capabilities(tree) => host::capabilities(&tree, session, out).await,
             Command::Nodeinfo(tree) => host::nodeinfo(&tree, session, out).await,
             Command::Nodecpustats { cpu, tree } => host::nodecpustats(cpu, &tree, session, out).await,

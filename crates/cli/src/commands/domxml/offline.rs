@@ -22,7 +22,10 @@ pub(super) fn driver(
     out: &mut Output,
 ) -> Result<Option<Box<dyn OfflineDriver>>, Failure> {
     let context = context(options, session)?;
-    let Some(name) = options.driver else { return Ok(None) };
+    let Some(name) = options.driver else {
+        without_effect(options, out);
+        return Ok(None);
+    };
     match session.registry.by_name(name.registered()).and_then(|descriptor| descriptor.offline) {
         Some(open) => Ok(Some(open(context)?)),
         None => {
@@ -32,6 +35,23 @@ pub(super) fn driver(
             ));
             Ok(None)
         }
+    }
+}
+
+/// Names the options that change nothing where no driver is asked.
+fn without_effect(options: &DefinitionOptions, out: &mut Output) {
+    let given = [
+        ("--capabilities", options.capabilities.is_some()),
+        ("--keep-machine-alias", options.keep_machine_alias),
+        ("--host-cpu", options.host_cpu.is_some()),
+        ("--config", options.config.is_some()),
+        ("--sysroot", options.sysroot.is_some()),
+    ];
+    let mut names: Vec<String> =
+        given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name.to_owned()).collect();
+    names.extend(options.set.iter().map(|setting| format!("--set {}={}", setting.key, setting.value)));
+    if !names.is_empty() {
+        out.warning(&format!("without effect, because no --driver is named: {}", names.join(", ")));
     }
 }
 
@@ -121,7 +141,7 @@ fn is_directory(path: &Path) -> Result<(), Failure> {
 }
 
 /// This machine's architecture in libvirt's words.
-pub(super) fn host_arch() -> &'static str {
+pub(in crate::commands) fn host_arch() -> &'static str {
     match std::env::consts::ARCH {
         "x86" => "i686",
         "arm" => "armv7l",
