@@ -110,7 +110,7 @@ impl OfflineDriver for Offline {
                 Error::new(ErrorKind::InvalidArgument, message).hint("give its recorded replies with --capabilities")
             );
         };
-        check::startable(config, &Facts::of(binary.clone())).map_err(Error::invalid_config)?;
+        check::startable(config).map_err(Error::invalid_config)?;
         let places = Places::described(&config.name, &self.config);
         let args = command::build(&Input {
             config,

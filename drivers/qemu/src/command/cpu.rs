@@ -148,11 +148,48 @@ pub(super) fn model(args: &mut Args, input: &Input<'_>) -> Result<()> {
         return Err(Error::new(ErrorKind::InvalidConfig, problem).with("path", path));
     }
     separable(input.config)?;
+    known_features(input)?;
+    compatible(input)?;
     let host = HostCpu::wanted(input.config, input.binary, input.host_cpu);
     if let Some(argument) = argument(input.config, host.as_ref()) {
         args.add("-cpu", argument);
     }
     Ok(())
+}
+
+/// On Arm QEMU lists all features there are, and has no words for one that is not among them but "not found".
+fn known_features(input: &Input<'_>) -> Result<()> {
+    let expansions = &input.binary.best.expansions;
+    if !matches!(input.binary.arch.as_str(), "aarch64" | "arm") || expansions.is_empty() {
+        return Ok(());
+    }
+    let knows = |name: &str| expansions.iter().any(|(_, it)| it["model"]["props"].get(name).is_some());
+    let features = input.config.cpu.iter().flat_map(|it| &it.feature);
+    match features.map(|it| &it.name).find(|it| !knows(it)) {
+        None => Ok(()),
+        Some(name) => {
+            let shown: String = name.chars().take(40).collect();
+            let problem = format!("this QEMU knows no feature '{shown}' of Arm's CPUs; leave it out");
+            Err(Error::new(ErrorKind::InvalidConfig, problem).with("path", "/domain/cpu/feature/@name"))
+        }
+    }
+}
+
+/// POWER runs guests in the mode of an older processor, not of a newer one.
+fn compatible(input: &Input<'_>) -> Result<()> {
+    let generation = |name: &str| name.to_ascii_lowercase().strip_prefix("power").and_then(|it| it.parse::<u32>().ok());
+    let cpu = input.config.cpu.as_ref().filter(|it| it.mode == Some(CpuMode::HostModel));
+    let mode = cpu.and_then(|it| it.model.as_ref()).and_then(|it| it.name.as_deref());
+    let host = input.host_cpu.map(|it| it.model.as_str());
+    let (Some(mode), Some(host)) = (mode, host) else { return Ok(()) };
+    match (generation(mode), generation(host)) {
+        (Some(wanted), Some(there)) if wanted > there => {
+            let problem =
+                format!("a host of {host} cannot run a guest in the mode of '{mode}'; use power{there} or older");
+            Err(Error::new(ErrorKind::InvalidConfig, problem).with("path", "/domain/cpu/model"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// `-cpu` is split at every comma, and nothing quotes one; so no text in it may have one.
