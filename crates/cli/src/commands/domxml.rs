@@ -6,7 +6,7 @@ mod normalize;
 mod offline;
 mod validate;
 
-pub(crate) use offline::Recordings;
+pub(crate) use offline::{Recordings, host_arch};
 
 use std::path::Path;
 
