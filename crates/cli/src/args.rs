@@ -1,5 +1,6 @@
 //! The command line. Names, short options and meanings are virsh's where virsh has the command.
 
+mod cpu;
 mod domxml;
 mod firmware;
 mod guest;
@@ -16,6 +17,7 @@ use clap_complete::Shell;
 #[cfg(feature = "simulate")]
 pub(crate) use self::numa::{Simulate, SimulatedCpus};
 pub(crate) use self::{
+    cpu::{CpuCommand, CpuRole},
     domxml::{DefinitionForm, DefinitionOptions, DomxmlCommand, DriverName, Setting, ToNativeArgs},
     firmware::{FirmwareCommand, FirmwareList},
     guest::{AffectArgs, List, ShutdownMode, Start, Which},
@@ -304,6 +306,11 @@ Boxes, bars and colours on a terminal or with --color always, plain text otherwi
     Xml {
         #[command(subcommand)]
         command: XmlCommand,
+    },
+    /// CPU models, without a host: what a host has, what a guest gets, what several hosts have in common
+    Cpu {
+        #[command(subcommand)]
+        command: CpuCommand,
     },
     /// Algebra on CPU and node sets
     #[command(after_help = "Examples:

@@ -16,6 +16,7 @@ mod capabilities;
 
 pub use capabilities::capabilities_xml;
 pub use polyvirt_core::*;
+pub use polyvirt_cpu as cpu;
 pub use polyvirt_engine::*;
 pub use polyvirt_firmware as firmware;
 pub use polyvirt_host::{Check, Host, HostError, Outcome, PoolSize};
