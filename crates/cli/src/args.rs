@@ -2,6 +2,7 @@
 
 mod capabilities;
 mod domxml;
+mod firmware;
 mod guest;
 mod host;
 mod numa;
@@ -18,6 +19,7 @@ pub(crate) use self::numa::{Simulate, SimulatedCpus};
 pub(crate) use self::{
     capabilities::{CapabilitiesArgs, QemuCapsArgs},
     domxml::{DefinitionForm, DefinitionOptions, DomxmlCommand, DriverName, Setting, ToNativeArgs},
+    firmware::{FirmwareCommand, FirmwareList},
     guest::{AffectArgs, List, ShutdownMode, Start, Which},
     host::{Allocpages, ConfigCommand, Freepages, HostCommand, HostTree},
     numa::{Drawing, DriftArgs, Explain, NumaCommand, PlanArgs, RebalanceArgs, Topology},
@@ -231,6 +233,9 @@ pub(crate) enum Command {
     /// What a QEMU of which the answers to a probe were recorded is and has, as JSON
     #[command(after_help = "Example: polyvirt qemu-caps --arch x86_64 --replies qemu-10.replies")]
     QemuCaps(QemuCapsArgs),
+    /// Firmware that guests can boot
+    #[command(subcommand)]
+    Firmware(FirmwareCommand),
     /// The host's processors and memory
     #[command(alias = "node-info")]
     Nodeinfo(HostTree),

@@ -46,7 +46,7 @@ pub use event::{DomainEvents, Event, EventKind, Signal, StopReason};
 #[doc(hidden)]
 pub use inventory as __inventory;
 pub use journal::{DriverRecord, Journal, JournalSink, Stage};
-pub use offline::{ExportOptions, OfflineContext, OfflineDriver, OpenOffline, Recording};
+pub use offline::{ExportOptions, LockedMemory, OfflineContext, OfflineDriver, OpenOffline, Recording, Resources};
 pub use polyvirt_model as model;
 pub use polyvirt_numa_placement as placement;
 pub use registry::Registry;

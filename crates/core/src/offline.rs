@@ -11,7 +11,7 @@ use std::{
 };
 
 use polyvirt_model::{DomainConfig, Guest, Problems, XmlTree};
-use polyvirt_numa_placement::Plan;
+use polyvirt_numa_placement::{Kib, Plan};
 
 use crate::{DomainCaps, DomainCapsQuery, Error, ErrorKind, GuestSupport, HypervisorFacts, Result, Settings};
 
@@ -71,6 +71,8 @@ pub struct OfflineContext {
     pub guest: Guest,
     /// Keep the name that stands for the newest machine of its kind.
     pub keep_machine_alias: bool,
+    /// Whether definitions describe running guests.
+    pub running: bool,
 }
 
 impl OfflineContext {
@@ -85,6 +87,7 @@ impl OfflineContext {
             sysroot: None,
             guest: Guest::Existing,
             keep_machine_alias: false,
+            running: false,
         }
     }
 }
@@ -99,6 +102,27 @@ pub struct ExportOptions {
     pub incoming: Option<String>,
 }
 
+/// Memory that a hypervisor's process may have to lock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LockedMemory {
+    /// None: no limit has to be raised.
+    #[default]
+    None,
+    /// At most so much.
+    UpTo(Kib),
+    /// All that it ever takes.
+    Unlimited,
+}
+
+/// What a guest needs of its host beyond memory and CPUs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Resources {
+    /// Memory that may have to be locked (`RLIMIT_MEMLOCK` of setrlimit(2)).
+    pub locked_memory: LockedMemory,
+}
+
 /// A driver that has no host. Its methods look at nothing but what it was opened with.
 pub trait OfflineDriver: Send + Sync + Debug {
     /// Fills the hypervisor's defaults and addresses in, and refuses what it cannot do.
@@ -108,6 +132,15 @@ pub trait OfflineDriver: Send + Sync + Debug {
     /// # Errors
     /// All problems of the definition; it is then partly completed and of no use.
     fn complete(&self, config: &mut DomainConfig) -> Result<(), Problems>;
+
+    /// What a completed definition needs of its host.
+    ///
+    /// # Errors
+    /// `Unsupported` by default.
+    fn resources(&self, config: &DomainConfig) -> Result<Resources> {
+        let _ = config;
+        Err(Error::new(ErrorKind::Unsupported, "this driver does not say what guests need"))
+    }
 
     /// Formats of [`OfflineDriver::export`]; the first is the default.
     fn formats(&self) -> &'static [&'static str] {

@@ -290,8 +290,8 @@ impl DomainConfig {
         self.cpu.as_ref().and_then(|cpu| cpu.numa.as_ref()).map_or(&[], |numa| &numa.cell)
     }
 
-    /// Sizes of memory devices.
-    pub(crate) fn device_memory(&self) -> impl Iterator<Item = Kib> + '_ {
+    /// Sizes of memory devices, as written.
+    pub fn device_memory(&self) -> impl Iterator<Item = Kib> + '_ {
         self.devices.memories.iter().filter_map(|device| device.target.as_ref()?.size)
     }
 }

@@ -17,6 +17,7 @@ mod capabilities;
 pub use capabilities::{capabilities_xml, guest_capabilities_xml};
 pub use polyvirt_core::*;
 pub use polyvirt_engine::*;
+pub use polyvirt_firmware as firmware;
 pub use polyvirt_host::{Check, Host, HostError, Outcome, PoolSize};
 
 // A driver crate that is only a dependency registers nothing: it must be mentioned.

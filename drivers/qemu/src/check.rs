@@ -11,7 +11,6 @@ use polyvirt_core::model::{
     chardev::{CharBackend, CharSource},
     controller::ControllerModel,
     disk::{Disk, DiskBus, DiskDevice},
-    interface::Interface,
     os::{LoaderType, OsKind},
     storage::SourceKind,
 };
@@ -29,7 +28,7 @@ const MAX_IO_THREADS: u32 = 1024;
 pub(crate) fn check(config: &DomainConfig, facts: &Facts) -> Result<(), Problems> {
     let mut found = Vec::new();
     find_indefinable(config, facts, &mut found);
-    find_unstartable(config, facts, &mut found);
+    find_unstartable(config, &mut found);
     if found.is_empty() { Ok(()) } else { Err(found.into_iter().collect()) }
 }
 
@@ -41,9 +40,9 @@ pub(crate) fn definable(config: &DomainConfig, facts: &Facts) -> Result<(), Prob
 }
 
 /// Checks what a definition may say that cannot be started.
-pub(crate) fn startable(config: &DomainConfig, facts: &Facts) -> Result<(), Problems> {
+pub(crate) fn startable(config: &DomainConfig) -> Result<(), Problems> {
     let mut found = Vec::new();
-    find_unstartable(config, facts, &mut found);
+    find_unstartable(config, &mut found);
     if found.is_empty() { Ok(()) } else { Err(found.into_iter().collect()) }
 }
 
@@ -59,14 +58,11 @@ fn find_indefinable(config: &DomainConfig, facts: &Facts, found: &mut Vec<Proble
     }
 }
 
-fn find_unstartable(config: &DomainConfig, facts: &Facts, found: &mut Vec<Problem>) {
+fn find_unstartable(config: &DomainConfig, found: &mut Vec<Problem>) {
     boot(config, found);
     speeds(config, found);
     for (at, disk) in config.devices.disks.iter().enumerate() {
         check_disk(disk, &format!("/domain/devices/disk[{}]", at + 1), found);
-    }
-    for (at, card) in config.devices.interfaces.iter().enumerate() {
-        check_interface(card, facts, &format!("/domain/devices/interface[{}]", at + 1), found);
     }
     character_devices(config, found);
     if let Some(count) = config.iothreads.filter(|it| *it > MAX_IO_THREADS) {
@@ -241,14 +237,6 @@ fn target(disk: &Disk, path: &str, places: &mut HashSet<(DiskBus, u32, u32, u32,
     }
 }
 
-fn check_interface(card: &Interface, facts: &Facts, path: &str, found: &mut Vec<Problem>) {
-    let model = crate::command::net::model(card);
-    if !facts.binary.has_type(model) {
-        let problem = format!("{} has no network card '{model}'; use 'virtio' or 'e1000'", facts.binary.path.display());
-        found.push(Problem::error(format!("{path}/model/@type"), problem));
-    }
-}
-
 fn character_devices(config: &DomainConfig, found: &mut Vec<Problem>) {
     let devices = &config.devices;
     let serials = devices.serials.iter().map(|it| ("serial", it.kind, &it.backend)).enumerate();
@@ -318,11 +306,6 @@ mod tests {
                 guest("qemu", "pc", "", "<disk type='file' device='cdrom'><target dev='vda' bus='virtio'/></disk>"),
                 "/domain/devices/disk[1]/target/@bus",
                 "bus='sata'",
-            ),
-            (
-                guest("qemu", "pc", "", "<interface type='user'><model type='warp'/></interface>"),
-                "/domain/devices/interface[1]/model/@type",
-                "no network card 'warp'",
             ),
             (
                 guest("qemu", "pc", "", "<serial type='file'/>"),

@@ -11,6 +11,7 @@ mod disks;
 mod displays;
 mod firmware;
 mod implicit;
+mod memory;
 mod models;
 
 use polyvirt_core::model::{DomainConfig, Guest, Problems};
@@ -26,11 +27,13 @@ pub(crate) struct Choices {
     pub(crate) guest: Guest,
     /// Keep the name that stands for the newest machine of its kind.
     pub(crate) keep_machine_alias: bool,
+    /// Whether the guest runs: what was made for this run stays.
+    pub(crate) running: bool,
 }
 
 impl Default for Choices {
     fn default() -> Self {
-        Self { guest: Guest::Existing, keep_machine_alias: false }
+        Self { guest: Guest::Existing, keep_machine_alias: false, running: false }
     }
 }
 
@@ -60,13 +63,18 @@ pub(crate) fn complete(config: &mut DomainConfig, given: &Given<'_>) -> Result<(
     let Given { binary, settings, choices, .. } = *given;
     machine(config, binary, choices);
     firmware::complete(config, given)?;
+    memory::complete(config, choices.guest);
     cells(config);
     cpu::complete(config, binary);
     config.devices.emulator.get_or_insert_with(|| binary.path.to_string_lossy().into_owned());
     implicit::complete(config, given);
     disks::complete(config);
     displays::complete(config, settings);
-    channels::complete(config, settings);
+    channels::complete(config);
+    if !choices.running {
+        displays::forget_made(config, settings);
+        channels::forget_made(config, settings);
+    }
     models::complete(config, binary, settings);
     controllers::complete(config, binary, choices.guest);
     addresses::assign(config, binary)

@@ -38,6 +38,7 @@ mod pins;
 mod places;
 mod probe;
 mod program;
+mod resources;
 mod runnable;
 mod scsi;
 mod start;
@@ -114,7 +115,7 @@ const HONOURS: &[&str] = &[
     "/domain/os/acpi/**",
     "/domain/os/boot/**",
     "/domain/os/bootmenu/**",
-    "/domain/os/bios/@rebootTimeout",
+    "/domain/os/bios/**",
     "/domain/os/smbios/**",
     "/domain/features/acpi",
     "/domain/features/apic/**",
@@ -125,7 +126,7 @@ const HONOURS: &[&str] = &[
     "/domain/features/pmu/**",
     "/domain/features/vmport/**",
     "/domain/features/gic/**",
-    "/domain/features/smm/@state",
+    "/domain/features/smm/**",
     "/domain/features/ioapic/**",
     "/domain/features/hpt/**",
     "/domain/features/vmcoreinfo/**",

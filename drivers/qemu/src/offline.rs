@@ -6,7 +6,7 @@ use std::{
 };
 
 use polyvirt_core::{
-    Error, ErrorKind, ExportOptions, GuestSupport, HypervisorFacts, OfflineContext, OfflineDriver, Result,
+    Error, ErrorKind, ExportOptions, GuestSupport, HypervisorFacts, OfflineContext, OfflineDriver, Resources, Result,
     model::{DomainConfig, Problems},
 };
 
@@ -14,12 +14,13 @@ use polyvirt_firmware::Firmwares;
 
 use crate::{
     capabilities, check,
-    command::{self, Input, MonitorAt, Purpose},
+    command::{self, HostCpu, Input, MonitorAt, Purpose},
     complete::{self, Choices, Given},
     config::Config,
     driver::{Facts, default_name},
     places::Places,
     probe::{Answers, Binary, RecordingError},
+    resources,
 };
 
 /// Where distributions install emulators.
@@ -36,6 +37,7 @@ struct Offline {
     arch: String,
     /// What stands for `/`; without it there are no files.
     sysroot: Option<PathBuf>,
+    host_cpu: Option<HostCpu>,
 }
 
 /// Opens it.
@@ -46,8 +48,9 @@ pub(crate) fn open(cx: OfflineContext) -> Result<Box<dyn OfflineDriver>> {
     let config = Config::read(&cx.settings)?;
     let unreadable = |error: RecordingError| Error::new(ErrorKind::InvalidArgument, error.to_string()).source(error);
     let binary = cx.recording.as_ref().map(|recording| recording.read_as(recorded)).transpose().map_err(unreadable)?;
-    let choices = Choices { guest: cx.guest, keep_machine_alias: cx.keep_machine_alias };
-    Ok(Box::new(Offline { binary, config, choices, arch: cx.arch, sysroot: cx.sysroot }))
+    let choices = Choices { guest: cx.guest, keep_machine_alias: cx.keep_machine_alias, running: cx.running };
+    let host_cpu = cx.host_cpu.as_ref().and_then(HostCpu::read);
+    Ok(Box::new(Offline { binary, config, choices, arch: cx.arch, sysroot: cx.sysroot, host_cpu }))
 }
 
 /// The emulator of which the replies were recorded, where distributions install it.
@@ -103,6 +106,10 @@ impl OfflineDriver for Offline {
         if binary.assumed { Ok(()) } else { check::definable(config, &Facts::of(binary)) }
     }
 
+    fn resources(&self, config: &DomainConfig) -> Result<Resources> {
+        Ok(resources::of(config))
+    }
+
     fn formats(&self) -> &'static [&'static str] {
         command::FORMATS
     }
@@ -118,7 +125,7 @@ impl OfflineDriver for Offline {
                 Error::new(ErrorKind::InvalidArgument, message).hint("give its recorded replies with --capabilities")
             );
         };
-        check::startable(config, &Facts::of(binary.clone())).map_err(Error::invalid_config)?;
+        check::startable(config).map_err(Error::invalid_config)?;
         let places = Places::described(&config.name, &self.config);
         let args = command::build(&Input {
             config,
@@ -133,6 +140,7 @@ impl OfflineDriver for Offline {
             // What is shown does not depend on when.
             now: 0,
             generic_scsi: |_| None,
+            host_cpu: self.host_cpu.as_ref(),
         })?;
         let program = config.devices.emulator.as_deref().map_or(binary.path.as_path(), Path::new);
         Ok(command::shell(program, &args))

@@ -12,12 +12,21 @@ use polyvirt_core::model::{
     storage::SourceKind,
 };
 
+use crate::probe::Binary;
+
 /// Checks a definition that is about to be started.
-pub(crate) fn check(config: &DomainConfig) -> Result<(), Problems> {
+pub(crate) fn check(config: &DomainConfig, binary: &Binary) -> Result<(), Problems> {
     let mut found = Vec::new();
     let devices = &config.devices;
     each(&devices.disks, "disk", disk, &mut found);
     each(&devices.interfaces, "interface", interface, &mut found);
+    for (card, at) in devices.interfaces.iter().zip(1..) {
+        let model = crate::command::net::model(card);
+        if !binary.has_type(model) {
+            let problem = format!("{} has no network card '{model}'; use 'virtio' or 'e1000'", binary.path.display());
+            found.push(Problem::error(format!("/domain/devices/interface[{at}]/model/@type"), problem));
+        }
+    }
     each(&devices.filesystems, "filesystem", filesystem, &mut found);
     each(&devices.tpms, "tpm", tpm, &mut found);
     each(&devices.graphics, "graphics", graphics, &mut found);
@@ -161,7 +170,10 @@ mod tests {
     fn problems(devices: &str) -> Vec<String> {
         let text = format!("<domain type='qemu'><name>a</name><devices>{devices}</devices></domain>");
         let config = DomainConfig::parse(&text, &ParseOptions::default()).unwrap().config;
-        check(&config).err().map(|it| it.iter().map(ToString::to_string).collect()).unwrap_or_default()
+        check(&config, &crate::testing::recorded())
+            .err()
+            .map(|it| it.iter().map(ToString::to_string).collect())
+            .unwrap_or_default()
     }
 
     #[test]
@@ -173,6 +185,11 @@ mod tests {
                 "<interface type='user'><backend type='passt'/></interface>",
                 "interface[1]/backend/@type",
                 "leave <backend> out",
+            ),
+            (
+                "<interface type='user'><model type='warp'/></interface>",
+                "interface[1]/model/@type",
+                "no network card 'warp'",
             ),
             ("<disk type='volume'/>", "disk[1]/@type", "use 'file'"),
             ("<disk type='file'><transient/></disk>", "disk[1]/transient", "qemu-img"),

@@ -98,7 +98,7 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     async fn run(&mut self) -> Result<Started> {
         self.cx.cancel.check()?;
-        runnable::check(&self.live().config).map_err(Error::invalid_config)?;
+        runnable::check(&self.live().config, &self.binary).map_err(Error::invalid_config)?;
         if let Some(warning) = &self.driver.run_as.warning {
             self.weakened("a user of their own for guests", warning);
         }
@@ -210,6 +210,7 @@ impl Attempt<'_> {
             incoming: None,
             now: driver::now(),
             generic_scsi: scsi::generic,
+            host_cpu: None,
         })
     }
 

@@ -41,6 +41,7 @@ const TABLE: &[Row] = &[
             "polyvirt-driver-mock",
             "polyvirt-driver-qemu",
             "polyvirt-driver-xen",
+            "polyvirt-firmware",
             "polyvirt-host",
             "polyvirt-network",
             "polyvirt-nodedev",

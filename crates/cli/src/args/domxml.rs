@@ -14,6 +14,9 @@ pub(crate) enum DomxmlCommand {
   polyvirt domxml to-native --format qemu-argv guest.xml      as this host's QEMU would be started
   polyvirt domxml to-native --format qemu-argv --driver qemu --capabilities qemu.replies guest.xml")]
     ToNative(ToNativeArgs),
+    /// What a guest needs of its host beyond memory and CPUs: memory that may have to be locked
+    #[command(after_help = "Example: polyvirt domxml resources --driver qemu guest.xml")]
+    Resources(DefinitionOptions),
     /// A definition in another form, nothing completed and secrets included; what is read may be XML, JSON or TOML
     #[command(after_help = "Example: polyvirt domxml convert --to toml guest.xml")]
     Convert {

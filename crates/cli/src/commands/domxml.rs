@@ -4,9 +4,11 @@ mod diff;
 mod native;
 mod normalize;
 pub(super) mod offline;
+mod resources;
 mod validate;
 
 pub(crate) use offline::Recordings;
+pub(super) use offline::host_arch;
 
 use std::path::Path;
 
@@ -26,6 +28,7 @@ use crate::{
 pub(super) async fn domxml(command: DomxmlCommand, session: &mut Session, out: &mut Output) -> Done {
     match command {
         DomxmlCommand::Normalize(options) => normalize::normalize(&options, session, out),
+        DomxmlCommand::Resources(options) => resources::resources(&options, session, out),
         DomxmlCommand::ToNative(args) => native::to_native(&args, session, out).await,
         DomxmlCommand::Convert { to, file } => convert(to, &file, out),
         DomxmlCommand::Schema => {

@@ -10,6 +10,7 @@ mod domxml;
 mod edit;
 mod event;
 mod explain;
+mod firmware;
 mod host;
 mod info;
 mod life;
@@ -76,6 +77,7 @@ pub(crate) fn run<'a>(
             Command::Emulatorpin { which, cpulist, affect } => {
                 tune::emulatorpin(&which, cpulist, affect, session, out).await
             }
+            Command::Firmware(command) => firmware::firmware(command, out),
             Command::Capabilities(args) => capabilities::capabilities(args, session, out).await,
             Command::QemuCaps(args) => capabilities::qemu_caps(&args, session, out),
             Command::Nodeinfo(tree) => host::nodeinfo(&tree, session, out).await,

@@ -48,8 +48,8 @@ pub struct BackingStore {
     /// The kind of its source; absent: there is none.
     #[xml(attr, name = "type")]
     pub kind: Option<SourceKind>,
-    /// Its number in the chain, while the guest runs.
-    #[xml(attr, live)]
+    /// Its number in the chain.
+    #[xml(attr)]
     pub index: Option<u32>,
     /// Its format.
     #[xml(child)]

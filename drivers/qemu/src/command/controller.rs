@@ -8,7 +8,7 @@ use polyvirt_core::{
     },
 };
 
-use super::{Args, Input, alias, option::Members, pci, place, storage::threads};
+use super::{Args, Input, alias, option::Members, overrides, pci, place, storage::threads};
 
 pub(super) fn controllers(args: &mut Args, input: &Input<'_>) -> Result<()> {
     let controllers = &input.config.devices.controllers;
@@ -47,7 +47,7 @@ fn depth(controller: &Controller, controllers: &[Controller]) -> usize {
     std::iter::successors(parent(controller), |it| parent(it)).take(controllers.len()).count()
 }
 
-/// The controller of floppies, which boots for them: on the board of i440FX, a device on newer ones.
+/// The controller of floppies, which boots for them, and their drives. It is on the board of i440FX, a device on newer ones.
 pub(super) fn floppies(args: &mut Args, input: &Input<'_>) {
     let boot = std::mem::take(&mut args.floppy_boot);
     let there = input.config.devices.controllers.iter().any(|it| it.kind == Some(ControllerKind::Fdc));
@@ -58,6 +58,9 @@ pub(super) fn floppies(args: &mut Args, input: &Input<'_>) {
         for (name, order) in boot {
             args.add("-global", format!("isa-fdc.{name}={order}"));
         }
+    }
+    for drive in std::mem::take(&mut args.floppies) {
+        args.add("-device", overrides::apply(drive, input.config).build());
     }
 }
 

@@ -12,16 +12,16 @@ use polyvirt_core::{
 };
 
 use super::{
-    Args, Input, Purpose, hyperv,
+    Args, HostCpu, Input, Purpose, hyperv,
     machine::is_on,
     option::{Opts, on_off},
 };
 
 /// The argument of `-cpu`; `None` takes QEMU's default.
 ///
-/// `host-model` is what this host can run: the host's CPU with KVM, and all that TCG emulates without it. The model that
-/// libvirt would name for a guest that migrates comes with the CPU data.
-pub(crate) fn argument(config: &DomainConfig) -> Option<String> {
+/// `host-model` is the model that `host` names. Where nobody knows it: what this host can run, which is the host's CPU with KVM, and
+/// all that TCG emulates without it.
+pub(crate) fn argument(config: &DomainConfig, host: Option<&HostCpu>) -> Option<String> {
     let empty = Cpu::default();
     let cpu = config.cpu.as_ref().unwrap_or(&empty);
     let kvm = config.kind == DomainKind::Kvm;
@@ -29,6 +29,7 @@ pub(crate) fn argument(config: &DomainConfig) -> Option<String> {
     let arch =
         config.os.as_ref().and_then(|it| it.r#type.as_ref()).and_then(|it| it.arch.as_deref()).unwrap_or_default();
     let opts = match cpu.mode.or_else(|| cpu.model.as_ref().map(|_| CpuMode::Custom)) {
+        _ if host.is_some() => host_model(host),
         Some(CpuMode::HostPassthrough) => Opts::new("host").maybe("migratable", cpu.migratable.map(on_off)),
         Some(CpuMode::Maximum) => Opts::new("max").maybe("migratable", cpu.migratable.map(on_off)),
         Some(CpuMode::HostModel) if kvm && is_x86(arch) => Opts::new("host").switch("migratable", true),
@@ -42,7 +43,7 @@ pub(crate) fn argument(config: &DomainConfig) -> Option<String> {
             return (is_x86(arch) && changed != Opts::new(default)).then(|| changed.build());
         }
     };
-    let opts = features(opts, cpu, arch);
+    let opts = features(opts, cpu, arch, host);
     let opts = switches(caches(opts, cpu), config);
     let narrow = kvm && arch == "armv7l" && cpu.mode == Some(CpuMode::HostPassthrough);
     Some(opts.maybe("aarch64", narrow.then_some("off")).build())
@@ -61,8 +62,16 @@ fn feature_name(name: &str, arch: &str) -> String {
     }
 }
 
-fn features(mut opts: Opts, cpu: &Cpu, arch: &str) -> Opts {
+fn host_model(host: Option<&HostCpu>) -> Opts {
+    Opts::new(host.map_or("", |it| it.model.as_str()))
+}
+
+fn features(mut opts: Opts, cpu: &Cpu, arch: &str, host: Option<&HostCpu>) -> Opts {
     opts = opts.maybe("vendor", cpu.model.as_ref().and_then(|it| it.vendor_id.as_deref()));
+    let own = |name: &str| cpu.feature.iter().any(|it| it.name == name);
+    for (name, on) in host.iter().flat_map(|it| &it.features).filter(|it| !own(&it.0)) {
+        opts = opts.switch(&feature_name(name, arch), *on);
+    }
     for feature in &cpu.feature {
         let name = feature_name(&feature.name, arch);
         opts = match feature.policy.unwrap_or(FeaturePolicy::Require) {
@@ -138,8 +147,70 @@ pub(super) fn model(args: &mut Args, input: &Input<'_>) -> Result<()> {
         let path = "/domain/cpu/@deprecated_features";
         return Err(Error::new(ErrorKind::InvalidConfig, problem).with("path", path));
     }
-    if let Some(argument) = argument(input.config) {
+    separable(input.config)?;
+    known_features(input)?;
+    compatible(input)?;
+    let host = HostCpu::wanted(input.config, input.binary, input.host_cpu);
+    if let Some(argument) = argument(input.config, host.as_ref()) {
         args.add("-cpu", argument);
+    }
+    Ok(())
+}
+
+/// On Arm QEMU lists all features there are, and has no words for one that is not among them but "not found".
+fn known_features(input: &Input<'_>) -> Result<()> {
+    let expansions = &input.binary.best.expansions;
+    if !matches!(input.binary.arch.as_str(), "aarch64" | "arm") || expansions.is_empty() {
+        return Ok(());
+    }
+    let knows = |name: &str| expansions.iter().any(|(_, it)| it["model"]["props"].get(name).is_some());
+    let features = input.config.cpu.iter().flat_map(|it| &it.feature);
+    match features.map(|it| &it.name).find(|it| !knows(it)) {
+        None => Ok(()),
+        Some(name) => {
+            let shown: String = name.chars().take(40).collect();
+            let problem = format!("this QEMU knows no feature '{shown}' of Arm's CPUs; leave it out");
+            Err(Error::new(ErrorKind::InvalidConfig, problem).with("path", "/domain/cpu/feature/@name"))
+        }
+    }
+}
+
+/// POWER runs guests in the mode of an older processor, not of a newer one.
+fn compatible(input: &Input<'_>) -> Result<()> {
+    let generation = |name: &str| name.to_ascii_lowercase().strip_prefix("power").and_then(|it| it.parse::<u32>().ok());
+    let cpu = input.config.cpu.as_ref().filter(|it| it.mode == Some(CpuMode::HostModel));
+    let mode = cpu.and_then(|it| it.model.as_ref()).and_then(|it| it.name.as_deref());
+    let host = input.host_cpu.map(|it| it.model.as_str());
+    let (Some(mode), Some(host)) = (mode, host) else { return Ok(()) };
+    match (generation(mode), generation(host)) {
+        (Some(wanted), Some(there)) if wanted > there => {
+            let problem =
+                format!("a host of {host} cannot run a guest in the mode of '{mode}'; use power{there} or older");
+            Err(Error::new(ErrorKind::InvalidConfig, problem).with("path", "/domain/cpu/model"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `-cpu` is split at every comma, and nothing quotes one; so no text in it may have one.
+fn separable(config: &DomainConfig) -> Result<()> {
+    let cpu = config.cpu.as_ref();
+    let model = cpu.and_then(|it| it.model.as_ref());
+    let vendor = config.features.as_ref().and_then(|it| it.hyperv.as_ref()).and_then(|it| it.vendor_id.as_ref());
+    let texts = [
+        ("/domain/cpu/model", model.and_then(|it| it.name.as_deref()), false),
+        ("/domain/cpu/model/@vendor_id", model.and_then(|it| it.vendor_id.as_deref()), true),
+        ("/domain/features/hyperv/vendor_id/@value", vendor.and_then(|it| it.value.as_deref()), true),
+    ];
+    let features =
+        cpu.iter().flat_map(|it| &it.feature).map(|it| ("/domain/cpu/feature/@name", Some(it.name.as_str()), false));
+    for (path, text, value) in texts.into_iter().chain(features) {
+        let Some(text) = text else { continue };
+        if text.contains(',') || !value && text.contains('=') {
+            let shown: String = text.chars().take(40).collect();
+            let problem = format!("'{shown}' has a character that QEMU takes for the end of a CPU's property");
+            return Err(Error::new(ErrorKind::InvalidConfig, problem).with("path", path));
+        }
     }
     Ok(())
 }

@@ -56,7 +56,7 @@ fn plan9(args: &mut Args, input: &Input<'_>, folder: &Filesystem) -> Members {
         .maybe("writeout", about.and_then(|it| it.wrpolicy).map(|it| it.as_str()))
         .with("id", &id)
         .with("path", folder.source.as_ref().and_then(|it| it.dir.as_deref()).unwrap_or_default());
-    let opts = if folder.readonly { opts.alone("readonly") } else { opts };
+    let opts = if folder.readonly { opts.switch("readonly", true) } else { opts };
     args.add("-fsdev", opts.build());
     Members::new("driver", place::virtio("virtio-9p", &folder.info, folder.model, input))
         .with("id", name)

@@ -7,7 +7,7 @@ use polyvirt_core::{
 
 use super::{
     Args, Input,
-    option::{Opts, on_off},
+    option::{Opts, bracketed, on_off},
     sound, spice,
     storage::secret::{self, Certificates},
 };
@@ -98,7 +98,7 @@ fn vnc(args: &mut Args, input: &Input<'_>, display: &Graphics, path: &str) -> Re
         Opts::new("none")
     } else {
         let host = address(display, &settings.vnc_listen);
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let host = bracketed(host);
         let port = display.port.filter(|it| *it > 0).unwrap_or(VNC);
         if port < VNC {
             let problem = format!("port {port} cannot be had for VNC, whose displays begin at {VNC}");

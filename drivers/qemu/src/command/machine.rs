@@ -6,6 +6,7 @@ use polyvirt_core::{
         DomainConfig, DomainKind,
         clock::TimerName,
         cpu::CpuMode,
+        display::SoundModel,
         features::{Features, GicVersion, IoApicDriver, Switch},
         memory_device::MemoryModel,
         misc::IommuModel,
@@ -16,6 +17,7 @@ use polyvirt_core::{
 use super::{
     Args, Input, firmware, hmat,
     option::{Opts, on_off},
+    sound,
 };
 
 /// Whether a switch that is there is on.
@@ -44,6 +46,13 @@ pub(super) fn machine(args: &mut Args, input: &Input<'_>, memory: Option<&str>) 
     }
     opts = opts.maybe("memory-backend", memory);
     opts = power(opts, features, config);
+    if config.os.as_ref().and_then(|it| it.bios.as_ref()).and_then(|it| it.useserial) == Some(true) {
+        // Firmware then writes to the serial port.
+        opts = opts.switch("graphics", false);
+    }
+    if let Some(speaker) = config.devices.sounds.iter().find(|it| it.model == Some(SoundModel::Pcspk)) {
+        opts = opts.maybe("pcspk-audiodev", sound::audiodev(speaker.audio.as_ref(), config));
+    }
     if matches!(
         config.launch_security,
         Some(LaunchSecurity::Sev(_) | LaunchSecurity::SevSnp(_) | LaunchSecurity::Tdx(_))

@@ -45,10 +45,14 @@ pub(super) fn memory(input: &Input<'_>) -> Result<Memory> {
     if cells.is_empty() { without_cells(input) } else { with_cells(input, cells) }
 }
 
-fn without_cells(input: &Input<'_>) -> Result<Memory> {
+/// The guest's memory without what is plugged in.
+fn own_memory(input: &Input<'_>) -> Kib {
     let devices: Kib = input.config.devices.memories.iter().filter_map(|it| it.target.as_ref()?.size).sum();
-    let own = Kib(input.config.memory_total().0.saturating_sub(devices.0));
-    let size = rounded(own, input)?;
+    Kib(input.config.memory_total().0.saturating_sub(devices.0))
+}
+
+fn without_cells(input: &Input<'_>) -> Result<Memory> {
+    let size = rounded(own_memory(input), input)?;
     let plan = input.plan.and_then(|it| it.cells.first());
     let mut memory = Memory { size: size_argument(size, input), ..Memory::default() };
     // A machine without a default backend makes its memory itself.
@@ -108,7 +112,12 @@ fn with_cells(input: &Input<'_>, cells: &[Cell]) -> Result<Memory> {
         };
         memory.numa.push(node.build());
     }
-    memory.size = size_argument(rounded(total, input)?, input);
+    let whole = match input.incoming {
+        // What the definition says, in whole MiB.
+        Some(_) => Kib(own_memory(input).0 >> 10 << 10),
+        None => rounded(total, input)?,
+    };
+    memory.size = size_argument(whole, input);
     let shape: Vec<(GuestCell, &Cell)> = backends.iter().map(|(number, cell, _)| (*number, *cell)).collect();
     memory.numa.extend(distances(&shape));
     memory.numa.extend(hmat::arguments(input.config));

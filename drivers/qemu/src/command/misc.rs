@@ -259,5 +259,5 @@ fn doorbell(args: &mut Args, shmem: &Shmem, name: &str) -> Members {
         .with("id", name)
         .with("chardev", chardev)
         .maybe("vectors", msi.and_then(|it| it.vectors))
-        .maybe("ioeventfd", msi.and_then(|it| it.ioeventfd))
+        .with("ioeventfd", msi.and_then(|it| it.ioeventfd).unwrap_or(true))
 }

@@ -10,6 +10,7 @@
 //! `net0`, `charserial0`).
 
 mod alias;
+mod args;
 mod backend;
 pub(crate) mod boot;
 mod chardev;
@@ -20,6 +21,7 @@ mod filesystem;
 pub(crate) mod firmware;
 mod graphics;
 mod hmat;
+mod host_cpu;
 mod hostdev;
 mod hyperv;
 mod input;
@@ -42,24 +44,25 @@ mod tpm;
 mod usb;
 mod video;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use polyvirt_core::{
     Error, ErrorKind, Result,
-    model::{
-        DomainConfig,
-        address::{Address, DeviceInfo},
-        clock::ClockOffset,
-    },
+    model::{DomainConfig, clock::ClockOffset},
     placement::Plan,
 };
 use polyvirt_qmp::Machine;
 
-use self::option::{Members, Opts};
+use self::{
+    args::{Args, has_nul},
+    option::{Members, Opts},
+};
 use crate::{config::Config, probe::Binary};
 
+pub(crate) use args::shell;
 pub(crate) use chardev::{ConsoleTarget, backend_of, console_target};
 pub(crate) use clock::date;
+pub(crate) use host_cpu::HostCpu;
 use hostdev::host_address;
 pub(crate) use storage::disk;
 
@@ -118,6 +121,8 @@ pub(crate) struct Input<'a> {
     /// Seconds since 1970, for clocks that run ahead of the host's.
     pub(crate) now: u64,
     pub(crate) generic_scsi: FindScsi,
+    /// The host's CPU, where somebody described it.
+    pub(crate) host_cpu: Option<&'a HostCpu>,
 }
 
 impl Input<'_> {
@@ -177,70 +182,6 @@ pub(crate) fn machine_name(config: &DomainConfig) -> Option<&str> {
     config.os.as_ref()?.r#type.as_ref()?.machine.as_deref()
 }
 
-/// Arguments after the program's name.
-#[derive(Debug, Default)]
-struct Args {
-    all: Vec<String>,
-    /// Sets of descriptors handed over so far.
-    sets: usize,
-    /// What floppies said of the boot order.
-    floppy_boot: Vec<(&'static str, u32)>,
-    reservations: bool,
-}
-
-impl Args {
-    fn flag(&mut self, name: &str) {
-        self.all.push(name.to_owned());
-    }
-
-    fn add(&mut self, name: &str, value: impl Into<String>) {
-        self.all.push(name.to_owned());
-        self.all.push(value.into());
-    }
-
-    /// Adds a device with its place, changed as the definition overrides it.
-    fn device(&mut self, input: &Input<'_>, info: &DeviceInfo, members: Members) {
-        if let Some(Address::Pci(at)) = &info.address
-            && let Some(zpci) = &at.zpci
-        {
-            let target = alias::of(info);
-            let uid = zpci.uid.unwrap_or(0);
-            let members = Members::new("driver", "zpci")
-                .with("uid", uid)
-                .with("fid", zpci.fid.unwrap_or(0))
-                .with("target", target)
-                .with("id", format!("zpci{uid}"));
-            self.add("-device", members.build());
-        }
-        self.plain_device(input, info, members);
-    }
-
-    /// Adds a device of which s390x' PCI is told nothing.
-    fn plain_device(&mut self, input: &Input<'_>, info: &DeviceInfo, members: Members) {
-        let members = overrides::apply(place::at(members, info, input), input.config);
-        self.add("-device", members.build());
-    }
-
-    /// Hands a descriptor over that would be opened for QEMU; returns the path by which options name it.
-    fn descriptors(&mut self, what: &str) -> String {
-        let set = self.sets;
-        self.sets += 1;
-        let opts = Opts::pair("set", set).with("fd", SHOWN_DESCRIPTOR).with("opaque", what);
-        self.add("-add-fd", opts.build());
-        format!("/dev/fdset/{set}")
-    }
-
-    /// The process that makes persistent reservations, once for all disks.
-    fn reservations(&mut self, socket: &Path) {
-        if !std::mem::replace(&mut self.reservations, true) {
-            let object = Members::new("qom-type", "pr-manager-helper")
-                .with("id", "pr-helper0")
-                .with("path", socket.to_string_lossy());
-            self.add("-object", object.build());
-        }
-    }
-}
-
 /// The arguments of a guest.
 ///
 /// # Errors
@@ -255,7 +196,14 @@ pub(crate) fn build(input: &Input<'_>) -> Result<Vec<String>> {
     begin(&mut args, input)?;
     devices(&mut args, input)?;
     end(&mut args, input)?;
-    Ok(args.all)
+    match args.all.iter().find(|it| has_nul(it)) {
+        None => Ok(args.all),
+        Some(argument) => {
+            let shown: String = argument.chars().take(80).collect();
+            let problem = format!("a NUL cannot be part of an argument, and one is in {shown:?}");
+            Err(Error::new(ErrorKind::InvalidConfig, problem).with("path", "/domain"))
+        }
+    }
 }
 
 /// The board, its CPUs and memory, and how QEMU is spoken to.
@@ -380,25 +328,6 @@ pub(crate) fn extra_environment(config: &DomainConfig) -> Vec<(String, String)> 
     let variables = config.qemu_commandline.iter().flat_map(|line| &line.env);
     let variables = variables.map(|it| (it.name.clone(), it.value.clone().unwrap_or_default()));
     zone.into_iter().chain(variables).collect()
-}
-
-/// The arguments as a shell would take them, for logs and for people. Option and value share a line.
-pub(crate) fn shell(program: &Path, args: &[String]) -> String {
-    let mut text = quote(&program.to_string_lossy());
-    for arg in args {
-        text.push_str(if arg.starts_with('-') { " \\\n" } else { " " });
-        text.push_str(&quote(arg));
-    }
-    text
-}
-
-fn quote(word: &str) -> String {
-    let plain = |it: char| it.is_ascii_alphanumeric() || "-_./:=,+@%".contains(it);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 #[cfg(test)]

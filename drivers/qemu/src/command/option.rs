@@ -1,6 +1,9 @@
 //! QEMU's option syntax: `head,key=value,…`, where a comma within a value is doubled, and JSON.
 
-use std::fmt::{Display, Write};
+use std::{
+    fmt::{Display, Write},
+    net::Ipv6Addr,
+};
 
 use serde_json::Value;
 
@@ -82,6 +85,12 @@ fn escape(value: &str) -> String {
     value.replace(',', ",,")
 }
 
+/// A host as part of an address with a port: IPv6 in brackets.
+pub(crate) fn bracketed(host: &str) -> String {
+    let address = host.split('%').next().unwrap_or_default();
+    if address.parse::<Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.to_owned() }
+}
+
 pub(crate) fn on_off(on: bool) -> &'static str {
     if on { "on" } else { "off" }
 }
@@ -140,6 +149,14 @@ mod tests {
         let text = Opts::new("tap").with("ifname", "a,b=c").maybe("x", None::<u32>).switch("y", true).build();
         assert_eq!(text, "tap,ifname=a,,b=c,y=on");
         assert_eq!(Opts::pair("guest", "v,script=on").build(), "guest=v,,script=on");
+    }
+
+    #[test]
+    fn only_ipv6_gets_brackets() {
+        for (host, text) in [("::1", "[::1]"), ("fe80::1%eth0", "[fe80::1%eth0]"), ("a:b", "a:b"), ("h", "h"), ("", "")]
+        {
+            assert_eq!(bracketed(host), text);
+        }
     }
 
     #[test]

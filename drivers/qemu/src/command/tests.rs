@@ -61,6 +61,7 @@ pub(super) fn input<'a>(
         incoming: None,
         now: 1_000_000_000,
         generic_scsi: |_| None,
+        host_cpu: None,
     }
 }
 
@@ -91,41 +92,181 @@ fn definitions_give_these_command_lines() {
     assert!(cases >= 6, "only {cases} cases found");
 }
 
-/// Every text of a definition that reaches the command line, with everything that could break out of its place.
-#[test]
-fn no_value_breaks_out_of_its_place() {
-    const EVIL: &str = "a,b=c,,d\"e'f\\g h;$(i)`{j}[k]%l";
-    let text = fs::read_to_string(data().join("everything.xml")).unwrap();
-    let binary = recorded();
-    let evil = EVIL.replace('&', "&amp;").replace('"', "&quot;").replace('\'', "&apos;").replace('<', "&lt;");
-    let config = stored(&text.replace("TEXT", &evil), &binary);
-    let plain = stored(&text, &binary);
-    let folders = Folders { run: "/r".into(), ram: "/m".into(), nvram: "/n".into() };
-    let args = |config: &DomainConfig| {
-        let monitor = MonitorAt::Descriptor(3);
-        build(&input(config, None, &binary, &folders, monitor, &Config::default())).unwrap()
-    };
-    let (evil, plain) = (args(&config), args(&plain));
-    assert_eq!(evil.len(), plain.len());
-    let mut hit = 0;
-    for (evil, plain) in evil.iter().zip(&plain) {
-        if !plain.contains("TEXT") {
-            continue;
-        }
-        hit += 1;
-        if plain.starts_with('{') {
-            // JSON: the same members, and the value comes out as it went in.
-            let evil: serde_json::Value = serde_json::from_str(evil).unwrap();
-            let plain: serde_json::Value =
-                serde_json::from_str(&plain.replace("TEXT", &EVIL.replace('\\', "\\\\").replace('"', "\\\""))).unwrap();
-            assert_eq!(evil, plain);
-        } else if plain.contains('=') {
-            assert_eq!(*evil, plain.replace("TEXT", &EVIL.replace(',', ",,")));
-        } else {
-            assert_eq!(*evil, plain.replace("TEXT", EVIL));
+/// What QEMU reads from an argument: pairs of its option syntax, members of JSON, or the text itself.
+fn read_back(option: &str, argument: &str) -> Vec<(String, String)> {
+    const PLAIN: &[&str] = &["-append", "-kernel", "-initrd", "-dtb", "-bios", "-k", "-uuid", "-shim"];
+    if PLAIN.contains(&option) || option.is_empty() {
+        return vec![(String::new(), argument.to_owned())];
+    }
+    if argument.starts_with('{') {
+        let mut pairs = Vec::new();
+        members("", &serde_json::from_str(argument).unwrap(), &mut pairs);
+        return pairs;
+    }
+    // A comma ends a pair, two are one that does not.
+    let mut parts = vec![String::new()];
+    let mut rest = argument.chars().peekable();
+    while let Some(it) = rest.next() {
+        if it == ',' && rest.next_if_eq(&',').is_none() {
+            parts.push(String::new());
+        } else if let Some(part) = parts.last_mut() {
+            part.push(it);
         }
     }
-    assert!(hit >= 8, "only {hit} places were reached");
+    let pair = |it: &String| match it.split_once('=') {
+        Some((key, value)) => (key.to_owned(), value.to_owned()),
+        None => (String::new(), it.clone()),
+    };
+    parts.iter().map(pair).collect()
+}
+
+fn members(path: &str, value: &serde_json::Value, pairs: &mut Vec<(String, String)>) {
+    match value {
+        serde_json::Value::Object(all) => {
+            all.iter().for_each(|(name, it)| members(&format!("{path}.{name}"), it, pairs))
+        }
+        serde_json::Value::Array(all) => {
+            all.iter().enumerate().for_each(|(at, it)| members(&format!("{path}.{at}"), it, pairs));
+        }
+        serde_json::Value::String(text) => pairs.push((path.to_owned(), text.clone())),
+        other => pairs.push((path.to_owned(), other.to_string())),
+    }
+}
+
+fn all_pairs(args: &[String]) -> Vec<(String, Vec<(String, String)>)> {
+    let mut option = "";
+    let mut all = Vec::new();
+    for (at, arg) in args.iter().enumerate() {
+        let value = at > 0 && !option.is_empty();
+        if value {
+            all.push((option.to_owned(), read_back(option, arg)));
+            option = "";
+        } else {
+            // Switches have no value.
+            const SWITCHES: &[&str] = &["-S", "-no-user-config", "-nodefaults", "-no-shutdown", "-no-acpi", "-no-hpet"];
+            option = if SWITCHES.contains(&arg.as_str()) { "" } else { arg };
+        }
+    }
+    all
+}
+
+fn run_arguments(text: &str, binary: &Binary) -> Vec<String> {
+    let config = stored(text, binary);
+    let folders = Folders { run: "/r".into(), ram: "/m".into(), nvram: "/n".into() };
+    let settings = Config::default();
+    build(&input(&config, None, binary, &folders, MonitorAt::Descriptor(3), &settings)).unwrap()
+}
+
+/// Texts of everything that ends, quotes or begins something somewhere; from a seed.
+fn hostile_text(seed: u64) -> String {
+    const PIECES: &[&str] = &[
+        ",",
+        ",,",
+        "=",
+        "\"",
+        "'",
+        "\\",
+        "\n",
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        "%",
+        "$(i)",
+        "`",
+        "&",
+        "<",
+        "-S",
+        "on",
+        "file.driver=",
+        "é",
+        " ",
+    ];
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state >> 33).unwrap()
+    };
+    // No blanks at the ends, which XML may drop.
+    let middle: String = (0..3 + next() % 8).map(|_| PIECES[next() % PIECES.len()]).collect();
+    format!("x{middle}y")
+}
+
+#[test]
+fn no_value_breaks_out_of_its_place() {
+    let mut binary = recorded();
+    // Everything that a device might ask for.
+    binary.assumed = true;
+    for file in ["everything.xml", "hostile.xml"] {
+        let text = fs::read_to_string(data().join(file)).unwrap();
+        let plain = all_pairs(&run_arguments(&text, &binary));
+        let places = plain.iter().flat_map(|it| &it.1).filter(|it| it.1.contains("TEXT")).count();
+        assert!(places >= if file == "hostile.xml" { 60 } else { 12 }, "{file}: only {places} places were reached");
+        for seed in 1..40 {
+            let evil = hostile_text(seed);
+            let escaped: String = evil
+                .chars()
+                .map(|it| match it {
+                    '&' => "&amp;".into(),
+                    '<' => "&lt;".into(),
+                    '"' => "&quot;".into(),
+                    '\'' => "&apos;".into(),
+                    '\n' => "&#10;".into(),
+                    other => other.to_string(),
+                })
+                .collect();
+            let found = all_pairs(&run_arguments(&text.replace("TEXT", &escaped), &binary));
+            assert_eq!(found.len(), plain.len(), "{evil:?}");
+            for ((option, found), (expected, pairs)) in found.iter().zip(&plain) {
+                let pairs: Vec<_> = pairs.iter().map(|it| (it.0.clone(), it.1.replace("TEXT", &evil))).collect();
+                assert_eq!((option, found), (expected, &pairs), "{evil:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_quoted_is_refused() {
+    let binary = recorded();
+    let guest = |cpu: &str, features: &str| {
+        format!(
+            "<domain type='qemu'><name>a</name><memory>1024</memory><os><type arch='x86_64' machine='q35'>hvm</type></os>\
+             <features>{features}</features>{cpu}</domain>"
+        )
+    };
+    for (text, path) in [
+        (guest("<cpu><model>qemu64</model><feature name='a=on,b'/></cpu>", ""), "/domain/cpu/feature/@name"),
+        (guest("<cpu><model vendor_id='a,b'>qemu64</model></cpu>", ""), "/domain/cpu/model/@vendor_id"),
+        (
+            guest("", "<hyperv><vendor_id state='on' value='a,kvm=off'/></hyperv>"),
+            "/domain/features/hyperv/vendor_id/@value",
+        ),
+    ] {
+        let Some(config) = try_stored(&text, &binary) else { continue };
+        let error = arguments(&config, &binary).unwrap_err().to_string();
+        assert!(error.contains(path), "{text}: {error}");
+    }
+    // No XML has one, but a program that fills the model in may.
+    let mut config = stored(&guest("", ""), &binary);
+    for name in ["a\0b", "\0"] {
+        config.name = name.into();
+        assert!(arguments(&config, &binary).unwrap_err().to_string().contains("NUL"));
+    }
+    config.name = "a\\u0000".into();
+    assert!(arguments(&config, &binary).is_ok());
+    let mut disk = polyvirt_core::model::disk::Disk::file("/a\0,b", "vda");
+    disk.kind = Some(polyvirt_core::model::storage::SourceKind::File);
+    config.devices.disks.push(disk);
+    assert!(arguments(&config, &binary).unwrap_err().to_string().contains("NUL"));
+}
+
+/// Parsed and completed; `None` if the model refuses it already.
+fn try_stored(text: &str, binary: &Binary) -> Option<DomainConfig> {
+    DomainConfig::parse(text, &polyvirt_core::model::ParseOptions::default()).ok()?;
+    Some(stored(text, binary))
 }
 
 #[test]

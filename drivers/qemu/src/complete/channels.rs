@@ -16,7 +16,7 @@ const REDIRECTION: &str = "org.qemu.usbredir";
 /// Below the guests' folder, where sockets of channels used to be.
 const OLD_FOLDER: &str = "channel/target";
 
-pub(super) fn complete(config: &mut DomainConfig, settings: &Config) {
+pub(super) fn complete(config: &mut DomainConfig) {
     let devices = &mut config.devices;
     let serials = devices.serials.iter_mut().map(|it| (it.kind, &mut it.backend));
     let parallels = devices.parallels.iter_mut().map(|it| (it.kind, &mut it.backend));
@@ -35,6 +35,10 @@ pub(super) fn complete(config: &mut DomainConfig, settings: &Config) {
         }
         device.backend.source[0].channel.get_or_insert_with(|| REDIRECTION.to_owned());
     }
+}
+
+/// Forgets sockets that an earlier run made.
+pub(super) fn forget_made(config: &mut DomainConfig, settings: &Config) {
     for channel in &mut config.devices.channels {
         let virtio = channel.target.as_ref().and_then(|it| it.kind) == Some(ChannelTargetType::Virtio);
         if !virtio || channel.kind != Some(CharBackend::Unix) {

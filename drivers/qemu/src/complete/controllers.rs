@@ -177,3 +177,67 @@ fn ordered(controllers: Vec<Controller>) -> Vec<Controller> {
     controllers.into_iter().for_each(|it| insert(&mut out, it));
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use polyvirt_core::model::ParseOptions;
+
+    use super::*;
+
+    /// The controllers of a guest, before bridges.
+    fn of(arch: &str, machine: &str, guest: Guest, controllers: &str) -> Vec<String> {
+        let text = format!(
+            "<domain type='qemu'><name>a</name><os><type arch='{arch}' machine='{machine}'>hvm</type></os>\
+             <devices>{controllers}</devices></domain>"
+        );
+        let mut config = DomainConfig::parse(&text, &ParseOptions::default()).unwrap().config;
+        let binary = Binary::assumed(PathBuf::from("qemu"), arch);
+        complete(&mut config, &binary, guest);
+        let once = config.clone();
+        complete(&mut config, &binary, guest);
+        assert_eq!(config, once);
+        let kind = |it: &Controller| it.kind.map_or("", ControllerKind::as_str);
+        let name = |it: &Controller| it.model.map_or(kind(it), ControllerModel::as_str).to_owned();
+        config.devices.controllers.iter().map(|it| format!("{} {}", name(it), it.index.unwrap_or(0))).collect()
+    }
+
+    #[test]
+    fn boards_bring_their_own() {
+        let new = |arch, machine| of(arch, machine, Guest::New, "");
+        assert_eq!(new("x86_64", "pc"), ["piix3-uhci 0", "pci-root 0"]);
+        assert_eq!(new("x86_64", "q35"), ["qemu-xhci 0", "sata 0", "pcie-root 0"]);
+        assert_eq!(new("aarch64", "virt-9.0"), ["pcie-root 0"]);
+        assert_eq!(new("aarch64", "versatilepb"), ["pci-ohci 0", "pci-root 0"]);
+        assert_eq!(new("ppc64", "pseries"), ["qemu-xhci 0", "pci-root 0"]);
+        assert_eq!(of("ppc64", "pseries", Guest::Existing, ""), ["pci-ohci 0", "pci-root 0"]);
+        assert_eq!(new("ppc", "mac99"), ["piix3-uhci 0", "pci-root 0"]);
+        assert_eq!(new("s390x", "s390-ccw-virtio"), ["pci-root 0"]);
+        for (arch, machine) in [("x86_64", "isapc"), ("x86_64", "microvm"), ("aarch64", "borzoi")] {
+            assert_eq!(new(arch, machine), [""; 0], "{machine}");
+        }
+    }
+
+    #[test]
+    fn models_follow_from_the_architecture() {
+        let bare = "<controller type='usb' index='0'/><controller type='scsi' index='0' model='auto'/>";
+        let models = |arch, machine| of(arch, machine, Guest::Existing, bare)[..2].join(", ");
+        assert_eq!(models("x86_64", "q35"), "piix3-uhci 0, lsilogic 0");
+        assert_eq!(models("ppc64", "pseries"), "pci-ohci 0, ibmvscsi 0");
+        assert_eq!(models("s390x", "s390-ccw-virtio"), "none 0, virtio-scsi 0");
+        assert_eq!(models("aarch64", "virt"), "qemu-xhci 0, lsilogic 0");
+        assert_eq!(models("loongarch64", "virt"), "qemu-xhci 0, virtio-scsi 0");
+    }
+
+    #[test]
+    fn controllers_of_a_kind_stand_together_and_companions_behind() {
+        let written = "<controller type='usb' index='1' model='ich9-uhci1'/><controller type='scsi' index='1' model='virtio-scsi'/>\
+                       <controller type='usb' index='0' model='qemu-xhci'/><controller type='usb' index='1' model='ich9-ehci1'/>\
+                       <controller type='scsi' index='0' model='virtio-scsi'/>";
+        assert_eq!(
+            of("x86_64", "pc", Guest::Existing, written),
+            ["qemu-xhci 0", "ich9-ehci1 1", "ich9-uhci1 1", "virtio-scsi 0", "virtio-scsi 1", "pci-root 0"]
+        );
+    }
+}

@@ -5,8 +5,8 @@ use polyvirt_core::model::{
     address::Address,
     disk::{Disk, DiskBus, DiskCache, DiskDevice, DiskSnapshot, Tray},
     storage::{
-        BackingStore, Encryption, EncryptionEngine, EncryptionFormat, ImageFormat, Source, SourceKind, StorageProtocol,
-        StorageTransport,
+        BackingStore, Encryption, EncryptionEngine, EncryptionFormat, Format, ImageFormat, Source, SourceKind,
+        StorageProtocol, StorageTransport,
     },
 };
 
@@ -48,6 +48,9 @@ fn one(disk: &mut Disk, q35: bool) {
     }
     if let Some(encryption) = &mut disk.encryption {
         engine(encryption);
+    }
+    if let Some(mirror) = disk.mirror.as_mut().filter(|it| it.source.is_some()) {
+        mirror.format.get_or_insert_with(|| Format::default().with_kind(ImageFormat::Raw));
     }
     let mut below = disk.backing_store.as_deref_mut();
     while let Some(BackingStore { source, backing_store, .. }) = below {

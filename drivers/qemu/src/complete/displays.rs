@@ -9,9 +9,6 @@ use crate::config::Config;
 
 pub(super) fn complete(config: &mut DomainConfig, settings: &Config) {
     for graphics in &mut config.devices.graphics {
-        if graphics.kind == Some(GraphicsKind::Vnc) {
-            forget_made_socket(graphics, settings);
-        }
         // Without a port nobody can connect but through the guest's own descriptors.
         let ports = graphics.port.is_some() || graphics.tls_port.is_some() || graphics.autoport == Some(true);
         let first = graphics.listens.first().and_then(|it| it.kind);
@@ -21,6 +18,13 @@ pub(super) fn complete(config: &mut DomainConfig, settings: &Config) {
             graphics.listen = None;
             graphics.autoport = None;
         }
+    }
+}
+
+/// Forgets sockets that an earlier run made.
+pub(super) fn forget_made(config: &mut DomainConfig, settings: &Config) {
+    for graphics in config.devices.graphics.iter_mut().filter(|it| it.kind == Some(GraphicsKind::Vnc)) {
+        forget_made_socket(graphics, settings);
     }
 }
 

@@ -5,5 +5,6 @@
 mod devices;
 mod faults;
 mod host;
+mod kinds;
 mod life;
 mod place;

@@ -22,7 +22,10 @@ pub(super) fn driver(
     out: &mut Output,
 ) -> Result<Option<Box<dyn OfflineDriver>>, Failure> {
     let context = context(options, session)?;
-    let Some(name) = options.driver else { return Ok(None) };
+    let Some(name) = options.driver else {
+        without_effect(options, out);
+        return Ok(None);
+    };
     match open(name, context, session) {
         Some(opened) => Ok(Some(opened?)),
         None => {
@@ -32,6 +35,23 @@ pub(super) fn driver(
             ));
             Ok(None)
         }
+    }
+}
+
+/// Names the options that change nothing where no driver is asked.
+fn without_effect(options: &DefinitionOptions, out: &mut Output) {
+    let given = [
+        ("--capabilities", options.capabilities.is_some()),
+        ("--keep-machine-alias", options.keep_machine_alias),
+        ("--host-cpu", options.host_cpu.is_some()),
+        ("--config", options.config.is_some()),
+        ("--sysroot", options.sysroot.is_some()),
+    ];
+    let mut names: Vec<String> =
+        given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name.to_owned()).collect();
+    names.extend(options.set.iter().map(|setting| format!("--set {}={}", setting.key, setting.value)));
+    if !names.is_empty() {
+        out.warning(&format!("without effect, because no --driver is named: {}", names.join(", ")));
     }
 }
 
@@ -70,6 +90,7 @@ fn context(options: &DefinitionOptions, session: &Session) -> Result<OfflineCont
     }
     context.guest = if options.new { Guest::New } else { Guest::Existing };
     context.keep_machine_alias = options.keep_machine_alias;
+    context.running = options.active || options.from_active;
     Ok(context)
 }
 

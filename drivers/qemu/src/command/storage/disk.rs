@@ -91,7 +91,7 @@ pub(in super::super) fn disks(
             }
             DiskBus::Fdc => {
                 let node = nodes(args, input, disk, &path, &mut counter)?;
-                frontend::floppy(args, input, disk, node, boot);
+                frontend::floppy(args, disk, node, boot);
             }
             _ => {
                 let node = nodes(args, input, disk, &path, &mut counter)?;

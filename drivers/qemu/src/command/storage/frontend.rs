@@ -170,7 +170,7 @@ pub(super) fn vhost_user(args: &mut Args, input: &Input<'_>, disk: &Disk, path: 
 }
 
 /// Floppies know few properties, and their controller boots for them.
-pub(super) fn floppy(args: &mut Args, input: &Input<'_>, disk: &Disk, node: Option<String>, boot: Option<u32>) {
+pub(super) fn floppy(args: &mut Args, disk: &Disk, node: Option<String>, boot: Option<u32>) {
     let (.., unit) = drive_place(disk);
     if let Some(boot) = boot {
         let drive = if unit == 0 { "bootindexA" } else { "bootindexB" };
@@ -182,5 +182,5 @@ pub(super) fn floppy(args: &mut Args, input: &Input<'_>, disk: &Disk, node: Opti
         .maybe("drive", node)
         .with("id", alias::of(&disk.info))
         .maybe("write-cache", cache);
-    args.device(input, &disk.info, members);
+    args.floppies.push(members);
 }

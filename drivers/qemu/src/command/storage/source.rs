@@ -3,7 +3,7 @@
 use polyvirt_core::model::storage::{Source, StorageHost, StorageProtocol, StorageTransport};
 use serde_json::{Value, json};
 
-use super::super::option::Members;
+use super::super::option::{Members, bracketed};
 
 /// The port of a protocol where none is given.
 pub(super) fn default_port(protocol: StorageProtocol) -> u16 {
@@ -57,7 +57,7 @@ fn plain_server(host: &StorageHost, protocol: StorageProtocol) -> Value {
 /// An address as part of a URL: IPv6 in brackets.
 fn authority(host: &StorageHost, protocol: StorageProtocol) -> String {
     let name = host.name.as_deref().unwrap_or_default();
-    let name = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
+    let name = bracketed(name);
     format!("{name}:{}", port(host, protocol))
 }
 

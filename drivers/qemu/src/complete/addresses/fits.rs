@@ -31,6 +31,8 @@ fn kinds(config: &DomainConfig, device: Device, board: &Board) -> Option<&'stati
     match need(config, device, board) {
         Need::Virtio { .. } => Some(&["pci", "ccw", "virtio-mmio", "virtio-s390"]),
         Need::Ccw => Some(&["ccw"]),
+        // libvirt stores it with any; what QEMU cannot attach a start refuses.
+        Need::Pci if device.list == List::Shmem => None,
         Need::Pcie if device.list == List::Hostdev => Some(&["pci", "unassigned"]),
         Need::Pci | Need::Pcie | Need::Integrated | Need::Bridge(_) => Some(&["pci"]),
         Need::Nothing => match device.list {

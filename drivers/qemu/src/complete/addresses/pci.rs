@@ -10,6 +10,8 @@ mod link;
 mod targets;
 mod zpci;
 
+use std::collections::{HashMap, HashSet};
+
 use polyvirt_core::model::{
     DomainConfig, Problem,
     address::{Address, PciAddress},
@@ -123,7 +125,7 @@ fn without(config: &DomainConfig, board: &Board) -> Vec<Problem> {
 /// Rules of the numbers and models of PCI controllers: each number once, the root at 0 and of the machine's kind.
 fn numbers(config: &DomainConfig, root: ControllerModel, pseries: bool) -> Vec<Problem> {
     let mut found = Vec::new();
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     let machine = crate::command::machine_name(config).unwrap_or_default();
     for device in bridges(config) {
         let controller = &config.devices.controllers[device.index];
@@ -312,18 +314,17 @@ fn unplaced(
 
 /// Bridges that were given places behind themselves.
 fn loops(config: &DomainConfig, requests: &[Request]) -> Vec<Problem> {
+    let is_bridge = |it: &&Request| it.device.list == List::Controller && !it.wish.link.is_endpoint();
     let index = |it: &Request| config.devices.controllers[it.device.index].index.unwrap_or(0);
-    let bridges = || requests.iter().filter(|it| it.device.list == List::Controller && !it.wish.link.is_endpoint());
-    let parent = |it: &&Request| {
-        let bus = it.place?.bus;
-        bridges().find(|it| index(it) == bus)
-    };
+    let bridges: HashMap<u32, &Request> = requests.iter().filter(is_bridge).map(|it| (index(it), it)).collect();
+    let parent = |it: &&Request| bridges.get(&it.place?.bus).copied();
     let looped = |first: &&Request| {
-        let mut above = std::iter::successors(parent(first), parent).take(requests.len());
+        let mut above = std::iter::successors(parent(first), parent).take(bridges.len());
         above.any(|it| it.device == first.device)
     };
     let message = |it: &Request| format!("PCI controller {} is behind itself; give another bus", index(it));
-    bridges().filter(looped).map(|it| problem(config, it.device, message(it))).collect()
+    let found = requests.iter().filter(is_bridge).filter(looped);
+    found.map(|it| problem(config, it.device, message(it))).collect()
 }
 
 /// The next free place; a part of an ICH9 USB 2 controller goes to the others.
@@ -366,10 +367,11 @@ fn models(config: &DomainConfig) -> Vec<Option<ControllerModel>> {
 
 /// Writes the places down. Function 0 of a slot with several announces the others, unless it says that it does not.
 fn write(config: &mut DomainConfig, requests: &[Request]) {
+    let places = || requests.iter().filter_map(|it| it.place);
+    let shared: HashSet<(u32, u8)> = places().filter(|it| it.function != 0).map(|it| (it.bus, it.slot)).collect();
     for request in requests {
         let Some(place) = request.place else { continue };
-        let shared = |it: &Slot| (it.bus, it.slot) == (place.bus, place.slot) && it.function != place.function;
-        let several = place.function == 0 && requests.iter().filter_map(|it| it.place).any(|it| shared(&it));
+        let several = place.function == 0 && shared.contains(&(place.bus, place.slot));
         let Some(info) = request.device.info_mut(&mut config.devices) else { continue };
         let mut address = PciAddress::at(0, place.bus, u32::from(place.slot), u32::from(place.function));
         if let Some(Address::Pci(given)) = info.address.take() {

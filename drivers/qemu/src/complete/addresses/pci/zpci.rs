@@ -38,14 +38,14 @@ pub(super) fn assign(config: &mut DomainConfig, found: &mut Vec<Problem>) {
             found.push(problem(config, *device, format!("zPCI fid {fid:#x} is another device's already")));
         }
     }
+    // Identifiers are never given back, so the search goes on where it ended.
+    let (mut free_uids, mut free_fids) = (1..=MAX_UID, 0..=u32::MAX);
     for (device, mut it) in devices {
-        let Some(uid) = it.uid.or_else(|| (1..=MAX_UID).find(|uid| !uids.contains(uid))) else {
+        let Some(uid) = it.uid.or_else(|| free_uids.find(|uid| !uids.contains(uid))) else {
             found.push(problem(config, device, "all 65535 zPCI identifiers are taken"));
             return;
         };
-        let fid = it.fid.or_else(|| (0..=u32::MAX).find(|fid| !fids.contains(fid)));
-        uids.insert(uid);
-        fids.extend(fid);
+        let fid = it.fid.or_else(|| free_fids.find(|fid| !fids.contains(fid)));
         (it.uid, it.fid) = (Some(uid), fid);
         if let Some(Address::Pci(at)) = device.info_mut(&mut config.devices).and_then(|info| info.address.as_mut()) {
             at.zpci = Some(it);

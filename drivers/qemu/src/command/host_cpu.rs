@@ -1,0 +1,78 @@
+//! The host's CPU as a model with features, for guests of `host-model` and for those that want at least some model.
+
+use polyvirt_core::model::{
+    DomainConfig, DomainKind, XmlTree,
+    cpu::{CpuMatch, CpuMode},
+};
+use serde_json::Value;
+
+use crate::probe::Binary;
+
+/// A model, and what the host has beyond it or lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HostCpu {
+    pub(crate) model: String,
+    pub(crate) features: Vec<(String, bool)>,
+}
+
+/// What a host's CPU has and a guest does not get: managed by the guest's kernel, of the host alone, or in the way of a
+/// migration.
+const NOT_FOR_GUESTS: &[&str] = &["osxsave", "ospke", "cmt", "mbm_total", "mbm_local", "invtsc"];
+
+impl HostCpu {
+    /// Reads `<cpu>` of capabilities; `None` if it names no model.
+    pub(crate) fn read(tree: &XmlTree) -> Option<Self> {
+        let named = |name: &'static str| tree.children.iter().filter(move |it| it.local_name() == name);
+        let model = named("model").next().map(|it| it.text.trim().to_owned()).filter(|it| !it.is_empty())?;
+        let features = named("feature").filter_map(|it| it.attribute("name"));
+        let features = features.filter(|it| !NOT_FOR_GUESTS.contains(it)).map(|it| (it.to_owned(), true)).collect();
+        Some(Self { model, features })
+    }
+
+    /// What QEMU says of the host: a name of its own and all that differs from it, where it has such models (s390x).
+    fn of_binary(binary: &Binary, without_deprecated: bool) -> Option<Self> {
+        let asked = |it: &&(Value, Value)| it.0["type"] == "static" && it.0["model"]["name"] == "host";
+        let (_, answer) = binary.best.expansions.iter().find(asked)?;
+        let model = answer["model"]["name"].as_str()?.to_owned();
+        let deprecated: Vec<&str> =
+            answer["deprecated-props"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let props = answer["model"]["props"].as_object()?;
+        let mut features: Vec<(String, bool)> = props
+            .iter()
+            .filter_map(|(name, value)| Some((name.clone(), value.as_bool()?)))
+            .filter(|(name, _)| !without_deprecated || !deprecated.contains(&name.as_str()))
+            .collect();
+        if without_deprecated {
+            features.extend(deprecated.iter().map(|name| ((*name).to_owned(), false)));
+        }
+        Some(Self { model, features })
+    }
+
+    /// The host's CPU for a guest that is to have it by name; `None` for other guests, or if nobody knows it.
+    pub(crate) fn wanted(config: &DomainConfig, binary: &Binary, given: Option<&HostCpu>) -> Option<Self> {
+        let cpu = config.cpu.as_ref()?;
+        let by_name = cpu.mode == Some(CpuMode::HostModel) || cpu.matching == Some(CpuMatch::Minimum);
+        if config.kind != DomainKind::Kvm && cpu.matching != Some(CpuMatch::Minimum) || !by_name {
+            return None;
+        }
+        match binary.arch.as_str() {
+            "s390x" => Self::of_binary(binary, cpu.deprecated_features == Some(false)),
+            "x86_64" | "i386" => given.cloned(),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_guests_do_not_get_is_left_out() {
+        let text = "<cpu><arch>x86_64</arch><model>Haswell</model><feature name='vme'/><feature name='osxsave'/></cpu>";
+        let tree = XmlTree::parse(text).unwrap();
+        let expected = HostCpu { model: "Haswell".into(), features: vec![("vme".into(), true)] };
+        assert_eq!(HostCpu::read(&tree), Some(expected));
+        assert_eq!(HostCpu::read(&XmlTree::parse("<cpu><model/></cpu>").unwrap()), None);
+    }
+}
