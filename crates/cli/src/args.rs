@@ -1,5 +1,6 @@
 //! The command line. Names, short options and meanings are virsh's where virsh has the command.
 
+mod capabilities;
 mod cpu;
 mod domxml;
 mod firmware;
@@ -17,6 +18,7 @@ use clap_complete::Shell;
 #[cfg(feature = "simulate")]
 pub(crate) use self::numa::{Simulate, SimulatedCpus};
 pub(crate) use self::{
+    capabilities::{CapabilitiesArgs, QemuCapsArgs},
     cpu::{CpuCommand, CpuRole},
     domxml::{DefinitionForm, DefinitionOptions, DomxmlCommand, DriverName, Setting, ToNativeArgs},
     firmware::{FirmwareCommand, FirmwareList},
@@ -225,8 +227,14 @@ pub(crate) enum Command {
     /// What a guest's vCPUs do, and where
     Vcpuinfo(Which),
     /// What the host and its hypervisor can do, as XML
-    #[command(after_help = "Example: polyvirt capabilities --sysroot /mnt/other-host --arch aarch64")]
-    Capabilities(HostTree),
+    #[command(after_help = "Examples:
+  polyvirt capabilities
+  polyvirt capabilities --sysroot /mnt/other-host --arch aarch64
+  polyvirt capabilities --driver qemu --arch s390x --capabilities qemu.replies")]
+    Capabilities(CapabilitiesArgs),
+    /// What a QEMU of which the answers to a probe were recorded is and has, as JSON
+    #[command(after_help = "Example: polyvirt qemu-caps --arch x86_64 --replies qemu-10.replies")]
+    QemuCaps(QemuCapsArgs),
     /// Firmware that guests can boot
     #[command(subcommand)]
     Firmware(FirmwareCommand),

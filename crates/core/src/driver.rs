@@ -26,6 +26,8 @@ pub struct GuestSupport {
     pub domain_types: Vec<String>,
     /// Machine types, default first.
     pub machines: Vec<MachineSupport>,
+    /// What its guests can have or do.
+    pub features: Vec<GuestFeature>,
     /// What else is worth saying, for instance why a faster way is not taken.
     pub notes: Vec<String>,
 }
@@ -40,9 +42,19 @@ impl GuestSupport {
             emulator: None,
             domain_types: Vec::new(),
             machines: Vec::new(),
+            features: Vec::new(),
             notes: Vec::new(),
         }
     }
+}
+
+/// Something that guests of a kind can have or do (manual: "Driver capabilities XML format", `<features>`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct GuestFeature {
+    /// Its element, `acpi`.
+    pub name: &'static str,
+    /// Whether it is on if a definition says nothing, and whether one may change that; `None`: there is nothing to switch.
+    pub switch: Option<(bool, bool)>,
 }
 
 /// A machine type.

@@ -9,6 +9,7 @@
 //! - Dropping a future undoes nothing; [`Launcher::reap`] is the one clean-up path.
 
 mod cancel;
+mod capabilities;
 mod descriptor;
 mod domain;
 mod driver;
@@ -23,6 +24,10 @@ mod uri;
 
 pub use async_trait::async_trait;
 pub use cancel::{CancelSource, CancelToken, Deadline};
+pub use capabilities::{
+    AcceleratorFacts, Choice, CpuModes, CustomModel, DomainCaps, DomainCapsQuery, Facility, Fact, HostModel,
+    HypervisorFacts, MachineFacts, NamedFeature, OsCaps,
+};
 pub use descriptor::{
     AttendedAction, BoxFuture, CapabilityId, DriverDescriptor, Identity, OpenContext, Opened, ProbeContext,
     ProbeResult, Registration, SettingDoc,
@@ -32,8 +37,9 @@ pub use domain::{
     Shutdown, VcpuInfo, VcpuState,
 };
 pub use driver::{
-    Custody, DeviceRef, Driver, GuestFacts, GuestSupport, Launcher, LiveConfig, LiveEffect, MachineSupport, Manifest,
-    NativeExport, ReapContext, Reaped, Reattached, Resource, StartContext, StartHow, StartRequest, Started,
+    Custody, DeviceRef, Driver, GuestFacts, GuestFeature, GuestSupport, Launcher, LiveConfig, LiveEffect,
+    MachineSupport, Manifest, NativeExport, ReapContext, Reaped, Reattached, Resource, StartContext, StartHow,
+    StartRequest, Started,
 };
 pub use error::{Error, ErrorKind, Result, io_error};
 pub use event::{DomainEvents, Event, EventKind, Signal, StopReason};

@@ -6,14 +6,14 @@
 use std::{
     any::Any,
     fmt::Debug,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use polyvirt_model::{DomainConfig, Guest, Problems, XmlTree};
 use polyvirt_numa_placement::{Kib, Plan};
 
-use crate::{Error, ErrorKind, Result, Settings};
+use crate::{DomainCaps, DomainCapsQuery, Error, ErrorKind, GuestSupport, HypervisorFacts, Result, Settings};
 
 /// What somebody wrote down of a hypervisor, in the driver's own form. Read once, however often it is used.
 #[derive(Debug)]
@@ -157,6 +157,36 @@ pub trait OfflineDriver: Send + Sync + Debug {
         let known = self.formats().join("', '");
         Err(Error::new(ErrorKind::Unsupported, format!("'{format}' is no format of this driver; it has '{known}'")))
     }
+
+    /// What the recorded hypervisor is: version, accelerators, machine types, CPU models.
+    ///
+    /// # Errors
+    /// `InvalidArgument` without a recording or with one of another architecture than the context's.
+    fn facts(&self) -> Result<HypervisorFacts> {
+        Err(tells_nothing())
+    }
+
+    /// Kinds of guests of the recorded hypervisor. Machine types are [`OfflineDriver::facts`]' to tell.
+    ///
+    /// # Errors
+    /// As [`OfflineDriver::facts`].
+    fn guests(&self, emulator: Option<&Path>) -> Result<Vec<GuestSupport>> {
+        let _ = emulator;
+        Err(tells_nothing())
+    }
+
+    /// What guests of one kind can have.
+    ///
+    /// # Errors
+    /// As [`OfflineDriver::facts`]; `InvalidArgument` for a machine type or a way to run that it does not have.
+    fn domain_capabilities(&self, query: &DomainCapsQuery) -> Result<DomainCaps> {
+        let _ = query;
+        Err(tells_nothing())
+    }
+}
+
+fn tells_nothing() -> Error {
+    Error::new(ErrorKind::Unsupported, "this driver tells nothing of a hypervisor that is not at hand")
 }
 
 /// Opens a driver without a host: see [`DriverDescriptor::offline`](crate::DriverDescriptor::offline).

@@ -21,6 +21,25 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\'', "&apos;")
 }
 
+/// The document of a host of which nothing but the architecture is known.
+#[must_use]
+pub fn guest_capabilities_xml(architecture: &str, guests: &[GuestSupport]) -> String {
+    let mut out = format!(
+        "<capabilities>\n\n  <host>\n    <cpu>\n      <arch>{}</arch>\n    </cpu>\n  </host>\n",
+        escape(architecture)
+    );
+    write_guests(&mut out, guests);
+    out
+}
+
+fn write_guests(out: &mut String, guests: &[GuestSupport]) {
+    for guest in guests {
+        // Writing into a string cannot fail.
+        let _ = guests::write(out, guest);
+    }
+    out.push_str("\n</capabilities>\n");
+}
+
 /// The document, indented by two. `architecture` is that of the host, in the kernel's words.
 ///
 /// # Errors
@@ -31,9 +50,6 @@ pub fn capabilities_xml(host: &Host, architecture: &str, guests: &[GuestSupport]
     // Writing into a string cannot fail.
     let _ = host::write(&mut out, architecture, &facts);
     out.push_str("  </host>\n");
-    for guest in guests {
-        let _ = guests::write(&mut out, guest);
-    }
-    out.push_str("\n</capabilities>\n");
+    write_guests(&mut out, guests);
     Ok(out)
 }

@@ -14,7 +14,7 @@
 
 mod capabilities;
 
-pub use capabilities::capabilities_xml;
+pub use capabilities::{capabilities_xml, guest_capabilities_xml};
 pub use polyvirt_core::*;
 pub use polyvirt_cpu as cpu;
 pub use polyvirt_engine::*;

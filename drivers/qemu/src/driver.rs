@@ -16,6 +16,7 @@ use polyvirt_core::{
 use polyvirt_firmware::Firmwares;
 
 use crate::{
+    capabilities,
     command::{self, Input, MonitorAt, Purpose},
     complete::{self, Choices, Given},
     config::{Config, KvmUse, RunAs},
@@ -158,8 +159,9 @@ impl Qemu {
 
     async fn support(&self, path: &Path) -> Result<GuestSupport> {
         let binary = self.probe(path).await?;
-        let arch = if binary.arch == "i386" { "i686" } else { &binary.arch };
+        let arch = capabilities::arch(&binary);
         let mut support = GuestSupport::new("hvm", arch);
+        support.features = capabilities::guest_features(arch);
         support.emulator = Some(binary.path.clone());
         support.domain_types = vec!["qemu".into()];
         match self.kvm(&binary, "host").await {

@@ -21,6 +21,7 @@
 //! 4. `Stopped` is the last signal, and when it is sent sockets and cgroups are gone.
 #![doc = include_str!("docs.md")]
 
+mod capabilities;
 mod check;
 mod command;
 mod complete;

@@ -6,14 +6,14 @@ use std::{
 };
 
 use polyvirt_core::{
-    Error, ErrorKind, ExportOptions, OfflineContext, OfflineDriver, Resources, Result,
+    Error, ErrorKind, ExportOptions, GuestSupport, HypervisorFacts, OfflineContext, OfflineDriver, Resources, Result,
     model::{DomainConfig, Problems},
 };
 
 use polyvirt_firmware::Firmwares;
 
 use crate::{
-    check,
+    capabilities, check,
     command::{self, HostCpu, Input, MonitorAt, Purpose},
     complete::{self, Choices, Given},
     config::Config,
@@ -70,6 +70,21 @@ impl Offline {
         let os = config.os.as_ref().and_then(|os| os.r#type.as_ref());
         let arch = os.and_then(|it| it.arch.as_deref()).unwrap_or(&self.arch);
         self.binary.clone().unwrap_or_else(|| Arc::new(Binary::assumed(installed(arch), arch)))
+    }
+
+    /// The emulator that was recorded, if it is one for this host.
+    fn recorded(&self) -> Result<&Binary> {
+        let unknown = || {
+            Error::new(ErrorKind::InvalidArgument, "what a QEMU can do is told of one QEMU, and none is known")
+                .hint("give its recorded replies")
+        };
+        let binary = self.binary.as_deref().ok_or_else(unknown)?;
+        let arch = capabilities::arch(binary);
+        if arch == self.arch {
+            return Ok(binary);
+        }
+        let message = format!("these replies are of a QEMU for {arch} guests, not for '{}'", self.arch);
+        Err(Error::new(ErrorKind::InvalidArgument, message).hint(format!("ask for --arch {arch}")))
     }
 }
 
@@ -129,6 +144,20 @@ impl OfflineDriver for Offline {
         })?;
         let program = config.devices.emulator.as_deref().map_or(binary.path.as_path(), Path::new);
         Ok(command::shell(program, &args))
+    }
+
+    fn facts(&self) -> Result<HypervisorFacts> {
+        Ok(capabilities::facts(self.recorded()?))
+    }
+
+    fn guests(&self, emulator: Option<&Path>) -> Result<Vec<GuestSupport>> {
+        let binary = self.recorded()?;
+        let arch = capabilities::arch(binary);
+        let mut support = GuestSupport::new("hvm", arch);
+        support.emulator = Some(emulator.unwrap_or(&binary.path).to_owned());
+        support.domain_types = capabilities::domain_types(binary);
+        support.features = capabilities::guest_features(arch);
+        Ok(vec![support])
     }
 }
 

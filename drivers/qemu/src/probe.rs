@@ -20,7 +20,7 @@ use polyvirt_qmp::{Monitor, Options, QmpError, Quit};
 use serde_json::Value;
 
 pub(crate) use answers::{Answers, RecordingError};
-pub(crate) use binary::{Accelerator, Binary};
+pub(crate) use binary::{Abilities, Accelerator, Binary};
 pub(crate) use cache::{Cache, Key, Stamp};
 
 use crate::program::Brief;

@@ -184,7 +184,7 @@ impl std::str::FromStr for Setting {
 }
 
 /// Architectures, in libvirt's words (manual: domain capabilities, `<arch>`).
-const ARCHITECTURES: [&str; 36] = [
+pub(super) const ARCHITECTURES: [&str; 36] = [
     "alpha",
     "armv6l",
     "armv7l",

@@ -3,7 +3,7 @@
 mod diff;
 mod native;
 mod normalize;
-mod offline;
+pub(super) mod offline;
 mod resources;
 mod validate;
 

@@ -29,26 +29,6 @@ pub(super) async fn host_of(tree: &HostTree, session: &mut Session) -> Result<(p
     Ok((host, architecture))
 }
 
-pub(super) async fn capabilities(tree: &HostTree, session: &mut Session, out: &mut Output) -> Done {
-    let (host, architecture) = host_of(tree, session).await?;
-    let guests = match &tree.sysroot {
-        Some(_) => Vec::new(),
-        None => session.connection().await?.guest_support().await?,
-    };
-    if out.json {
-        let caches = host.caches().map_err(unreadable)?;
-        let interconnects = host.interconnects().map_err(unreadable)?;
-        let topology = host.topology().map_err(unreadable)?;
-        let facts = serde_json::json!({
-            "architecture": architecture, "topology": topology, "caches": caches, "interconnects": interconnects,
-        });
-        out.json(&serde_json::json!({ "host": facts, "guests": guests }));
-        return Ok(());
-    }
-    out.print(&polyvirt::capabilities_xml(&host, &architecture, &guests).map_err(unreadable)?);
-    Ok(())
-}
-
 pub(super) async fn nodeinfo(tree: &HostTree, session: &mut Session, out: &mut Output) -> Done {
     let (host, architecture) = host_of(tree, session).await?;
     let mut info = host.node_info().map_err(unreadable)?;

@@ -1,6 +1,7 @@
 //! One function a command; one file a family of commands.
 
 mod batch;
+mod capabilities;
 mod config;
 mod console;
 mod cpu;
@@ -78,7 +79,8 @@ pub(crate) fn run<'a>(
                 tune::emulatorpin(&which, cpulist, affect, session, out).await
             }
             Command::Firmware(command) => firmware::firmware(command, out),
-            Command::Capabilities(tree) => host::capabilities(&tree, session, out).await,
+            Command::Capabilities(args) => capabilities::capabilities(args, session, out).await,
+            Command::QemuCaps(args) => capabilities::qemu_caps(&args, session, out),
             Command::Nodeinfo(tree) => host::nodeinfo(&tree, session, out).await,
             Command::Nodecpustats { cpu, tree } => host::nodecpustats(cpu, &tree, session, out).await,
             Command::Freepages(wanted) => pages::freepages(&wanted, session, out).await,

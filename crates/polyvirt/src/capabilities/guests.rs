@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use polyvirt_core::GuestSupport;
+use polyvirt_core::{GuestFeature, GuestSupport};
 
 use super::escape;
 
@@ -34,12 +34,32 @@ pub(super) fn write(out: &mut String, guest: &GuestSupport) -> std::fmt::Result 
         }
         writeln!(out, "      <machine maxCpus='{}'>{name}</machine>", machine.max_vcpus)?;
     }
-    for kind in &guest.domain_types {
+    // The best is the last here.
+    for kind in guest.domain_types.iter().rev() {
         writeln!(out, "      <domain type='{}'/>", escape(kind))?;
     }
     writeln!(out, "    </arch>")?;
+    features(out, &guest.features)?;
     for note in &guest.notes {
         writeln!(out, "    <!-- {} -->", note.replace("--", "- -"))?;
     }
     writeln!(out, "  </guest>")
+}
+
+fn features(out: &mut String, features: &[GuestFeature]) -> std::fmt::Result {
+    if features.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "    <features>")?;
+    let on = |it| if it { "on" } else { "off" };
+    let yes = |it| if it { "yes" } else { "no" };
+    for GuestFeature { name, switch } in features {
+        match switch {
+            Some((default, toggle)) => {
+                writeln!(out, "      <{name} default='{}' toggle='{}'/>", on(*default), yes(*toggle))?;
+            }
+            None => writeln!(out, "      <{name}/>")?,
+        }
+    }
+    writeln!(out, "    </features>")
 }

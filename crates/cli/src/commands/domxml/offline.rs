@@ -26,8 +26,8 @@ pub(super) fn driver(
         without_effect(options, out);
         return Ok(None);
     };
-    match session.registry.by_name(name.registered()).and_then(|descriptor| descriptor.offline) {
-        Some(open) => Ok(Some(open(context)?)),
+    match open(name, context, session) {
+        Some(opened) => Ok(Some(opened?)),
         None => {
             out.warning(&format!(
                 "this build has no rules of the {} driver that need no host; only driver-independent ones were used",
@@ -55,7 +55,17 @@ fn without_effect(options: &DefinitionOptions, out: &mut Output) {
     }
 }
 
-fn word(driver: DriverName) -> String {
+/// Opens a driver without a host; `None` if this build has none of that name.
+pub(in crate::commands) fn open(
+    driver: DriverName,
+    context: OfflineContext,
+    session: &Session,
+) -> Option<polyvirt::Result<Box<dyn OfflineDriver>>> {
+    let open = session.registry.by_name(driver.registered())?.offline?;
+    Some(open(context))
+}
+
+pub(in crate::commands) fn word(driver: DriverName) -> String {
     use clap::ValueEnum as _;
     driver.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
@@ -89,7 +99,7 @@ fn context(options: &DefinitionOptions, session: &Session) -> Result<OfflineCont
 pub(crate) struct Recordings(std::sync::Mutex<HashMap<String, Arc<Recording>>>);
 
 impl Recordings {
-    fn read(&self, file: &Path) -> Result<Arc<Recording>, Failure> {
+    pub(in crate::commands) fn read(&self, file: &Path) -> Result<Arc<Recording>, Failure> {
         let unreadable = |error| Failure::from(polyvirt::io_error("read", file, error));
         let size = std::fs::metadata(file).map_err(unreadable)?.len();
         if size > RECORDING_LIMIT {
@@ -107,7 +117,7 @@ impl Recordings {
     }
 }
 
-fn host_cpu(file: &Path) -> Result<XmlTree, Failure> {
+pub(in crate::commands) fn host_cpu(file: &Path) -> Result<XmlTree, Failure> {
     let refuse = |message: String| Failure::argument(format!("{}: {message}", file.display()));
     let tree = XmlTree::parse(&read_xml(file)?).map_err(|problem| refuse(problem.to_string()))?;
     if tree.name == "cpu" {
@@ -117,7 +127,7 @@ fn host_cpu(file: &Path) -> Result<XmlTree, Failure> {
     }
 }
 
-fn settings_of(file: &Path) -> Result<Settings, Failure> {
+pub(in crate::commands) fn settings_of(file: &Path) -> Result<Settings, Failure> {
     let refuse = |message: &str| Failure::argument(format!("{}: {message}", file.display()));
     let table: toml::Table =
         read_xml(file)?.parse().map_err(|error: toml::de::Error| refuse(&format!("not TOML: {}", error.message())))?;
@@ -136,7 +146,7 @@ fn typed(value: &str) -> serde_json::Value {
     }
 }
 
-fn is_directory(path: &Path) -> Result<(), Failure> {
+pub(in crate::commands) fn is_directory(path: &Path) -> Result<(), Failure> {
     let meta = std::fs::metadata(path).map_err(|error| polyvirt::io_error("read", path, error))?;
     if meta.is_dir() { Ok(()) } else { Err(Failure::argument(format!("{} is no directory", path.display()))) }
 }
