@@ -23,8 +23,13 @@ const FORMER: [(&str, &str); 4] =
 const COMPAT: [(&str, &str); 5] =
     [("power6", "POWER6"), ("power7", "POWER7"), ("power8", "POWER8"), ("power9", "POWER9"), ("power10", "POWER10")];
 
+/// What a name stands for now.
+fn now(name: &str) -> &str {
+    FORMER.iter().find(|(former, _)| *former == name).map_or(name, |(_, now)| now)
+}
+
 fn index(name: &str) -> Result<usize, CpuError> {
-    let name = FORMER.iter().find(|(former, _)| *former == name).map_or(name, |(_, now)| now);
+    let name = now(name);
     MODELS.iter().position(|(model, _)| *model == name).ok_or_else(|| CpuError::UnknownModel {
         name: name.to_owned(),
         nearest: polyvirt_xml::nearest(name, MODELS.iter().map(|(model, _)| *model)).map(str::to_owned),
@@ -95,7 +100,12 @@ pub(crate) fn guest(
     if let Comparison::Incompatible(why) = compare(host, cpu)? {
         return Err(CpuError::Incompatible(why));
     }
-    let updated = update(cpu);
+    let mut updated = update(cpu);
+    if updated.described() == CpuMode::Custom
+        && let Some(model) = &mut updated.model
+    {
+        model.name = model.name.take().map(|name| now(&name).to_owned());
+    }
     match (models, updated.model_name()) {
         (Some(models), Some(name)) if updated.described() == CpuMode::Custom && !models.contains_key(name) => {
             Err(CpuError::Fallback(name.to_owned()))
@@ -167,6 +177,8 @@ mod tests {
         let models = Usable::from([("POWER7".to_owned(), Vec::new())]);
         assert!(matches!(guest("ppc64", &host(), &wanted, Some(&models)), Err(CpuError::Fallback(_))));
         assert!(guest("ppc64", &host(), &wanted, None).is_ok());
+        let former = cpu("<cpu><model>POWER8_v1.0</model></cpu>");
+        assert_eq!(guest("ppc64", &host(), &former, None).unwrap().model_name(), Some("POWER8"));
         let other = cpu("<cpu><model>POWER9</model></cpu>");
         assert!(matches!(guest("ppc64", &host(), &other, None), Err(CpuError::Incompatible(_))));
     }

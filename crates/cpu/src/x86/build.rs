@@ -37,7 +37,7 @@ pub(super) fn build(qemu: &QemuFacts, hand: &HandFacts) -> Result<Catalog, Strin
     catalog.unmigratable = read(&catalog, &hand.unmigratable.join(" "))?;
     let versions = versions(qemu, &hand.model)?;
     for family in &hand.family {
-        let mut models = family_models(&catalog, family, &hand.name, &versions)?;
+        let mut models = family_models(&catalog, family, hand, &versions)?;
         if models.is_empty() {
             return Err(format!("there is no model of the family {}", family.name));
         }
@@ -103,44 +103,50 @@ fn versions(qemu: &QemuFacts, newer: &[NewerModel]) -> Result<Vec<QemuModel>, St
 fn family_models(
     catalog: &Catalog,
     family: &Family,
-    names: &[Name],
+    hand: &HandFacts,
     versions: &[QemuModel],
 ) -> Result<Vec<Model>, String> {
-    let (never, always) = (read(catalog, &family.never)?, read(catalog, &family.always)?);
     let processors: Vec<_> = family.signatures.iter().map(|text| processors(text)).collect::<Result<_, _>>()?;
-    let mut of: Vec<_> =
-        versions.iter().filter_map(|version| Some((number_of(&family.name, version)?, version))).collect();
+    let numbered = |version| Some((number_of(&family.name, version)?, version));
+    let mut of: Vec<_> = versions.iter().filter_map(numbered).collect();
     of.sort_by_key(|(number, _)| *number);
     let mut models = Vec::new();
     for (_, version) in of {
-        let own = names.iter().find(|name| Some(&name.name) == version.alias.as_ref());
-        let mut features = &(&read(catalog, &version.features)? - &never) | &always;
-        if let Some(own) = own {
-            features = &features - &read(catalog, &own.never)?;
-        }
-        if version.alias.is_some() {
-            features.retain(|id| !catalog.name(*id).starts_with(NESTED));
-        }
         let vendor = catalog.vendor_of(&version.vendor).filter(|_| !family.any_vendor).map(str::to_owned);
+        let features = read(catalog, &version.features)?;
         let model = Model {
             name: version.name.clone(),
             vendor,
             processors: processors.clone(),
-            features,
-            withdrawn: read(catalog, &family.withdrawn)?,
+            features: &features - &read(catalog, &hand.of_no_model.join(" "))?,
+            withdrawn: Features::new(),
             for_hosts: true,
             for_guests: false,
         };
-        let alias = version.alias.as_ref().map(|alias| Model {
-            name: alias.clone(),
-            for_hosts: false,
-            for_guests: own.is_none_or(|own| own.guests),
-            ..model.clone()
-        });
-        models.push(model);
-        models.extend(alias);
+        let Some(alias) = &version.alias else {
+            models.push(model);
+            continue;
+        };
+        let own = hand.name.iter().find(|name| name.name == *alias);
+        let known = Model {
+            features: known_as(catalog, family, own, &features)?,
+            withdrawn: read(catalog, &family.withdrawn)?,
+            ..model
+        };
+        let for_guests = own.is_none_or(|own| own.guests);
+        models.extend([known.clone(), Model { name: alias.clone(), for_hosts: false, for_guests, ..known }]);
     }
     Ok(models)
+}
+
+/// What a name without a version stands for, where QEMU's model has these features.
+fn known_as(catalog: &Catalog, family: &Family, own: Option<&Name>, features: &Features) -> Result<Features, String> {
+    let mut known = &(features - &read(catalog, &family.never)?) | &read(catalog, &family.always)?;
+    if let Some(own) = own {
+        known = &known - &read(catalog, &own.never)?;
+    }
+    known.retain(|id| !catalog.name(*id).starts_with(NESTED));
+    Ok(known)
 }
 
 /// The number of a version of this family.

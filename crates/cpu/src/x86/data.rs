@@ -20,6 +20,7 @@ pub(super) struct QemuFacts {
 pub(super) struct HandFacts {
     pub(super) spelling: Vec<String>,
     pub(super) unmigratable: Vec<String>,
+    pub(super) of_no_model: Vec<String>,
     pub(super) vendors: BTreeMap<String, String>,
     pub(super) word: Vec<WordFacts>,
     pub(super) family: Vec<Family>,
