@@ -2,7 +2,7 @@
 
 use polyvirt_core::model::{
     DomainConfig, DomainKind, XmlTree,
-    cpu::{CpuMatch, CpuMode},
+    cpu::{CpuFeature, CpuMatch, CpuMode, FeaturePolicy},
 };
 use serde_json::Value;
 
@@ -48,15 +48,37 @@ impl HostCpu {
         Some(Self { model, features })
     }
 
+    /// What this QEMU can give a guest on its host, in words of the models that everybody knows (x86).
+    fn of_facts(binary: &Binary, virtualised: bool) -> Option<Self> {
+        let abilities = binary.abilities(virtualised);
+        let base =
+            serde_json::json!({ "type": "static", "model": { "name": if virtualised { "host" } else { "max" } } });
+        let (_, expansion) = abilities.expansions.iter().find(|(asked, _)| *asked == base)?;
+        let models = serde_json::to_value(&abilities.cpus).ok()?;
+        let replies =
+            format!("{} {}", serde_json::json!({ "return": expansion }), serde_json::json!({ "return": models }));
+        let replies = polyvirt_cpu::Replies::read(&replies).ok()?;
+        let cpu = polyvirt_cpu::decode("x86_64", polyvirt_cpu::Role::Guest, None, Some(&replies)).ok()?;
+        let on = |it: &CpuFeature| !matches!(it.policy, Some(FeaturePolicy::Disable | FeaturePolicy::Forbid));
+        let features = cpu.feature.iter().map(|it| (it.name.clone(), on(it)));
+        let features = features.filter(|(name, _)| !NOT_FOR_GUESTS.contains(&name.as_str())).collect();
+        Some(Self { model: cpu.model_name()?.to_owned(), features })
+    }
+
     /// The host's CPU for a guest that is to have it by name; `None` for other guests, or if nobody knows it.
     pub(crate) fn wanted(config: &DomainConfig, binary: &Binary, given: Option<&HostCpu>) -> Option<Self> {
         let cpu = config.cpu.as_ref()?;
         let by_name = cpu.mode == Some(CpuMode::HostModel) || cpu.matching == Some(CpuMatch::Minimum);
-        if config.kind != DomainKind::Kvm && cpu.matching != Some(CpuMatch::Minimum) || !by_name {
+        if !by_name {
             return None;
         }
+        let virtualised = config.kind == DomainKind::Kvm;
         match binary.arch.as_str() {
-            "s390x" => Self::of_binary(binary, cpu.deprecated_features == Some(false)),
+            "s390x" if virtualised => Self::of_binary(binary, cpu.deprecated_features == Some(false)),
+            // A minimum is the host's own model; else what QEMU can give says more than what the host has.
+            "x86_64" | "i386" if cpu.mode == Some(CpuMode::HostModel) => {
+                Self::of_facts(binary, virtualised).or_else(|| given.filter(|_| virtualised).cloned())
+            }
             "x86_64" | "i386" => given.cloned(),
             _ => None,
         }
