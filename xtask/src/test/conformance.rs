@@ -30,6 +30,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "qemuactive", floor: 9 },
     Suite { name: "memlock", floor: 12 },
     Suite { name: "firmware", floor: 6 },
+    Suite { name: "cpu", floor: 215 },
 ];
 
 pub(super) fn run(cx: &Context<'_>) -> Result<Tally, String> {

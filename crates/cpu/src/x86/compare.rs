@@ -125,7 +125,8 @@ pub(crate) fn baseline(cpus: &[CpuDefinition], options: BaselineOptions) -> Resu
     let same_model = read.iter().all(|other| other.model.name == first.model.name);
     let preferred = same_model.then_some(first.model.name.as_str());
     let chosen = describe(catalog, &processor, &Choice { role: Role::Guest, among: None, preferred })?;
-    let fallback = if cpus.len() == 1 { ModelFallback::Forbid } else { ModelFallback::Allow };
+    // Where all hosts are one model, nothing else need stand for it.
+    let fallback = if same_model { ModelFallback::Forbid } else { ModelFallback::Allow };
     let told = cpus.iter().all(|cpu| cpu.vendor.is_some());
     let mut cpu = CpuDefinition { vendor: processor.vendor.filter(|_| told), ..CpuDefinition::default() };
     cpu.set_custom(&chosen.model.name, fallback);

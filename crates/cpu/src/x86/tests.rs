@@ -160,6 +160,10 @@ fn a_baseline_is_what_all_have() {
     let migratable = baseline("x86_64", &all, BaselineOptions { migratable: true, expand: true }).unwrap();
     let names: Vec<_> = migratable.feature.iter().map(|f| f.name.as_str()).collect();
     assert!(!names.contains(&"invtsc") && names.contains(&"sse2") && names.is_sorted());
+    let same =
+        baseline("x86_64", &[host("Haswell", &["vmx"]), host("Haswell", &[])], BaselineOptions::default()).unwrap();
+    assert_eq!((same.model_name(), same.forbids_fallback(), told(&same)), (Some("Haswell"), true, Vec::new()));
+    assert!(!it.forbids_fallback());
     let amd = cpu("<cpu><arch>x86_64</arch><model>EPYC</model><vendor>AMD</vendor></cpu>");
     assert!(matches!(
         baseline("x86_64", &[all[0].clone(), amd], BaselineOptions::default()),
@@ -262,6 +266,12 @@ proptest! {
             prop_assert_eq!(&Definition::read(catalog, &cpu).unwrap().features(), &processor.features);
             prop_assert!(role == Role::Guest || chosen.less.is_empty());
         }
+    }
+
+    /// Whatever is read, the answer is a value.
+    #[test]
+    fn hostile_input_is_refused(text in "(<cpudata>|<cpu>|<a>|[{\\[])?(<cpuid |eax_in='|0x|[0-9a-f]|'/>|<model>|\\PC|\"return\":|[{}\\[\\]]){0,40}") {
+        let _ = (Cpuid::read(&text).map(|it| it.signature()), CpuDefinition::read(&text), Replies::read(&text));
     }
 
     /// A baseline can run on each host that it was made of.
