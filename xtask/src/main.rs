@@ -7,6 +7,7 @@ mod bench;
 mod checkout;
 mod command;
 mod corpus;
+mod cpu_facts;
 mod debian;
 mod demo;
 mod fuzz;
@@ -41,6 +42,8 @@ enum Task {
     GuestImage,
     /// Writes the generated documents anew: `docs/generated`
     Generate,
+    /// Writes CPU features and models anew, as the QEMU of this host defines them
+    CpuFacts,
     /// Hostile input from libFuzzer, until the time is over or something breaks; needs a nightly compiler
     Fuzz(fuzz::Options),
     /// Benchmarks, built with the release profile
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&checkout, &options),
         Task::GuestImage => guest_image::run(&checkout),
         Task::Generate => generate::run(&checkout),
+        Task::CpuFacts => cpu_facts::run(&checkout),
         Task::Fuzz(options) => fuzz::run(&checkout, &options),
         Task::Bench(options) => bench::run(&checkout, &options),
     });

@@ -1,6 +1,7 @@
 //! The command line. Names, short options and meanings are virsh's where virsh has the command.
 
 mod capabilities;
+mod cpu;
 mod domxml;
 mod firmware;
 mod guest;
@@ -18,6 +19,7 @@ use clap_complete::Shell;
 pub(crate) use self::numa::{Simulate, SimulatedCpus};
 pub(crate) use self::{
     capabilities::{CapabilitiesArgs, DomcapabilitiesArgs, QemuCapsArgs},
+    cpu::{CpuCommand, CpuRole},
     domxml::{DefinitionForm, DefinitionOptions, DomxmlCommand, DriverName, Setting, ToNativeArgs},
     firmware::{FirmwareCommand, FirmwareList},
     guest::{AffectArgs, List, ShutdownMode, Start, Which},
@@ -318,6 +320,11 @@ Boxes, bars and colours on a terminal or with --color always, plain text otherwi
     Xml {
         #[command(subcommand)]
         command: XmlCommand,
+    },
+    /// CPU models, without a host: what a host has, what a guest gets, what several hosts have in common
+    Cpu {
+        #[command(subcommand)]
+        command: CpuCommand,
     },
     /// Algebra on CPU and node sets
     #[command(after_help = "Examples:

@@ -35,7 +35,8 @@ use polyvirt_xml::{Positions, Problems};
 use uuid::Uuid;
 
 use crate::clock::{Clock, ClockOffset};
-use crate::domain::{DomainConfig, GenId, LifecycleAction};
+use crate::devices::Devices;
+use crate::domain::{DomainConfig, DomainKind, GenId, LifecycleAction};
 use crate::features::HypervMode;
 use crate::memory::Memory;
 use crate::numatune::{MemNode, NumaMemory, NumaTune};
@@ -79,9 +80,20 @@ pub fn complete(config: &mut DomainConfig, guest: Guest, positions: &Positions) 
     disks::complete(&mut config.devices);
     let machine = config.os.as_ref().and_then(|os| os.r#type.as_ref()).is_some_and(|os| os.kind == Some(OsKind::Hvm));
     chardev::complete(&mut config.devices, machine);
+    // QEMU's boards have controllers of their own, which stand before these.
+    if !matches!(config.kind, DomainKind::Qemu | DomainKind::Kvm | DomainKind::Hvf) {
+        imply_controllers(&mut config.devices);
+    }
     graphics::complete(&mut config.devices);
     lifecycle(config);
     problems.into_result(()).map(|((), _)| ())
+}
+
+/// Adds the controllers that addresses of devices name and nobody wrote. [`complete`] does it for all guests but QEMU's, whose
+/// driver does it after what the machine has by itself.
+pub fn imply_controllers(devices: &mut Devices) {
+    devices::imply_readers(devices);
+    disks::imply_controllers(devices);
 }
 
 /// Completes a definition and checks it: all problems of both in one go.

@@ -113,7 +113,7 @@ pub mod vcpu;
 pub mod wishes;
 
 pub use check::check;
-pub use complete::{Guest, complete, complete_and_check};
+pub use complete::{Guest, complete, complete_and_check, imply_controllers};
 pub use diff::{Change, ChangeKind, abi_changes, diff};
 pub use domain::{DomainConfig, DomainKind, GenId, LifecycleAction, LockFailureAction};
 pub use name::{MAX_NAME, NameError, check_name};

@@ -18,6 +18,7 @@ mod domain_capabilities;
 pub use capabilities::{capabilities_xml, guest_capabilities_xml};
 pub use domain_capabilities::domain_capabilities_xml;
 pub use polyvirt_core::*;
+pub use polyvirt_cpu as cpu;
 pub use polyvirt_engine::*;
 pub use polyvirt_firmware as firmware;
 pub use polyvirt_host::{Check, Host, HostError, Outcome, PoolSize};

@@ -24,7 +24,7 @@ const TABLE: &[Row] = &[
     row("polyvirt-process", &[]),
     row("polyvirt-qmp", &[]),
     row("polyvirt-firmware", TOOLS),
-    row("polyvirt-cpu", TOOLS),
+    row("polyvirt-cpu", &["polyvirt-core", "polyvirt-process", "polyvirt-xml"]),
     row("polyvirt-images", TOOLS),
     row("polyvirt-netdev", TOOLS),
     row("polyvirt-helpers", TOOLS),
@@ -35,6 +35,7 @@ const TABLE: &[Row] = &[
         "polyvirt",
         &[
             "polyvirt-core",
+            "polyvirt-cpu",
             "polyvirt-engine",
             "polyvirt-driver-bhyve",
             "polyvirt-driver-lxc",

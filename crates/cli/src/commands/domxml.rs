@@ -7,8 +7,7 @@ pub(super) mod offline;
 mod resources;
 mod validate;
 
-pub(crate) use offline::Recordings;
-pub(super) use offline::host_arch;
+pub(crate) use offline::{Recordings, host_arch};
 
 use std::path::Path;
 

@@ -4,6 +4,7 @@ mod batch;
 mod capabilities;
 mod config;
 mod console;
+mod cpu;
 mod cpuset;
 mod define;
 mod domxml;
@@ -25,7 +26,7 @@ use std::{future::Future, io::Read as _, path::Path, pin::Pin};
 
 use clap::CommandFactory as _;
 
-pub(crate) use domxml::Recordings;
+pub(crate) use domxml::{Recordings, host_arch};
 
 use crate::{
     args::{Cli, Command},
@@ -95,6 +96,7 @@ pub(crate) fn run<'a>(
             Command::Explain(args) => explain::explain(&args.what, args.auto_nodeset.as_deref(), session, out).await,
             Command::Domxml { command } => domxml::domxml(command, session, out).await,
             Command::Xml { command } => xml::xml(&command, out),
+            Command::Cpu { command } => cpu::cpu(&command, out),
             Command::Cpuset { command } => cpuset::cpuset(&command, out),
             Command::Batch => batch::batch(&session.recordings, out).await,
             Command::Config { command } => config::config(&command, session, out),

@@ -127,7 +127,7 @@ fn is_root(controller: &Controller) -> bool {
         && matches!(controller.model, Some(ControllerModel::PciRoot | ControllerModel::PcieRoot))
 }
 
-/// A smart card gets the next free slot of the first reader, and each reader that is named exists.
+/// A smart card gets the next free slot of the first reader.
 fn smartcards(devices: &mut Devices) {
     let place = |address: &Option<Address>| match address {
         Some(Address::Ccid(ccid)) => Some((ccid.controller.unwrap_or(0), ccid.slot.unwrap_or(0))),
@@ -143,7 +143,15 @@ fn smartcards(devices: &mut Devices) {
         let address = CcidAddress { controller: Some(0), slot: Some(next) };
         card.info.address = Some(Address::Ccid(address));
     }
-    let mut readers: Vec<u32> = taken.into_iter().map(|(controller, _)| controller).collect();
+}
+
+/// Smart card readers that addresses name exist.
+pub(super) fn imply_readers(devices: &mut Devices) {
+    let place = |address: &Option<Address>| match address {
+        Some(Address::Ccid(ccid)) => Some(ccid.controller.unwrap_or(0)),
+        _ => None,
+    };
+    let mut readers: Vec<u32> = devices.smartcards.iter().filter_map(|card| place(&card.info.address)).collect();
     readers.sort_unstable();
     readers.dedup();
     let known: HashSet<u32> = devices

@@ -47,7 +47,6 @@ pub(super) fn complete(devices: &mut Devices) {
             taken.extend(place(disk.info.address.as_ref()));
         }
     }
-    controllers(devices);
 }
 
 /// Disks of a bus stand in the order of their names, where the first of them stood; others keep their places.
@@ -106,7 +105,7 @@ impl DiskTarget {
 }
 
 /// Every controller that an address names exists; of those for disks also the ones before it.
-fn controllers(devices: &mut Devices) {
+pub(super) fn imply_controllers(devices: &mut Devices) {
     let of_disk = |disk: &Disk| {
         let kind = match disk.target.as_ref()?.bus? {
             DiskBus::Ide => ControllerKind::Ide,
@@ -163,6 +162,7 @@ mod tests {
         let text = format!("<domain type='kvm'><name>a</name><devices>{text}</devices></domain>");
         let mut devices = DomainConfig::parse(&text, &ParseOptions::default()).unwrap().config.devices;
         complete(&mut devices);
+        imply_controllers(&mut devices);
         devices
     }
 

@@ -1,13 +1,12 @@
 //! Controllers that the board has, models of those that were written without one, and their order.
 //!
-//! What devices need (IDE, SCSI, virtio-serial, smart card readers …) the model has added already; PCI bridges follow with the
-//! addresses. Controllers of a kind stand together, by number, where the first of them stands.
+//! What the machine has comes first, then what devices need (IDE, SCSI, virtio-serial, smart card readers …); PCI bridges follow
+//! with the addresses. Controllers of a kind stand together, by number, where the first of them stands.
 
 use polyvirt_core::model::{
     DomainConfig, Guest,
-    address::Address,
     controller::{Controller, ControllerKind, ControllerMaster, ControllerModel},
-    disk::DiskBus,
+    imply_controllers,
 };
 
 use super::board::{self, Board};
@@ -40,19 +39,14 @@ const DEVICES: &[(ControllerModel, &str)] = &[
     (M::VirtioScsi, "virtio-scsi-pci"),
 ];
 
-/// Controllers of one kind that follow from disks; beyond it an address is a mistake of the user's.
-const MAX_IMPLIED: u32 = 64;
-
 /// The companions of the ICH9's USB 2 controller, and the first port of each.
 const COMPANIONS: [(ControllerModel, u32); 3] = [(M::Ich9Uhci1, 0), (M::Ich9Uhci2, 2), (M::Ich9Uhci3, 4)];
 
 /// Adds what the board has and fills in models.
 pub(super) fn complete(config: &mut DomainConfig, binary: &Binary, guest: Guest) {
     let board = Board::of(config);
-    let implied = implied(config);
     models(config, binary, board, guest);
     let controllers = &mut config.devices.controllers;
-    let tail = controllers.split_off(controllers.len() - implied);
     let has = |controllers: &[Controller], kind| controllers.iter().any(|it| it.kind == Some(kind));
     if !board.usb.is_empty() && !has(controllers, ControllerKind::Usb) {
         usb(controllers, binary, board, guest);
@@ -66,43 +60,10 @@ pub(super) fn complete(config: &mut DomainConfig, binary: &Binary, guest: Guest)
     {
         controllers.push(Controller::default().with_kind(ControllerKind::Pci).with_index(0_u32).with_model(model));
     }
-    controllers.extend(tail);
-    *controllers = ordered(std::mem::take(controllers));
-    for_disks(config);
-    models(config, binary, board, guest);
-}
-
-/// Disks get their places late where the machine decides on their bus; their controllers come with them.
-fn for_disks(config: &mut DomainConfig) {
-    let mut needed: Vec<(ControllerKind, u32)> = Vec::new();
-    for disk in &config.devices.disks {
-        let Some(Address::Drive(at)) = &disk.info.address else { continue };
-        let kind = match disk.target.as_ref().and_then(|it| it.bus) {
-            Some(DiskBus::Ide) => ControllerKind::Ide,
-            Some(DiskBus::Fdc) => ControllerKind::Fdc,
-            Some(DiskBus::Scsi) => ControllerKind::Scsi,
-            Some(DiskBus::Sata) => ControllerKind::Sata,
-            _ => continue,
-        };
-        needed.extend(at.controller.filter(|index| *index <= MAX_IMPLIED).map(|index| (kind, index)));
-    }
+    imply_controllers(&mut config.devices);
     let controllers = &mut config.devices.controllers;
-    for (kind, index) in needed {
-        if !controllers.iter().any(|it| it.kind == Some(kind) && it.index.unwrap_or(0) == index) {
-            insert(controllers, Controller::default().with_kind(kind).with_index(index));
-        }
-    }
-}
-
-/// How many controllers at the end were not written but follow from devices: the board's own stand before them.
-fn implied(config: &DomainConfig) -> usize {
-    let bare = |it: &&Controller| {
-        let kinds = [ControllerKind::VirtioSerial, ControllerKind::Ccid];
-        it.kind.is_some_and(|kind| {
-            kinds.contains(&kind) && **it == Controller::default().with_kind(kind).with_index(it.index.unwrap_or(0))
-        })
-    };
-    config.devices.controllers.iter().rev().take_while(bare).count()
+    *controllers = ordered(std::mem::take(controllers));
+    models(config, binary, board, guest);
 }
 
 fn choose(candidates: &[ControllerModel], binary: &Binary) -> Option<ControllerModel> {

@@ -4,7 +4,7 @@
 
 use polyvirt::{
     Error, OfflineDriver,
-    model::{DomainConfig, FormatOptions, Guest as NewOrExisting, ParseOptions, complete_and_check},
+    model::{DomainConfig, FormatOptions, Guest as NewOrExisting, ParseOptions, complete_and_check, imply_controllers},
 };
 
 use super::{
@@ -48,6 +48,9 @@ pub(super) fn define(options: &DefinitionOptions, session: &Session, out: &mut O
     tell_warnings(&warnings, out);
     if let Some(kind) = config.os.as_mut().and_then(|os| os.r#type.as_mut()) {
         kind.arch.get_or_insert_with(|| options.arch.clone().unwrap_or_else(|| offline::host_arch().to_owned()));
+    }
+    if driver.is_none() {
+        imply_controllers(&mut config.devices);
     }
     if let Some(driver) = &driver {
         driver.complete(&mut config).map_err(|problems| {

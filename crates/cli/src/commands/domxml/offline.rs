@@ -152,7 +152,7 @@ pub(in crate::commands) fn is_directory(path: &Path) -> Result<(), Failure> {
 }
 
 /// This machine's architecture in libvirt's words.
-pub(in crate::commands) fn host_arch() -> &'static str {
+pub(crate) fn host_arch() -> &'static str {
     match std::env::consts::ARCH {
         "x86" => "i686",
         "arm" => "armv7l",

@@ -111,8 +111,8 @@ fn a_pc_has_its_chipset_and_everything_else_in_order() {
             "sound 0:4.0",
             "video 0:2.0",
             "virtio-scsi0 0:5.0",
-            "ide0 0:1.1",
             "piix3-uhci0 0:1.2",
+            "ide0 0:1.1",
             "memballoon 0:7.0",
             "rng 0:8.0"
         ]
