@@ -18,7 +18,7 @@ use clap_complete::Shell;
 #[cfg(feature = "simulate")]
 pub(crate) use self::numa::{Simulate, SimulatedCpus};
 pub(crate) use self::{
-    capabilities::{CapabilitiesArgs, QemuCapsArgs},
+    capabilities::{CapabilitiesArgs, DomcapabilitiesArgs, QemuCapsArgs},
     cpu::{CpuCommand, CpuRole},
     domxml::{DefinitionForm, DefinitionOptions, DomxmlCommand, DriverName, Setting, ToNativeArgs},
     firmware::{FirmwareCommand, FirmwareList},
@@ -235,6 +235,12 @@ pub(crate) enum Command {
     /// What a QEMU of which the answers to a probe were recorded is and has, as JSON
     #[command(after_help = "Example: polyvirt qemu-caps --arch x86_64 --replies qemu-10.replies")]
     QemuCaps(QemuCapsArgs),
+    /// What guests can have with a hypervisor of which a probe was recorded: CPUs, devices, features, as XML
+    #[command(after_help = "Example:
+  polyvirt domcapabilities --driver qemu --arch x86_64 --machine q35 --capabilities qemu.replies
+
+It does not ask this host's hypervisor yet. On x86 it does not say what host-model stands for.")]
+    Domcapabilities(DomcapabilitiesArgs),
     /// Firmware that guests can boot
     #[command(subcommand)]
     Firmware(FirmwareCommand),

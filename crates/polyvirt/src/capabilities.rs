@@ -17,7 +17,7 @@ fn pretty(kib: u64) -> (u64, &'static str) {
     (rest.0, unit)
 }
 
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\'', "&apos;")
 }
 

@@ -13,8 +13,10 @@
 //! What it does not do: it decides nothing itself. The guests are [`polyvirt_engine`]'s, the traits [`polyvirt_core`]'s.
 
 mod capabilities;
+mod domain_capabilities;
 
 pub use capabilities::{capabilities_xml, guest_capabilities_xml};
+pub use domain_capabilities::domain_capabilities_xml;
 pub use polyvirt_core::*;
 pub use polyvirt_cpu as cpu;
 pub use polyvirt_engine::*;

@@ -2,9 +2,19 @@
 //!
 //! Pure: values made of a probed or recorded [`Binary`]. Nothing is guessed of the host, which may lack what the binary can use.
 
+mod cpu;
+mod devices;
+mod domain;
+mod features;
+mod models;
+
 use polyvirt_core::{AcceleratorFacts, GuestFeature, HypervisorFacts, MachineFacts};
 
 use crate::probe::{Abilities, Accelerator, Binary};
+
+pub(crate) use domain::{Around, domain};
+
+use domain::Kind;
 
 /// The architecture of a binary's guests, in libvirt's words.
 pub(crate) fn arch(binary: &Binary) -> &str {
@@ -25,7 +35,7 @@ pub(crate) fn facts(binary: &Binary) -> HypervisorFacts {
         u64::from(version.major()) * 1_000_000 + u64::from(version.minor()) * 1_000 + u64::from(version.micro());
     let mut facts = HypervisorFacts::new(version, arch(binary));
     for abilities in [Some(&binary.best), binary.emulation.as_ref()].into_iter().flatten() {
-        facts.accelerators.insert(accelerator(abilities.accelerator).to_owned(), under(abilities));
+        facts.accelerators.insert(accelerator(abilities.accelerator).to_owned(), under(abilities, arch(binary)));
     }
     facts
 }
@@ -38,13 +48,16 @@ fn accelerator(accelerator: Accelerator) -> &'static str {
     }
 }
 
-fn under(abilities: &Abilities) -> AcceleratorFacts {
+fn under(abilities: &Abilities, arch: &str) -> AcceleratorFacts {
     let machines = abilities.machines.iter().filter(|it| it.name != NO_MACHINE).map(|it| {
         let known =
             MachineFacts { alias: it.alias.clone(), max_cpus: it.cpu_max, default_cpu: it.default_cpu_type.clone() };
         (it.name.clone(), known)
     });
-    AcceleratorFacts { machines: machines.collect(), cpus: abilities.cpus.iter().map(|it| it.name.clone()).collect() }
+    AcceleratorFacts {
+        machines: machines.collect(),
+        cpus: abilities.cpus.iter().map(|it| models::spelled(arch, &it.name).to_owned()).collect(),
+    }
 }
 
 /// Words for `<domain type=…>`, best first.
@@ -82,18 +95,4 @@ pub(crate) fn guest_features(arch: &str) -> Vec<GuestFeature> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::PathBuf;
-
-    use super::*;
-
-    #[test]
-    fn architectures_have_libvirts_names_and_their_own_features() {
-        let arch_of = |target| arch(&Binary::assumed(PathBuf::new(), target)).to_owned();
-        assert_eq!(["i386", "arm", "aarch64", "s390x"].map(arch_of), ["i686", "armv7l", "aarch64", "s390x"]);
-        let names = |arch| guest_features(arch).into_iter().map(|it| it.name).collect::<Vec<_>>();
-        assert_eq!(names("i686")[..4], ["pae", "nonpae", "acpi", "apic"]);
-        assert_eq!(names("aarch64")[..2], ["acpi", "cpuselection"]);
-        assert_eq!(names("s390x")[0], "cpuselection");
-    }
-}
+mod tests;

@@ -6,14 +6,16 @@ use std::{
 };
 
 use polyvirt_core::{
-    Error, ErrorKind, ExportOptions, GuestSupport, HypervisorFacts, OfflineContext, OfflineDriver, Resources, Result,
+    DomainCaps, DomainCapsQuery, Error, ErrorKind, ExportOptions, GuestSupport, HypervisorFacts, OfflineContext,
+    OfflineDriver, Resources, Result,
     model::{DomainConfig, Problems},
 };
 
 use polyvirt_firmware::Firmwares;
 
 use crate::{
-    capabilities, check,
+    capabilities::{self, Around},
+    check,
     command::{self, HostCpu, Input, MonitorAt, Purpose},
     complete::{self, Choices, Given},
     config::Config,
@@ -158,6 +160,13 @@ impl OfflineDriver for Offline {
         support.domain_types = capabilities::domain_types(binary);
         support.features = capabilities::guest_features(arch);
         Ok(vec![support])
+    }
+
+    fn domain_capabilities(&self, query: &DomainCapsQuery) -> Result<DomainCaps> {
+        let binary = self.recorded()?;
+        let firmware = self.sysroot.as_deref().map(|root| Firmwares::read(root, None)).unwrap_or_default();
+        let around = Around { settings: &self.config, firmware: &firmware, host_cpu: self.host_cpu.as_ref() };
+        capabilities::domain(binary, query, &around)
     }
 }
 

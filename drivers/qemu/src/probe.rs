@@ -6,6 +6,7 @@
 mod answers;
 mod binary;
 mod cache;
+mod expansion;
 mod questions;
 mod schema;
 

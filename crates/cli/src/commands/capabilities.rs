@@ -1,6 +1,6 @@
 //! What a hypervisor can do: of this host's, or of one that was recorded.
 
-use polyvirt::{OfflineContext, OfflineDriver};
+use polyvirt::{DomainCapsQuery, OfflineContext, OfflineDriver};
 
 use super::{
     Done,
@@ -8,7 +8,7 @@ use super::{
     host::{host_of, unreadable},
 };
 use crate::{
-    args::{CapabilitiesArgs, DriverName, HostTree, QemuCapsArgs},
+    args::{CapabilitiesArgs, DomcapabilitiesArgs, DriverName, HostTree, QemuCapsArgs, Setting},
     failure::Failure,
     output::Output,
     session::Session,
@@ -59,6 +59,35 @@ pub(super) fn qemu_caps(args: &QemuCapsArgs, session: &Session, out: &mut Output
     let mut context = OfflineContext::new(&args.arch);
     context.recording = Some(session.recordings.read(&args.replies)?);
     out.json(&opened(DriverName::Qemu, context, session)?.facts()?);
+    Ok(())
+}
+
+pub(super) fn domcapabilities(args: DomcapabilitiesArgs, session: &Session, out: &mut Output) -> Done {
+    let arch = args.arch.unwrap_or_else(|| offline::host_arch().to_owned());
+    let mut context = OfflineContext::new(&arch);
+    context.recording = Some(session.recordings.read(&args.capabilities)?);
+    context.host_cpu = args.host_cpu.as_deref().map(offline::host_cpu).transpose()?;
+    if let Some(file) = &args.config {
+        context.settings = offline::settings_of(file)?;
+    }
+    for Setting { key, value } in &args.set {
+        context.settings.set(key, offline::typed(value));
+    }
+    if let Some(directory) = args.sysroot {
+        offline::is_directory(&directory)?;
+        context.sysroot = Some(directory);
+    }
+    let mut query = DomainCapsQuery::default();
+    query.arch = Some(arch);
+    query.emulator = args.emulator;
+    query.machine = args.machine;
+    query.virttype = args.virttype;
+    let caps = opened(args.driver, context, session)?.domain_capabilities(&query)?;
+    if out.json {
+        out.json(&caps);
+    } else {
+        out.print(&polyvirt::domain_capabilities_xml(&caps));
+    }
     Ok(())
 }
 

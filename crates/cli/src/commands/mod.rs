@@ -80,6 +80,7 @@ pub(crate) fn run<'a>(
             }
             Command::Firmware(command) => firmware::firmware(command, out),
             Command::Capabilities(args) => capabilities::capabilities(args, session, out).await,
+            Command::Domcapabilities(args) => capabilities::domcapabilities(args, session, out),
             Command::QemuCaps(args) => capabilities::qemu_caps(&args, session, out),
             Command::Nodeinfo(tree) => host::nodeinfo(&tree, session, out).await,
             Command::Nodecpustats { cpu, tree } => host::nodecpustats(cpu, &tree, session, out).await,

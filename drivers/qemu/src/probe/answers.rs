@@ -6,6 +6,8 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::expansion;
+
 /// Longest dialogue that is read, in bytes. Those of QEMU 10 take 0.9 MiB.
 const LIMIT: usize = 32 << 20;
 
@@ -27,22 +29,31 @@ pub(crate) enum RecordingError {
 
 /// Questions and answers of one session. What QEMU refused is not in it.
 #[derive(Debug, Default)]
-pub(crate) struct Answers(Vec<(String, Value, Value)>);
+pub(crate) struct Answers {
+    answers: Vec<(String, Value, Value)>,
+    /// Orders of expansions' properties, by what was asked.
+    orders: Vec<(Value, Vec<String>)>,
+}
 
 impl Answers {
     /// Keeps an answer.
     pub(crate) fn add(&mut self, command: &str, arguments: Value, answer: Value) {
-        self.0.push((command.to_owned(), arguments, answer));
+        self.answers.push((command.to_owned(), arguments, answer));
     }
 
     /// The answer to a command; `Value::Null` for no arguments.
     pub(crate) fn get(&self, command: &str, arguments: &Value) -> Option<&Value> {
-        self.0.iter().find(|(name, given, _)| name == command && given == arguments).map(|(.., answer)| answer)
+        self.answers.iter().find(|(name, given, _)| name == command && given == arguments).map(|(.., answer)| answer)
+    }
+
+    /// The order in which an expansion's properties were written; empty if it was not written.
+    pub(crate) fn order(&self, asked: &Value) -> &[String] {
+        self.orders.iter().find(|(given, _)| given == asked).map_or(&[], |(_, order)| order)
     }
 
     /// All answers to a command, with their arguments.
     pub(crate) fn all<'a>(&'a self, command: &'a str) -> impl Iterator<Item = (&'a Value, &'a Value)> {
-        self.0.iter().filter(move |(name, ..)| name == command).map(|(_, given, answer)| (given, answer))
+        self.answers.iter().filter(move |(name, ..)| name == command).map(|(_, given, answer)| (given, answer))
     }
 
     /// The answer to a command without arguments, read.
@@ -77,13 +88,19 @@ impl Answers {
                 return Err(syntax("expected a command, an object with the member 'execute'".to_owned()));
             };
             let cut_short = || RecordingError::CutShort { line, command: command.clone() };
+            let from = documents.byte_offset();
             let mut reply = documents.next().ok_or_else(cut_short)?.map_err(|error| syntax(error.to_string()))?;
+            let written = &text[from..documents.byte_offset()];
             if command == "qmp_capabilities" {
                 sessions.push(Self::default());
             }
             match (reply.remove("return"), sessions.last_mut()) {
                 (Some(answer), Some(session)) => {
-                    session.add(&command, asked.remove("arguments").unwrap_or_default(), answer);
+                    let asked = asked.remove("arguments").unwrap_or_default();
+                    if command == expansion::COMMAND {
+                        session.orders.push((asked.clone(), expansion::order(written)));
+                    }
+                    session.add(&command, asked, answer);
                 }
                 (Some(_), None) => return Err(syntax("a session begins with 'qmp_capabilities'".to_owned())),
                 (None, _) if reply.contains_key("error") => {}

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{
     answers::{Answers, RecordingError},
+    expansion::{self, Expansion},
     questions,
     schema::Schema,
 };
@@ -35,6 +36,9 @@ pub(crate) struct Abilities {
     pub(crate) cpus: Vec<CpuDefinition>,
     /// Expansions of CPU models, by what was asked for.
     pub(crate) expansions: Vec<(Value, Value)>,
+    /// The orders in which their properties were told, where that is known.
+    #[serde(default)]
+    pub(crate) orders: Vec<Vec<String>>,
 }
 
 /// What a QEMU binary can do.
@@ -140,6 +144,7 @@ impl Binary {
                 machines: Vec::new(),
                 cpus: Vec::new(),
                 expansions: Vec::new(),
+                orders: Vec::new(),
             },
             emulation: None,
             commands: none(),
@@ -210,8 +215,9 @@ impl Binary {
 
 impl Abilities {
     fn read(accelerator: Accelerator, answers: &Answers) -> Result<Self, RecordingError> {
-        let expansions =
-            answers.all("query-cpu-model-expansion").map(|(asked, answer)| (asked.clone(), answer.clone()));
+        let expansions = answers.all(expansion::COMMAND);
+        let (expansions, orders) =
+            expansions.map(|(asked, answer)| ((asked.clone(), answer.clone()), answers.order(asked).to_vec())).unzip();
         Ok(Self {
             accelerator,
             machines: answers.read("query-machines")?,
@@ -220,8 +226,18 @@ impl Abilities {
                 Some(_) => answers.read("query-cpu-definitions")?,
                 None => Vec::new(),
             },
-            expansions: expansions.collect(),
+            expansions,
+            orders,
         })
+    }
+}
+
+impl Abilities {
+    /// The expansion that was asked for in words that `wanted` accepts.
+    pub(crate) fn expansion(&self, wanted: impl Fn(&Value) -> bool) -> Option<Expansion> {
+        let at = self.expansions.iter().position(|(asked, _)| wanted(asked))?;
+        let order = self.orders.get(at).map(Vec::as_slice).unwrap_or_default();
+        Expansion::read(&self.expansions[at].1, order)
     }
 }
 

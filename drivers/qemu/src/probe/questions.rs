@@ -71,9 +71,15 @@ pub(crate) const SCHEMA: &[&str] = &[
     "block-commit/backing-mask-protocol",
     // Delays in milliseconds (9.2).
     "chardev-add/backend/+socket/data/reconnect-ms",
+    // Sockets, and passt on one of them (7.2).
+    "netdev_add/+stream",
     "netdev_add/+stream/reconnect",
     "netdev_add/+stream/reconnect-ms",
     "query-cpu-model-expansion/!/deprecated-props",
+    // Displays that were built in.
+    "query-display-options/!/type/^dbus",
+    "query-display-options/!/type/^egl-headless",
+    "query-display-options/!/type/^sdl",
 ];
 
 /// What is asked with arguments.

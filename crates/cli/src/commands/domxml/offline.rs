@@ -138,7 +138,7 @@ pub(in crate::commands) fn settings_of(file: &Path) -> Result<Settings, Failure>
 }
 
 /// A value of the command line: `true`, `false`, a whole number, or text.
-fn typed(value: &str) -> serde_json::Value {
+pub(in crate::commands) fn typed(value: &str) -> serde_json::Value {
     match value {
         "true" => true.into(),
         "false" => false.into(),
