@@ -53,6 +53,17 @@ pub(super) fn complete(devices: &mut Devices) {
 fn order(disks: &mut Vec<Disk>) {
     let bus = |disk: &Disk| disk.target.as_ref().and_then(|target| target.bus);
     let number = |disk: &Disk| disk.target.as_ref().and_then(DiskTarget::number);
+    // Nearly all are written so; the others are moved about.
+    let stands = |at: usize| {
+        let (earlier, disk) = (&disks[..at], &disks[at]);
+        match earlier.last() {
+            Some(last) if bus(last) == bus(disk) => number(last) <= number(disk),
+            _ => earlier.iter().all(|other| bus(other) != bus(disk)),
+        }
+    };
+    if (0..disks.len()).all(stands) {
+        return;
+    }
     let mut ordered: Vec<Disk> = Vec::with_capacity(disks.len());
     for disk in disks.drain(..) {
         let same = |other: &Disk| bus(other) == bus(&disk);
@@ -200,5 +211,19 @@ mod tests {
     fn a_hostile_address_makes_no_flood_of_controllers() {
         let text = "<disk><target dev='sda' bus='scsi'/><address type='drive' controller='4294967295'/></disk>";
         assert!(devices(text).controllers.len() <= 65);
+    }
+
+    #[test]
+    fn disks_of_a_bus_stand_together_in_the_order_of_their_names() {
+        let names = |given: &[(&str, &str)]| {
+            let text: String =
+                given.iter().map(|(dev, bus)| format!("<disk><target dev='{dev}' bus='{bus}'/></disk>")).collect();
+            let disks = devices(&text).disks;
+            disks.iter().filter_map(|it| Some(it.target.as_ref()?.dev.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&[("vda", "virtio"), ("vdb", "virtio"), ("hda", "ide")]), ["vda", "vdb", "hda"]);
+        assert_eq!(names(&[("vdb", "virtio"), ("hda", "ide"), ("vda", "virtio")]), ["vda", "vdb", "hda"]);
+        assert_eq!(names(&[("vda", "virtio"), ("hda", "ide"), ("vdb", "virtio")]), ["vda", "vdb", "hda"]);
+        assert_eq!(names(&[("sdaa", "scsi"), ("sdz", "scsi"), ("hda", "ide")]), ["sdz", "sdaa", "hda"]);
     }
 }
