@@ -239,7 +239,7 @@ pub(crate) enum Command {
     #[command(after_help = "Example:
   polyvirt domcapabilities --driver qemu --arch x86_64 --machine q35 --capabilities qemu.replies
 
-It does not ask this host's hypervisor yet. On x86 it does not say what host-model stands for.")]
+It does not ask this host's hypervisor yet.")]
     Domcapabilities(DomcapabilitiesArgs),
     /// Firmware that guests can boot
     #[command(subcommand)]

@@ -31,6 +31,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "memlock", floor: 12 },
     Suite { name: "firmware", floor: 6 },
     Suite { name: "cpu", floor: 215 },
+    Suite { name: "domcaps", floor: 67 },
 ];
 
 pub(super) fn run(cx: &Context<'_>) -> Result<Tally, String> {

@@ -1,16 +1,20 @@
 //! CPU modes: what each stands for with one binary and one way to run.
 //!
-//! What `host-model` stands for is known where the binary itself names a model (s390x), or where the host's `<cpu>` does and no
-//! features are told apart (POWER). On x86 it takes the models' data to find the nearest one, which is not decided here.
+//! What `host-model` stands for is known where the binary itself names a model (s390x), where the host's `<cpu>` does and no
+//! features are told apart (POWER), and on x86 from the nearest model to what the binary says that the host's CPU has.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use polyvirt_core::{CpuModes, CustomModel, HostModel, NamedFeature};
+use polyvirt_core::{CpuModes, CustomModel, HostModel, NamedFeature, model::cpu::FeaturePolicy};
+use polyvirt_cpu::{Replies, Role, Signature};
 use polyvirt_qmp::CpuDefinition;
 use serde_json::json;
 
 use super::{Kind, models};
-use crate::command::HostCpu;
+use crate::{
+    command::HostCpu,
+    probe::{Abilities, Expansion},
+};
 
 /// All modes.
 pub(super) fn modes(kind: &Kind<'_>, host_cpu: Option<&HostCpu>) -> CpuModes {
@@ -60,11 +64,50 @@ fn model(arch: &str, cpu: &CpuDefinition) -> Option<CustomModel> {
 fn host_model(kind: &Kind<'_>, host_cpu: Option<&HostCpu>) -> Option<HostModel> {
     match kind.arch {
         "s390x" => of_expansion(kind),
+        "x86_64" | "i686" => nearest(kind),
         "ppc64" | "ppc64le" if kind.virtualised() => {
             let known = models::known(kind.arch, &host_cpu?.model)?;
             Some(HostModel { model: known.name.to_owned(), fallback: true, ..HostModel::default() })
         }
         _ => None,
+    }
+}
+
+/// The named model that is nearest to the host's CPU; `None` if no model describes it. Features with which a guest cannot
+/// migrate belong to it: who asks for the host's model wants all of it.
+fn nearest(kind: &Kind<'_>) -> Option<HostModel> {
+    let model = if kind.virtualised() { "host" } else { "max" };
+    let whole = json!({ "type": "static", "model": { "name": model, "props": { "migratable": false } } });
+    let abilities = kind.abilities?;
+    // The second session is not asked again for what is emulated.
+    let expansion = abilities.expansion(|it| *it == whole).or_else(|| kind.binary.best.expansion(|it| *it == whole))?;
+    let cpu = polyvirt_cpu::decode(kind.arch, Role::Guest, None, Some(&replies(&expansion, abilities))).ok()?;
+    let features = cpu.feature.iter().map(|it| {
+        let required = it.policy != Some(FeaturePolicy::Disable);
+        NamedFeature { name: it.name.clone(), required }
+    });
+    Some(HostModel {
+        model: cpu.model.as_ref()?.name.clone()?,
+        fallback: false,
+        vendor: cpu.vendor.clone(),
+        features: features.collect(),
+    })
+}
+
+/// What the binary says of a processor and of the models that it has.
+fn replies(expansion: &Expansion, abilities: &Abilities) -> Replies {
+    let properties: BTreeMap<_, _> = expansion.properties.iter().map(|(name, value)| (name.as_str(), value)).collect();
+    let number = |name| u32::try_from(properties.get(name)?.as_u64()?).ok();
+    let signature =
+        || Some(Signature { family: number("family")?, model: number("model")?, stepping: number("stepping")? });
+    let on = properties.iter().filter(|(_, value)| value.as_bool() == Some(true));
+    let lacking = |cpu: &CpuDefinition| cpu.unavailable_features.clone().unwrap_or_default();
+    Replies {
+        enabled: on.map(|(name, _)| (*name).to_owned()).collect(),
+        vendor: properties.get("vendor").and_then(|it| it.as_str()).map(str::to_owned),
+        signature: signature(),
+        expanded: true,
+        models: Some(abilities.cpus.iter().map(|it| (it.name.clone(), lacking(it))).collect()),
     }
 }
 

@@ -131,6 +131,19 @@ fn host_model_is_what_the_binary_or_the_host_names() {
 }
 
 #[test]
+fn host_model_of_x86_is_the_nearest_model_that_the_binary_has() {
+    let mut binary = pc();
+    assert_eq!(ask(&binary, None, "kvm").unwrap().cpu.host_model, None);
+    let asked = json!({ "type": "static", "model": { "name": "host", "props": { "migratable": false } } });
+    let props = json!({ "vendor": "AuthenticAMD", "family": 23, "model": 1, "stepping": 2, "sse": true, "svm": true });
+    binary.best.expansions = vec![(asked, json!({ "model": { "name": "base", "props": props } }))];
+    let model = ask(&binary, None, "kvm").unwrap().cpu.host_model.unwrap();
+    assert_eq!((model.model.as_str(), model.vendor.as_deref(), model.fallback), ("EPYC", Some("AMD"), false));
+    assert!(model.features.iter().any(|it| it.name == "avx" && !it.required));
+    assert!(!model.features.iter().any(|it| it.name == "sse"));
+}
+
+#[test]
 fn words_follow_from_types_boards_and_settings() {
     let mut binary = pc();
     let bare = ask(&binary, Some("q35"), "kvm").unwrap().devices;
