@@ -49,32 +49,23 @@ pub(super) fn complete(devices: &mut Devices) {
     }
 }
 
-/// Disks of a bus stand in the order of their names, where the first of them stood; others keep their places.
-fn order(disks: &mut Vec<Disk>) {
-    let bus = |disk: &Disk| disk.target.as_ref().and_then(|target| target.bus);
-    let number = |disk: &Disk| disk.target.as_ref().and_then(DiskTarget::number);
-    // Nearly all are written so; the others are moved about.
-    let stands = |at: usize| {
-        let (earlier, disk) = (&disks[..at], &disks[at]);
-        match earlier.last() {
-            Some(last) if bus(last) == bus(disk) => number(last) <= number(disk),
-            _ => earlier.iter().all(|other| bus(other) != bus(disk)),
-        }
-    };
-    if (0..disks.len()).all(stands) {
-        return;
+/// Disks of a bus stand in the order of their names, where the first of them stood.
+fn order(disks: &mut [Disk]) {
+    let mut buses: Vec<Option<DiskBus>> = Vec::new();
+    let keys = disks.iter().map(|disk| {
+        let bus = disk.target.as_ref().and_then(|target| target.bus);
+        let rank = buses.iter().position(|known| *known == bus).unwrap_or_else(|| {
+            buses.push(bus);
+            buses.len() - 1
+        });
+        (rank, disk.target.as_ref().and_then(DiskTarget::number))
+    });
+    let keys: Vec<_> = keys.collect();
+    // Nearly all are written so; the others are moved.
+    if !keys.is_sorted() {
+        let mut keys = keys.into_iter();
+        disks.sort_by_cached_key(|_| keys.next());
     }
-    let mut ordered: Vec<Disk> = Vec::with_capacity(disks.len());
-    for disk in disks.drain(..) {
-        let same = |other: &Disk| bus(other) == bus(&disk);
-        let smaller = ordered.iter().rposition(|other| same(other) && number(other) <= number(&disk));
-        let at = match smaller {
-            Some(last) => last + 1,
-            None => ordered.iter().position(same).unwrap_or(ordered.len()),
-        };
-        ordered.insert(at, disk);
-    }
-    *disks = ordered;
 }
 
 fn place(address: Option<&Address>) -> Option<Place> {
@@ -224,6 +215,10 @@ mod tests {
         assert_eq!(names(&[("vda", "virtio"), ("vdb", "virtio"), ("hda", "ide")]), ["vda", "vdb", "hda"]);
         assert_eq!(names(&[("vdb", "virtio"), ("hda", "ide"), ("vda", "virtio")]), ["vda", "vdb", "hda"]);
         assert_eq!(names(&[("vda", "virtio"), ("hda", "ide"), ("vdb", "virtio")]), ["vda", "vdb", "hda"]);
+        assert_eq!(
+            names(&[("vdb", "virtio"), ("vda", "virtio"), ("hda", "ide"), ("sda", "sata")]),
+            ["vda", "vdb", "hda", "sda"]
+        );
         assert_eq!(names(&[("sdaa", "scsi"), ("sdz", "scsi"), ("hda", "ide")]), ["sdz", "sdaa", "hda"]);
     }
 }
