@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test: every failure is a panic with its cause")]
 
-use polyvirt_model::{DomainConfig, Guest, ParseOptions, complete_and_check};
+use polyvirt_model::{DomainConfig, Guest, ParseOptions, complete_and_check, imply_controllers};
 
 /// A machine with 4 vCPUs, these elements and these devices; devices begin on line 3.
 fn domain(elements: &str, devices: &str) -> String {
@@ -17,6 +17,7 @@ fn complete(elements: &str, devices: &str) -> String {
     let mut parsed = DomainConfig::parse(&text, &ParseOptions::default()).unwrap();
     complete_and_check(&mut parsed.config, Guest::Existing, &parsed.positions)
         .unwrap_or_else(|e| panic!("{e}\n{text}"));
+    imply_controllers(&mut parsed.config.devices);
     parsed.config.to_xml()
 }
 

@@ -12,6 +12,7 @@ use polyvirt_core::model::{
     interface::{InterfaceBackendType, InterfaceKind},
     memory::MemoryAccess,
     misc::{IommuModel, PanicModel, ShmemSize, TpmVersion},
+    storage::SourceKind,
 };
 
 use crate::machine::Family;
@@ -27,7 +28,7 @@ pub(super) fn rules(config: &DomainConfig, found: &mut Vec<Problem>) {
     platform(devices, family, found);
     iommus(devices, family, found);
     mediated(devices, found);
-    networks(config, found);
+    shared_memory(config, found);
     character_devices(devices, found);
     others(devices, found);
 }
@@ -146,17 +147,34 @@ fn misplaced(device: &MdevHostdev) -> Option<String> {
     (!fits).then(|| format!("this mediated device sits on {bus}, give it such an address or none"))
 }
 
-fn networks(config: &DomainConfig, found: &mut Vec<Problem>) {
+/// Rule Q15: who serves a device from another process reads the guest's memory, all of it. A switch (`<interface type='vhostuser'>`)
+/// is its administrator's to know, and screens have long been stored without.
+fn shared_memory(config: &DomainConfig, found: &mut Vec<Problem>) {
     let backing = config.memory_backing.as_ref().and_then(|it| it.access.as_ref()).and_then(|it| it.mode);
     let cells = config.cells();
-    let shared = backing == Some(MemoryAccess::Shared)
-        || !cells.is_empty() && cells.iter().all(|it| it.mem_access == Some(MemoryAccess::Shared));
-    for (at, card) in config.devices.interfaces.iter().enumerate() {
-        let passt = card.backend.as_ref().and_then(|it| it.kind) == Some(InterfaceBackendType::Passt);
-        if card.kind == Some(InterfaceKind::VhostUser) && passt && !shared {
-            let problem = "passt reads the guest's memory; add <memoryBacking><access mode='shared'/></memoryBacking>";
-            refuse(found, "interface", at, "/@type", problem);
-        }
+    let of_cells = cells.iter().all(|it| it.mem_access.or(backing) == Some(MemoryAccess::Shared));
+    if if cells.is_empty() { backing == Some(MemoryAccess::Shared) } else { of_cells } {
+        return;
+    }
+    let devices = &config.devices;
+    let cards = devices.interfaces.iter().enumerate().filter(|(_, it)| {
+        let passt = it.backend.as_ref().and_then(|it| it.kind) == Some(InterfaceBackendType::Passt);
+        it.kind == Some(InterfaceKind::VhostUser) && passt
+    });
+    let disks = devices.disks.iter().enumerate().filter(|(_, it)| it.kind == Some(SourceKind::VhostUser));
+    let folders = devices
+        .filesystems
+        .iter()
+        .enumerate()
+        .filter(|(_, it)| it.driver.as_ref().and_then(|it| it.kind) == Some(FilesystemDriverType::Virtiofs));
+    let served = cards
+        .map(|(at, _)| ("interface", at))
+        .chain(disks.map(|(at, _)| ("disk", at)))
+        .chain(folders.map(|(at, _)| ("filesystem", at)));
+    for (element, at) in served {
+        let problem = "the process that serves it reads the guest's memory, all of it; \
+                       add <memoryBacking><access mode='shared'/></memoryBacking>";
+        refuse(found, element, at, "", problem);
     }
 }
 

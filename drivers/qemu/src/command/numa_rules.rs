@@ -230,3 +230,31 @@ fn q14_speeds_make_a_table_and_name_who_is_nearest() {
     assert_eq!(hmat::nearest(&widest)[2].map(|it| it.0), Some(1));
     assert!(!of(&with_cells("", CELLS), "-machine")[0].contains("hmat"));
 }
+
+#[test]
+fn q15_whoever_serves_a_device_from_outside_sees_all_memory() {
+    let folder = "<filesystem><driver type='virtiofs'/><source dir='/d'/><target dir='t'/></filesystem>";
+    let disk = "<disk type='vhostuser' device='disk'><source type='unix' path='/s'/><target dev='vda'/></disk>";
+    let refused = |text: &str, device: &str| {
+        let text = text.replace("</domain>", &format!("<devices>{device}</devices></domain>"));
+        let found = crate::check::definable(&config(&text), &crate::driver::Facts::of(recorded().into()));
+        found.is_err_and(|it| it.to_string().contains("<access mode='shared'/>"))
+    };
+    let shared = backing("<access mode='shared'/>");
+    let both = CELLS.replace("id='", "memAccess='shared' id='");
+    let one = CELLS.replace("id='1'", "memAccess='shared' id='1'");
+    let private = CELLS.replace("id='1'", "memAccess='private' id='1'");
+    for device in [folder, disk] {
+        for (text, wrong) in [
+            (guest("q35", ""), true),
+            (guest("q35", &shared), false),
+            (with_cells("", &both), false),
+            (with_cells("", &one), true),
+            (with_cells(&shared, &one), false),
+            (with_cells(&shared, &private), true),
+        ] {
+            assert_eq!(refused(&text, device), wrong, "{text} {device}");
+        }
+    }
+    assert!(!refused(&guest("q35", ""), "<disk><source file='/a'/><target dev='vda'/></disk>"));
+}
