@@ -183,10 +183,31 @@ impl Error {
         self.0.problems.as_ref()
     }
 
-    /// Every message below this one, nearest first, each once in a row.
+    /// The nearest error below this one that is a `T`, for programs that know what a driver or the placement engine says.
+    ///
+    /// ```
+    /// use polyvirt_core::{Error, ErrorKind};
+    ///
+    /// let error = Error::new(ErrorKind::Storage, "cannot read").source(std::io::Error::other("no such device"));
+    /// assert!(error.cause::<std::io::Error>().is_some());
+    /// assert!(error.cause::<std::fmt::Error>().is_none());
+    /// ```
+    #[must_use]
+    pub fn cause<T: std::error::Error + 'static>(&self) -> Option<&T> {
+        let mut next = std::error::Error::source(self);
+        while let Some(error) = next {
+            if let Some(found) = error.downcast_ref() {
+                return Some(found);
+            }
+            next = error.source();
+        }
+        None
+    }
+
+    /// Every message below this one, nearest first, each once in a row; none that says the same as this.
     #[must_use]
     pub fn causes(&self) -> Vec<String> {
-        let mut causes = Vec::new();
+        let mut causes = vec![self.0.message.clone()];
         let mut next = std::error::Error::source(self);
         while let Some(error) = next {
             causes.push(error.to_string());
@@ -194,6 +215,7 @@ impl Error {
         }
         // A transparent error says the same as the one below it.
         causes.dedup();
+        causes.remove(0);
         causes
     }
 }
@@ -266,6 +288,17 @@ mod tests {
         let low = std::io::Error::other("no such device");
         let error = Error::new(ErrorKind::Internal, "cannot open").source(low);
         assert_eq!(error.causes(), ["no such device"]);
+        let same = Error::new(ErrorKind::Internal, "no such device").source(std::io::Error::other("no such device"));
+        assert!(same.causes().is_empty(), "a source that is kept for programs is not said twice");
+    }
+
+    #[test]
+    fn a_cause_is_found_however_deep_it_is() {
+        let low = Error::new(ErrorKind::Internal, "cannot open").source(std::io::Error::other("no such device"));
+        let high = Error::new(ErrorKind::Storage, "cannot start").source(low);
+        assert_eq!(high.cause::<std::io::Error>().map(ToString::to_string).as_deref(), Some("no such device"));
+        assert_eq!(high.cause::<Error>().map(Error::kind), Some(ErrorKind::Internal));
+        assert!(high.cause::<std::fmt::Error>().is_none());
     }
 
     #[test]

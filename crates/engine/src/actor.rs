@@ -19,7 +19,9 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use polyvirt_core::{
     CancelSource, Deadline, Destroy, Domain, DomainEvents, Error, ErrorKind, EventKind, GuestState, Result, Signal,
-    Stage, StartHow, model::DomainConfig, placement::PlanDelta,
+    Stage, StartHow,
+    model::DomainConfig,
+    placement::{Kib, PlanDelta, PlanStep},
 };
 use polyvirt_lease::{Durability, OwnerLock};
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -38,6 +40,8 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(5);
 /// How long one question to the hypervisor may take.
 const CALL_TIME: Duration = Duration::from_secs(30);
+/// KiB of a guest's memory that the kernel moves in a second at the slowest.
+const MOVED_IN_A_SECOND: u64 = 64 << 10;
 
 struct Attached {
     domain: Arc<dyn Domain>,
@@ -206,13 +210,25 @@ impl Actor {
         Ok(attached.domain.clone())
     }
 
+    /// Moving all of a guest's memory is as much work as touching it at a start.
+    fn time_for(&self, what: &Change) -> Duration {
+        match what {
+            Change::Place { delta, .. } if delta.steps.contains(&PlanStep::SetMems) => {
+                let all: Kib = delta.to.promised_memory().into_iter().map(|(_, _, size)| size).sum();
+                self.shared.options.start_timeout.saturating_add(Duration::from_secs(all.0 / MOVED_IN_A_SECOND))
+            }
+            _ => CALL_TIME,
+        }
+    }
+
     async fn change(&mut self, what: Change) -> Result<()> {
         let name = what.name();
         let domain = self.domain(name).await?;
         let driver = self.shared.driver.descriptor().name;
         let source = CancelSource::default();
         let call = what.clone();
-        self.job(&source, async move { Deadline::after(CALL_TIME).wait(name, apply(&*domain, driver, call)).await? })
+        let time = self.time_for(&what);
+        self.job(&source, async move { Deadline::after(time).wait(name, apply(&*domain, driver, call)).await? })
             .await?;
         match what {
             Change::Suspend => self.set_state(GuestState::Paused).await.map_err(only_recorded),

@@ -95,7 +95,7 @@ fn near_devices(shared: &Shared, config: &DomainConfig, asked: &mut Asked) {
 /// Plans and promises in one step, so that two starts at once never count on the same memory.
 ///
 /// # Errors
-/// `NoResources` with the binding constraints.
+/// `NoResources` with the binding constraints; its source is the [`Refusal`].
 pub(crate) async fn reserve(shared: &Arc<Shared>, config: &Arc<DomainConfig>, topology: HostTopology) -> Result<Plan> {
     let (shared, config) = (shared.clone(), config.clone());
     blocking(move || {
@@ -122,7 +122,7 @@ pub(crate) async fn reserve(shared: &Arc<Shared>, config: &Arc<DomainConfig>, to
                         }
                         return Ok(reservation.plan);
                     }
-                    Err(LedgerError::Refused(refusal)) => return Err(refused(&refusal)),
+                    Err(LedgerError::Refused(refusal)) => return Err(refused(refusal)),
                     Err(error @ LedgerError::ReadOnly(_)) => error.to_string(),
                     Err(error) => {
                         return Err(
@@ -132,7 +132,7 @@ pub(crate) async fn reserve(shared: &Arc<Shared>, config: &Arc<DomainConfig>, to
                 }
             }
         };
-        let mut plan = make(&Promised::default()).map_err(|r| refused(&r))?;
+        let mut plan = make(&Promised::default()).map_err(refused)?;
         plan.weakened.push(Weakening::new(
             "ledger",
             "the memory is not promised, so another start may count on it too",
@@ -146,7 +146,7 @@ pub(crate) async fn reserve(shared: &Arc<Shared>, config: &Arc<DomainConfig>, to
 /// A plan for looking at; nothing is promised.
 ///
 /// # Errors
-/// `NoResources` as a start would give it.
+/// `NoResources` as a start would give it; its source is the [`Refusal`].
 pub(crate) fn preview(
     shared: &Shared,
     config: &DomainConfig,
@@ -159,11 +159,12 @@ pub(crate) fn preview(
         Err(_) => Promised::default(),
     };
     let asked = ask(shared, config, topology, advice)?;
-    plan(topology, &promised, profile, &asked.request).map(|plan| asked.tell(plan)).map_err(|r| refused(&r))
+    plan(topology, &promised, profile, &asked.request).map(|plan| asked.tell(plan)).map_err(refused)
 }
 
-fn refused(refusal: &Refusal) -> Error {
-    Error::new(ErrorKind::NoResources, refusal.to_string()).hint(refusal.remedy.clone())
+/// The refusal is the error's source, with its constraints and its trace.
+fn refused(refusal: Refusal) -> Error {
+    Error::new(ErrorKind::NoResources, refusal.to_string()).hint(refusal.remedy.clone()).source(refusal)
 }
 
 /// The promise is the hypervisor's from now on: it ends with that process, not with ours.

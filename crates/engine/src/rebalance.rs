@@ -1,31 +1,29 @@
 //! After the start: how guests really sit, which one change would help most, and making it.
 //!
 //! What is best is decided by `numa-placement`, purely; here guests are looked at and changes go the way of every other live
-//! change. Nothing is moved unless a caller says so.
+//! change. Nothing is moved unless a caller says so. When something was moved is kept beside the ledger, so that the wait after it
+//! holds for every process of the host.
 //!
 //! What it does not do: it moves no guest whose definition says where it belongs. CPUs change only where placement chose them, memory
 //! only where a cpuset alone confines it (`restrictive`): policies of a running hypervisor's memory are fixed, and pages of other
 //! guests stay where they are.
 
+use std::time::Duration;
+
 use polyvirt_core::{
     Error, ErrorKind, Result, VcpuState,
-    model::DomainConfig,
     placement::{
-        Advice, CpuSet, HostNode, HostTopology, Kib, MemMode, NodeSet, NodeShare, Origin, PageSize, Plan, PlanDelta,
-        Promised, change,
+        HostNode, Kib, NodeShare, Origin, PageSize, Plan, Promised,
         ledger::Snapshot,
-        rebalance::{self, Drift, Hysteresis, Move, Seat, Suggestion},
+        rebalance::{self, Drift, Hysteresis, Seat, Suggestion},
     },
 };
 
-use crate::{
-    actor::{Change, not_running},
-    connection::Connection,
-    definition,
-    guest::Guest,
-    placement,
-    store::blocking,
-};
+use crate::{actor::not_running, connection::Connection, guest::Guest, store::blocking};
+
+mod relocate;
+
+use relocate::is_movable;
 
 /// A running guest as it was seen.
 #[derive(Clone, Debug)]
@@ -70,6 +68,7 @@ impl Observation {
         let mut vcpus = self.plan.cells.iter().flat_map(|cell| &cell.vcpus);
         seat.repinnable = self.plan.dedicated.is_empty() && vcpus.all(|vcpu| vcpu.origin == Origin::Advice);
         seat.movable = self.movable && !huge;
+        seat.dedicated = !self.plan.dedicated.is_empty();
         seat
     }
 
@@ -115,79 +114,18 @@ impl Guest {
         let movable = is_movable(&plan, &live)?;
         Ok(Observation { guest: self.name().to_owned(), plan, memory, vcpus, movable })
     }
-
-    /// Makes a change that [`Connection::suggest`] named: the guest's CPUs, its memory or both go to other nodes, and so does
-    /// what is promised to it.
-    ///
-    /// # Errors
-    /// `InvalidState` when it does not run or may not be moved so; `Busy`; `Hypervisor` when the kernel refused a part.
-    pub async fn relocate(&self, to: &Move) -> Result<()> {
-        let shared = self.connection.shared.clone();
-        let host = blocking(move || {
-            shared
-                .host
-                .usable()
-                .map_err(|e| Error::new(ErrorKind::Storage, format!("cannot read the host's topology: {e}")).source(e))
-        })
-        .await?;
-        let record = self.files().await?.1.ok_or_else(|| not_running(self.name()))?;
-        let mut live = record.live()?.config;
-        let driver = self.connection.driver().descriptor().name;
-        let plan = record.plan.ok_or_else(|| Error::unsupported(driver, "placement"))?;
-        let mut new = plan.clone();
-        if let Some(nodes) = &to.memory {
-            if !is_movable(&plan, &live)? {
-                return Err(fixed(
-                    self.name(),
-                    "memory",
-                    "only memory with mode 'restrictive' moves while a guest runs",
-                ));
-            }
-            let stored = live.stored_placement().map_err(Error::invalid_config)?;
-            let moved = change::set_nodes(&plan, &stored, None, Some(nodes), &host);
-            new = moved.map_err(|e| Error::new(ErrorKind::InvalidArgument, e.to_string()))?.to;
-            definition::set_numatune(&mut live, None, Some(nodes));
-        }
-        if let Some(nodes) = &to.cpus {
-            repin(&mut new, nodes, &host)
-                .ok_or_else(|| fixed(self.name(), "vCPUs", "pins and CPUs of its own stay as they are"))?;
-        }
-        let delta = PlanDelta::between(&plan, new);
-        if delta.steps.is_empty() {
-            return Ok(());
-        }
-        // Booked first: a start meanwhile counts on neither the old place, where the pages still are, nor the new one.
-        self.rebook(&delta.to).await?;
-        let done = self.change(Change::Place { delta: Box::new(delta), live: Box::new(live) }).await;
-        if done.is_err() {
-            self.rebook(&plan).await?;
-        }
-        // What is promised anew counts as untouched until somebody looks.
-        if let Ok(domain) = self.domain().await {
-            placement::settle(&self.connection.shared, plan.lease.clone(), &*domain, host.nodes().len()).await;
-        }
-        done
-    }
-
-    async fn rebook(&self, plan: &Plan) -> Result<()> {
-        let (shared, plan) = (self.connection.shared.clone(), plan.clone());
-        blocking(move || match (&shared.ledger, &plan.lease) {
-            (Ok(ledger), Some(lease)) => ledger.rebook(lease, &plan).map_err(|e| {
-                Error::new(ErrorKind::Storage, format!("cannot promise memory at the new place: {e}")).source(e)
-            }),
-            _ => Ok(()),
-        })
-        .await
-    }
 }
 
 impl Connection {
     /// The one change of these guests, or exchange of two, that gains most for what it moves. Nothing is changed.
     ///
+    /// None is named too soon after the last ([`Connection::since_move`]), whichever process made that.
+    ///
     /// # Errors
     /// `Storage` when the host's topology or the ledger cannot be read.
     pub async fn suggest(&self, guests: &[Observation], hysteresis: Hysteresis) -> Result<Option<Suggestion>> {
         let (shared, guests) = (self.shared.clone(), guests.to_vec());
+        let since = self.since_move().await?;
         blocking(move || {
             let storage =
                 |what: &str, why: String| Error::new(ErrorKind::Storage, format!("cannot read {what}: {why}"));
@@ -196,85 +134,29 @@ impl Connection {
                 Ok(ledger) => ledger.snapshot().map_err(|e| storage("the ledger", e.to_string()))?,
                 Err(_) => Snapshot::default(),
             };
-            let mut seats: Vec<Seat> = guests.iter().map(Observation::seat).collect();
+            let seats: Vec<Seat> = guests.iter().map(|guest| seen(&snapshot, guest)).collect();
             let promised = as_seen(&snapshot, &guests, &seats);
-            // Each turn takes a possibility from a guest, so this ends.
-            while let Some(found) = rebalance::suggest(&host, &promised, &seats, hysteresis, None) {
-                if !settle_if_there(&found, &mut seats) {
-                    return Ok(Some(found));
-                }
-            }
-            Ok(None)
+            Ok(rebalance::suggest(&host, &promised, &seats, hysteresis, since))
         })
         .await
     }
+
+    /// How long ago a guest of this host was last moved, by any process that shares its ledger. `None`: not since the boot, or that
+    /// cannot be told.
+    ///
+    /// # Errors
+    /// None that a caller could act on.
+    pub async fn since_move(&self) -> Result<Option<Duration>> {
+        let shared = self.shared.clone();
+        blocking(move || Ok(shared.ledger.as_ref().ok().and_then(|ledger| ledger.since_move()))).await
+    }
 }
 
-/// A seat's cost is estimated in another way than that of a place to come, so the place where a guest is may look better than itself. If
-/// nothing would change, those guests stay, and this says so.
-fn settle_if_there(suggestion: &Suggestion, seats: &mut [Seat]) -> bool {
-    let seat_of = |seats: &[Seat], guest: &str| seats.iter().position(|seat| seat.guest == guest);
-    let is_there = |change: &Move| {
-        let Some(seat) = seat_of(seats, &change.guest).map(|at| &seats[at]) else { return false };
-        let runs: NodeSet = seat.cpus.iter().filter(|(_, milli)| *milli > 0).map(|(node, _)| *node).collect();
-        change.size.is_zero() && change.cpus.as_ref().is_none_or(|nodes| *nodes == runs)
-    };
-    if !suggestion.moves.iter().all(is_there) {
-        return false;
-    }
-    for change in &suggestion.moves {
-        if let Some(at) = seat_of(seats, &change.guest) {
-            seats[at].repinnable &= change.cpus.is_none();
-            seats[at].movable &= change.memory.is_none();
-        }
-    }
-    true
-}
-
-fn fixed(guest: &str, what: &str, why: &str) -> Error {
-    Error::new(
-        ErrorKind::InvalidState,
-        format!("the {what} of the guest '{guest}' cannot be moved while it runs: {why}"),
-    )
-}
-
-/// Whether a cpuset alone confines its memory, so that the kernel takes pages along.
-fn is_movable(plan: &Plan, live: &DomainConfig) -> Result<bool> {
-    let stored = live.stored_placement().map_err(Error::invalid_config)?;
-    let restrictive = stored.memory.as_ref().is_some_and(|policy| policy.mode == MemMode::Restrictive);
-    let own = plan.cells.iter().any(|cell| cell.own_policy);
-    Ok(restrictive && !own && plan.process.mems.is_some())
-}
-
-/// Puts all that placement chose on the CPUs of these nodes; `None` if somebody else chose.
-fn repin(plan: &mut Plan, nodes: &NodeSet, host: &HostTopology) -> Option<()> {
-    let cpus: CpuSet = host.cpus_of(nodes).difference(host.isolated_cpus());
-    let mut vcpus = plan.cells.iter().flat_map(|cell| &cell.vcpus);
-    if cpus.is_empty() || !plan.dedicated.is_empty() || vcpus.any(|vcpu| vcpu.origin != Origin::Advice) {
-        return None;
-    }
-    for vcpu in plan.cells.iter_mut().flat_map(|cell| &mut cell.vcpus) {
-        vcpu.hard = cpus.clone();
-    }
-    let io_threads = plan.io_threads.iter_mut().map(|(_, thread)| thread);
-    for thread in std::iter::once(&mut plan.process).chain(io_threads).filter(|thread| thread.origin == Origin::Advice)
-    {
-        thread.cpus = cpus.clone();
-    }
-    let memory = plan.advice.as_ref().map_or_else(|| nodes.clone(), |advice| advice.nodeset.clone());
-    plan.advice = Some(Advice::new(memory, cpus.clone()));
-    // One load is there for every node that had some: the same entry, with other figures.
-    if let Some(load) = plan.cpu_load.first().cloned() {
-        let all = u64::from(plan.shape.vcpus_online) * 1000;
-        let on = |node| host.node(node).map_or(0, |node| node.cpus.intersection_len(&cpus)) as u64;
-        let share = |node| {
-            let mut load = load;
-            (load.node, load.milli_vcpus) = (node, all * on(node) / cpus.len() as u64);
-            load
-        };
-        plan.cpu_load = nodes.iter().filter(|node| on(*node) > 0).map(share).collect();
-    }
-    Some(())
+/// The guest as it sits, with what was seen of its CPUs, as it is counted in the promises.
+fn seen(snapshot: &Snapshot, guest: &Observation) -> Seat {
+    let mut seat = guest.seat();
+    seat.busy = guest.plan.lease.as_ref().and_then(|lease| snapshot.expected_busy(lease));
+    seat
 }
 
 /// The promises, with these guests' where they were seen.
@@ -297,7 +179,7 @@ fn as_seen(snapshot: &Snapshot, guests: &[Observation], seats: &[Seat]) -> Promi
 
 #[cfg(test)]
 mod tests {
-    use polyvirt_core::placement::{GuestShape, PlacementProfile, Request, plan};
+    use polyvirt_core::placement::{GuestShape, HostTopology, PlacementProfile, Request, plan};
 
     use super::*;
 
@@ -330,38 +212,6 @@ mod tests {
         let mut unbound = observed(&[(2, 1)]);
         unbound.plan.cells[0].memory.clear();
         assert_eq!(unbound.drift(), Drift::default());
-    }
-
-    #[test]
-    fn chosen_cpus_move_and_pinned_ones_stay() {
-        let mut plan = observed(&[]).plan;
-        repin(&mut plan, &NodeSet::of(HostNode(2)), &host()).unwrap();
-        assert_eq!(plan.cells[0].vcpus[1].hard.to_string(), "8-11");
-        assert_eq!((plan.process.cpus.to_string(), plan.cpu_load.len()), ("8-11".to_owned(), 1));
-        assert_eq!((plan.cpu_load[0].node, plan.cpu_load[0].milli_vcpus), (HostNode(2), 2000));
-        let before = plan.clone();
-        plan.cells[0].vcpus[0].origin = Origin::Pin;
-        assert!(repin(&mut plan, &NodeSet::of(HostNode(0)), &host()).is_none());
-        assert_eq!(plan.cells[0].vcpus[1], before.cells[0].vcpus[1]);
-    }
-
-    #[test]
-    fn a_move_to_where_a_guest_is_is_none() {
-        let suggestion = |text: &str| serde_json::from_str::<Suggestion>(text).unwrap();
-        let there = suggestion(
-            r#"{"moves": [{"guest": "g", "cpus": "0", "memory": null, "size": 0}], "size": 0, "gain": 1.0}"#,
-        );
-        let mut seats = [observed(&[]).seat()];
-        assert!(settle_if_there(&there, &mut seats));
-        assert!(!seats[0].repinnable && seats[0].movable);
-        let elsewhere = suggestion(
-            r#"{"moves": [{"guest": "g", "cpus": "1", "memory": null, "size": 0}], "size": 0, "gain": 1.0}"#,
-        );
-        assert!(!settle_if_there(&elsewhere, &mut seats));
-        let memory = suggestion(
-            r#"{"moves": [{"guest": "g", "cpus": null, "memory": "0", "size": 9}], "size": 9, "gain": 1.0}"#,
-        );
-        assert!(!settle_if_there(&memory, &mut seats));
     }
 
     #[test]

@@ -112,8 +112,8 @@ impl Host {
         HostTopology::from_sysfs(&self.root)
     }
 
-    /// The part of [`topology`](Self::topology) that this process may use: the CPUs and nodes of its cpuset cgroup. Guests
-    /// are placed within it.
+    /// The part of [`topology`](Self::topology) that this process may use: the CPUs and nodes of its cpuset cgroup, and in all the
+    /// memory that its cgroup and those above it may have. Guests are placed within it.
     ///
     /// # Errors
     /// As for [`topology`](Self::topology); [`HostError`] if what the cgroup says cannot be read.

@@ -243,6 +243,37 @@ fn our_own_cgroup_limits_what_can_be_used() {
 }
 
 #[test]
+fn the_memory_limit_of_our_cgroup_or_one_above_it_bounds_all_guests() {
+    let limit = |files: &[(&str, &str)]| {
+        let mut all = server();
+        all.retain(|(path, _)| !files.iter().any(|(other, _)| path == other));
+        all.extend(files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())));
+        let (_root, host) = of(&all);
+        let usable = host.usable().unwrap();
+        assert_eq!(host.topology().unwrap().limit(), None, "the host is what it is");
+        usable.limit().map(|limit| (limit.size.0, limit.by.clone()))
+    };
+    let found = |kib: u64, file: &str| Some((kib, file.to_owned()));
+    let (own, above) = ("sys/fs/cgroup/user.slice/us/memory.max", "sys/fs/cgroup/user.slice/memory.max");
+    assert_eq!(limit(&[]), None);
+    assert_eq!(limit(&[(own, "max\n"), (above, "max\n")]), None);
+    assert_eq!(limit(&[(own, "2147483648\n"), (above, "max\n")]), found(2 << 20, &format!("/{own}")));
+    assert_eq!(limit(&[(own, "2147483648\n"), (above, "1073741824\n")]), found(1 << 20, &format!("/{above}")));
+    assert_eq!(limit(&[(own, "99999999999999\n")]), None, "more than there is");
+    for text in ["", "-1", "garbage", "99999999999999999999999"] {
+        assert_eq!(limit(&[(own, text)]), None, "{text}");
+    }
+    let v1 = [
+        ("proc/self/mountinfo", "34 31 0:31 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"),
+        ("proc/self/cgroup", "4:memory:/pod/us\n"),
+        ("sys/fs/cgroup/memory/pod/us/memory.limit_in_bytes", "9223372036854771712\n"),
+        ("sys/fs/cgroup/memory/pod/memory.limit_in_bytes", "3221225472\n"),
+        ("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
+    ];
+    assert_eq!(limit(&v1), found(3 << 20, "/sys/fs/cgroup/memory/pod/memory.limit_in_bytes"));
+}
+
+#[test]
 fn checks_tell_what_is_wrong_and_what_to_do() {
     let (_root, host) = of(&server());
     let checks = host.checks();

@@ -106,6 +106,9 @@ fn remedy(constraint: &Constraint) -> String {
         Constraint::Memory { have, .. } => {
             format!("end other guests, name other nodes, or give this one at most {have} there")
         }
+        Constraint::Limit { by, have, .. } => {
+            format!("raise {by}, end other guests, or give this one at most {have}")
+        }
         Constraint::HugePages { nodes, size, .. } => format!(
             "reserve more in /sys/devices/system/node/node{}/hugepages/hugepages-{}kB/nr_hugepages, or use ordinary pages",
             // One is enough, and its path can be pasted.

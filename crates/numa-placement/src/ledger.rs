@@ -18,12 +18,15 @@
 //! How busy running guests are is seen as well: the CPU time of their processes between two reservations at least a minute apart, or
 //! since they began. Planning counts guests nobody could look at with half a core for each vCPU.
 //!
+//! Beside the state a file says when a guest was last moved, so that moves keep their distance across processes.
+//!
 //! What it does not do: it keeps no history, and it forbids nothing but what [`plan`](crate::plan()) refuses. A guest
 //! with two leases counts twice.
 //!
 //! Invariants: a state that a newer version wrote is never changed; one that is corrupt is kept beside as
 //! `state.corrupt-N`; the state on disk is complete at every moment.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,6 +41,7 @@ use crate::refusal::Refusal;
 
 mod booking;
 mod busy;
+mod moved;
 mod state;
 
 use state::State;
@@ -180,6 +184,16 @@ pub struct Snapshot {
     pub leases: Vec<Lease>,
     /// Their sum, as planning sees it.
     pub promised: Promised,
+    /// Thousandths of a CPU that guests were seen to keep busy, as they count in `promised`; of others nothing is known.
+    pub busy_milli: BTreeMap<LeaseId, u64>,
+}
+
+impl Snapshot {
+    /// Cores that the guest of this lease is expected to keep busy, as planning does: what was seen and a little more.
+    #[must_use]
+    pub fn expected_busy(&self, lease: &LeaseId) -> Option<f64> {
+        self.busy_milli.get(lease).copied().map(crate::promised::expected)
+    }
 }
 
 /// The promises of a host. Cheap to open; holding it locks nothing.
@@ -222,7 +236,7 @@ impl Ledger {
         decide: &mut dyn FnMut(&Promised) -> Result<Plan, Refusal>,
     ) -> Result<Reservation, LedgerError> {
         self.change(|state, notices| {
-            let mut plan = decide(&booking::total(&state.leases))?;
+            let mut plan = decide(&booking::total(&state.leases).0)?;
             booking::look(&mut state.leases);
             let id = state.next_id();
             plan.lease = Some(id.clone());
@@ -327,8 +341,26 @@ impl Ledger {
             LedgerError::Io { path: self.dir.join(state::FILE), source }
         })?;
         state.leases.retain(|lease| lease.owner.is_alive());
-        let promised = booking::total(&state.leases);
-        Ok(Snapshot { generation: state.generation, leases: state.leases, promised })
+        let (promised, busy_milli) = booking::total(&state.leases);
+        Ok(Snapshot { generation: state.generation, leases: state.leases, promised, busy_milli })
+    }
+
+    /// Keeps that a guest was moved just now, for [`since_move`](Self::since_move) of any process of this host.
+    ///
+    /// # Errors
+    /// If the directory cannot be written.
+    pub fn note_move(&self) -> Result<(), LedgerError> {
+        moved::note(&self.dir)
+    }
+
+    /// How long ago a guest of this host was last moved. `None`: never since the boot, or that cannot be told.
+    ///
+    /// It is the time since the boot that counts, of the same boot. Where it went backwards, as in a container with a time namespace
+    /// of its own, the wall clock counts, and where that went backwards too, or the note cannot be read, nothing is known: a change
+    /// too early does less harm than none for hours.
+    #[must_use]
+    pub fn since_move(&self) -> Option<Duration> {
+        moved::since(&self.dir)
     }
 
     /// Waits for the lock as long as others get on.

@@ -63,6 +63,6 @@ pub use refusal::{Constraint, Refusal};
 pub use request::{AdviceSource, KernelSupport, MemoryDeviceRequest, Overcommit, Request, Span, Threads};
 pub use set::{CellSet, CpuSet, IdSet, NodeSet, SetError, SetErrorKind, VcpuSet};
 pub use shape::{CellShape, GuestShape};
-pub use topology::{HostTopology, Node, NodeKind, PagePool, TopologyBuilder, TopologyError};
+pub use topology::{HostTopology, MemoryLimit, Node, NodeKind, PagePool, TopologyBuilder, TopologyError};
 pub use trace::{Candidate, TRACE_LIMIT, Term, TermName, Trace, Verdict};
 pub use units::{GuestCell, HostCpu, HostNode, IoThreadId, Kib, VcpuId};

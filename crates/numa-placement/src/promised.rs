@@ -20,6 +20,11 @@ use crate::units::{HostNode, Kib};
 /// What was seen is expected to grow so much.
 const BUSY_GROWS: f64 = 1.15;
 
+/// Cores that are expected to be busy where so many thousandths of a CPU were.
+pub(crate) fn expected(busy_milli: u64) -> f64 {
+    crate::engine::real(busy_milli) / 1000.0 * BUSY_GROWS
+}
+
 /// Promises on one node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -52,11 +57,11 @@ impl NodePromise {
 
     /// Cores that are expected to be busy: what was seen and a little more, else half a core for every vCPU.
     pub(crate) fn expected_busy(&self) -> f64 {
-        let milli = |milli: u64| crate::engine::real(milli) / 1000.0;
         // What runs on CPUs of its own is no load for the others.
         let own = self.dedicated.len() as u64 * 1000;
         let vcpus = self.milli_vcpus.saturating_sub(own);
-        self.busy_milli.map_or(milli(vcpus) * BUSY_PER_VCPU, |seen| milli(seen.saturating_sub(own)) * BUSY_GROWS)
+        let unseen = || crate::engine::real(vcpus) / 1000.0 * BUSY_PER_VCPU;
+        self.busy_milli.map_or_else(unseen, |seen| expected(seen.saturating_sub(own)))
     }
 }
 
@@ -104,8 +109,7 @@ impl Promised {
     pub fn memory_left(&self, node: &Node) -> Kib {
         let none = NodePromise::default();
         let promise = self.node(node.id).unwrap_or(&none);
-        let by_kernel = node.free.saturating_add(node.reclaimable);
-        let by_kernel = by_kernel.saturating_sub(node.reserve).saturating_sub(promise.untouched);
+        let by_kernel = node.available().saturating_sub(promise.untouched);
         by_kernel.min(node.promisable().saturating_sub(promise.memory))
     }
 

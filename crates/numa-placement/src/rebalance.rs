@@ -3,6 +3,9 @@
 //! [`drift`] compares a plan with what was observed. [`suggest`] looks for the best change of one guest, or exchange of
 //! two, by what it gains for every byte that has to move.
 //!
+//! Invariants: what a guest costs where it is and where it might be is estimated in the same way; so nothing is suggested that changes
+//! nothing, or whose gain by that estimate is not positive.
+//!
 //! Pure: nothing is moved here, and nobody else does so without being asked. What it does not do: chains of more than
 //! two guests, and guests that cannot be moved (`strict` memory that only a cpuset confines can; what a hypervisor has
 //! locked or hands to devices cannot: the caller says so in [`Seat::movable`]).
@@ -11,12 +14,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Board, Need};
+use crate::engine::Board;
 use crate::plan::{NodeShare, Plan};
 use crate::policy::PageSize;
 use crate::promised::Promised;
 use crate::set::NodeSet;
-use crate::topology::HostTopology;
+use crate::topology::{HostTopology, Node};
 use crate::units::{HostNode, Kib};
 
 /// Memory on a node that differs from the plan.
@@ -63,6 +66,9 @@ pub fn drift(plan: &Plan, observed: &[NodeShare]) -> Drift {
     drift
 }
 
+/// Memory of a guest on a node, in pages of a size.
+pub(crate) type SeatMemory = (HostNode, PageSize, Kib);
+
 /// A guest that runs, as it sits now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -75,8 +81,11 @@ pub struct Seat {
     pub cpus: Vec<(HostNode, u64)>,
     /// Memory as it lies, by node and page size.
     pub memory: Vec<(HostNode, PageSize, Kib)>,
-    /// Cores it keeps busy, if somebody looked.
+    /// Cores it is expected to keep busy, from what was seen of it. `None`: nobody looked, and half a core is expected of each vCPU.
     pub busy: Option<f64>,
+    /// Whether its CPUs are its own: then it is no load for others, nor they for it.
+    #[serde(default)]
+    pub dedicated: bool,
     /// Whether its vCPUs may be put elsewhere.
     pub repinnable: bool,
     /// Whether its pages may be moved.
@@ -92,16 +101,59 @@ impl Seat {
         cpus: Vec<(HostNode, u64)>,
         memory: Vec<(HostNode, PageSize, Kib)>,
     ) -> Seat {
-        Seat { guest: guest.into(), vcpus, cpus, memory, busy: None, repinnable: true, movable: true }
+        Seat { guest: guest.into(), vcpus, cpus, memory, busy: None, dedicated: false, repinnable: true, movable: true }
     }
 
+    /// Cores it is expected to keep busy among those that guests share.
     pub(crate) fn cores(&self) -> f64 {
-        self.busy.unwrap_or(f64::from(self.vcpus) * crate::engine::BUSY_PER_VCPU)
+        match self.dedicated {
+            true => 0.0,
+            false => self.busy.unwrap_or(f64::from(self.vcpus) * crate::engine::BUSY_PER_VCPU),
+        }
     }
 
-    /// KiB in all.
-    fn size(&self) -> Kib {
-        self.memory.iter().map(|(_, _, size)| *size).sum()
+    /// Nodes its vCPUs run on.
+    #[must_use]
+    pub fn cpu_nodes(&self) -> NodeSet {
+        self.cpus.iter().filter(|(_, milli)| *milli > 0).map(|(node, _)| *node).collect()
+    }
+
+    /// Nodes its memory lies on.
+    #[must_use]
+    pub fn memory_nodes(&self) -> NodeSet {
+        self.memory.iter().filter(|(_, _, size)| !size.is_zero()).map(|(node, _, _)| *node).collect()
+    }
+
+    /// Page sizes of its memory, ascending.
+    pub(crate) fn page_sizes(&self) -> Vec<PageSize> {
+        let mut sizes: Vec<_> = self.memory.iter().map(|(_, size, _)| *size).collect();
+        sizes.sort_unstable();
+        sizes.dedup();
+        sizes
+    }
+
+    fn may(&self, part: Part) -> bool {
+        (!part.cpus() || self.repinnable) && (!part.memory() || self.movable)
+    }
+}
+
+/// What of a guest changes its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Cpus,
+    Memory,
+    Both,
+}
+
+impl Part {
+    const ALL: [Part; 3] = [Part::Cpus, Part::Memory, Part::Both];
+
+    pub(crate) fn cpus(self) -> bool {
+        self != Part::Memory
+    }
+
+    pub(crate) fn memory(self) -> bool {
+        self != Part::Cpus
     }
 }
 
@@ -111,14 +163,16 @@ impl Seat {
 pub struct Hysteresis {
     /// Its cost has to sink by this part at least.
     pub least_gain: f64,
+    /// And for every vCPU by so much: a part of next to nothing is nothing. 1 is a distance of 20 instead of 10.
+    pub least_saving: f64,
     /// And so long after the last change.
     pub least_time: Duration,
 }
 
 impl Default for Hysteresis {
-    /// A tenth, and five minutes.
+    /// A tenth, a tenth of a step of distance, and five minutes.
     fn default() -> Self {
-        Hysteresis { least_gain: 0.1, least_time: Duration::from_secs(300) }
+        Hysteresis { least_gain: 0.1, least_saving: 0.01, least_time: Duration::from_secs(300) }
     }
 }
 
@@ -136,6 +190,21 @@ pub struct Move {
     pub size: Kib,
 }
 
+impl Move {
+    /// From one seat to another, for these nodes; `None` if nothing changes.
+    fn between(seat: &Seat, after: &Seat, cpus: Option<&NodeSet>, memory: Option<&NodeSet>) -> Option<Move> {
+        let cpus = cpus.filter(|_| after.cpus != seat.cpus).cloned();
+        let elsewhere = |to: &NodeSet| -> Kib {
+            seat.memory.iter().filter(|(node, _, _)| !to.contains(*node)).map(|(_, _, size)| *size).sum()
+        };
+        let moved = memory.map(|to| (to, elsewhere(to))).filter(|(_, size)| !size.is_zero());
+        let size = moved.map_or(Kib::ZERO, |(_, size)| size);
+        let memory = moved.map(|(to, _)| to.clone());
+        let changes = cpus.is_some() || memory.is_some();
+        changes.then(|| Move { guest: seat.guest.clone(), cpus, memory, size })
+    }
+}
+
 /// The change that helps most.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -144,11 +213,19 @@ pub struct Suggestion {
     pub moves: Vec<Move>,
     /// Memory to move in all.
     pub size: Kib,
-    /// How much the cost of those guests sinks, by vCPU.
+    /// How much the cost of those guests sinks, times their vCPUs; positive.
     pub gain: f64,
 }
 
 impl Suggestion {
+    /// These moves, if what the guests concerned cost sinks enough by them.
+    fn worth(moves: Vec<Move>, vcpus: f64, (now, then): (f64, f64), hysteresis: Hysteresis) -> Option<Suggestion> {
+        let size = moves.iter().map(|moved| moved.size).sum();
+        let least = (now * hysteresis.least_gain).max(vcpus * hysteresis.least_saving);
+        let is_worth = then < now && now - then >= least;
+        is_worth.then_some(Suggestion { moves, size, gain: now - then })
+    }
+
     /// Gain for every GiB that moves; what moves none counts as a page of 2 MiB, for the trouble.
     #[must_use]
     pub fn gain_per_gib(&self) -> f64 {
@@ -188,83 +265,68 @@ pub fn suggest(
         without.take_out(seat);
         let now = without.seat_cost(seat);
         costly.push((now * f64::from(seat.vcpus), seat));
-        for (cpus, memory) in [(true, false), (false, true), (true, true)] {
-            if (!cpus || seat.repinnable) && (!memory || seat.movable) {
-                offer(alone(&without, seat, (cpus, memory), now, hysteresis));
-            }
+        for part in Part::ALL.into_iter().filter(|part| seat.may(*part)) {
+            offer(alone(&without, seat, part, now, hysteresis));
         }
     }
     costly.sort_by(|a, b| b.0.total_cmp(&a.0));
     costly.truncate(PAIRED);
     for (at, (_, one)) in costly.iter().enumerate() {
         for (_, two) in &costly[at + 1..] {
-            offer(exchange(&board, one, two, hysteresis));
+            for part in Part::ALL.into_iter().filter(|part| one.may(*part) && two.may(*part)) {
+                offer(exchange(&board, one, two, part, hysteresis));
+            }
         }
     }
     best
 }
 
-/// The best new place of one guest, for its CPUs, its memory or both.
-fn alone(
-    board: &Board<'_>,
-    seat: &Seat,
-    (cpus, memory): (bool, bool),
-    now: f64,
-    hysteresis: Hysteresis,
-) -> Option<Suggestion> {
-    let need = board.need_of_seat(seat, cpus, memory)?;
-    let decision = board.decide(&need).ok()?;
-    let then = decision.lasting_cost();
-    if then > now * (1.0 - hysteresis.least_gain) {
-        return None;
-    }
-    let nodes = |positions: &[usize]| -> NodeSet { positions.iter().map(|at| board.host().nodes()[*at].id).collect() };
-    let to = memory.then(|| nodes(decision.memory()));
-    let size = to.as_ref().map_or(Kib::ZERO, |to| elsewhere(seat, to));
-    let moved = Move { guest: seat.guest.clone(), cpus: cpus.then(|| nodes(decision.cpus())), memory: to, size };
-    Some(Suggestion { moves: vec![moved], size, gain: (now - then) * f64::from(seat.vcpus) })
+/// The best new place of one guest, on a board without it.
+fn alone(board: &Board<'_>, seat: &Seat, part: Part, now: f64, hysteresis: Hysteresis) -> Option<Suggestion> {
+    let (cpus, memory) = board.seek(seat, part)?;
+    let after = board.place(seat, cpus.as_ref(), memory.as_ref())?;
+    let moved = Move::between(seat, &after, cpus.as_ref(), memory.as_ref())?;
+    let vcpus = f64::from(seat.vcpus);
+    Suggestion::worth(vec![moved], vcpus, (now * vcpus, board.seat_cost(&after) * vcpus), hysteresis)
 }
 
-/// Memory of the guest that is not on these nodes.
-fn elsewhere(seat: &Seat, nodes: &NodeSet) -> Kib {
-    seat.memory.iter().filter(|(node, _, _)| !nodes.contains(*node)).map(|(_, _, size)| *size).sum()
+/// Whether there is room for what moves at this moment, whatever is promised to others.
+fn finds_room(board: &Board<'_>, moved: &Move) -> bool {
+    let Some(to) = &moved.memory else { return true };
+    let available: Kib = to.iter().filter_map(|node| board.host().node(node)).map(Node::available).sum();
+    available >= moved.size
 }
 
-/// Two guests that take each other's memory nodes, for want of room elsewhere.
-fn exchange(board: &Board<'_>, one: &Seat, two: &Seat, hysteresis: Hysteresis) -> Option<Suggestion> {
-    if !one.movable || !two.movable {
-        return None;
-    }
-    let nodes = |seat: &Seat| -> NodeSet { seat.memory.iter().map(|(node, _, _)| *node).collect() };
-    let (of_one, of_two) = (nodes(one), nodes(two));
+/// Two guests that take each other's nodes, for want of room elsewhere.
+fn exchange(board: &Board<'_>, one: &Seat, two: &Seat, part: Part, hysteresis: Hysteresis) -> Option<Suggestion> {
+    let of = |seat: &Seat| (part.cpus().then(|| seat.cpu_nodes()), part.memory().then(|| seat.memory_nodes()));
+    let (of_one, of_two) = (of(one), of(two));
     if of_one == of_two {
         return None;
     }
-    let mut without = board.clone();
-    without.take_out(one);
-    without.take_out(two);
-    let mut now = 0.0;
-    let mut then = 0.0;
-    let mut moves = Vec::new();
-    for (seat, other, to) in [(one, two, &of_two), (two, one, &of_one)] {
-        let mut beside = without.clone();
-        beside.put_in(other, if other.guest == one.guest { &of_two } else { &of_one })?;
-        let need: Need = beside.need_of_seat(seat, false, false)?.memory_on(beside.positions(to));
-        if !beside.holds(&need) {
-            return None;
-        }
-        let mut before = without.clone();
-        before.put_back(other);
-        now += before.seat_cost(seat) * f64::from(seat.vcpus);
-        then += beside.decide(&need).ok()?.lasting_cost() * f64::from(seat.vcpus);
-        moves.push(Move { guest: seat.guest.clone(), cpus: None, memory: Some(to.clone()), size: elsewhere(seat, to) });
-    }
-    if then > now * (1.0 - hysteresis.least_gain) {
+    let mut neither = board.clone();
+    neither.take_out(one);
+    neither.take_out(two);
+    let beside = |seat: &Seat| {
+        let mut board = neither.clone();
+        board.put_in(seat);
+        board
+    };
+    let new_one = neither.place(one, of_two.0.as_ref(), of_two.1.as_ref())?;
+    let beside_one = beside(&new_one);
+    let new_two = beside_one.place(two, of_one.0.as_ref(), of_one.1.as_ref())?;
+    let moves = vec![
+        Move::between(one, &new_one, of_two.0.as_ref(), of_two.1.as_ref())?,
+        Move::between(two, &new_two, of_one.0.as_ref(), of_one.1.as_ref())?,
+    ];
+    // One of them goes first, and finds the other still there.
+    if !moves.iter().any(|moved| finds_room(board, moved)) {
         return None;
     }
-    let size = moves.iter().map(|moved| moved.size).sum();
-    debug_assert!(size <= one.size().saturating_add(two.size()));
-    Some(Suggestion { moves, size, gain: now - then })
+    let (of_one, of_two) = (f64::from(one.vcpus), f64::from(two.vcpus));
+    let now = beside(two).seat_cost(one) * of_one + beside(one).seat_cost(two) * of_two;
+    let then = beside(&new_two).seat_cost(&new_one) * of_one + beside_one.seat_cost(&new_two) * of_two;
+    Suggestion::worth(moves, of_one + of_two, (now, then), hysteresis)
 }
 
 #[cfg(test)]

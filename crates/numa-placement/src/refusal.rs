@@ -56,6 +56,15 @@ pub enum Constraint {
         /// What can be promised.
         have: Kib,
     },
+    /// More ordinary memory than guests may have in all, whatever the nodes have.
+    Limit {
+        /// Who limits them.
+        by: String,
+        /// What is asked.
+        need: Kib,
+        /// What is left.
+        have: Kib,
+    },
     /// Huge pages are short.
     HugePages {
         /// On these nodes together.
@@ -132,6 +141,10 @@ impl fmt::Display for Constraint {
             Constraint::Memory { nodes, need, have } => {
                 let short = need.saturating_sub(*have);
                 write!(f, "{} short {short} of memory ({need} asked, {have} can be promised)", nodes_words(nodes))
+            }
+            Constraint::Limit { by, need, have } => {
+                let short = need.saturating_sub(*have);
+                write!(f, "{by} is short {short} of memory for all guests ({need} asked, {have} can be promised)")
             }
             Constraint::HugePages { nodes, size, need, have } => {
                 let short = need.saturating_sub(*have);

@@ -107,11 +107,27 @@ impl Node {
         self.pools.iter().map(|pool| pool.size.saturating_mul(pool.total)).sum()
     }
 
+    /// Ordinary memory that can be had at this moment, whatever is promised: free or given up at once, less the reserve.
+    #[must_use]
+    pub fn available(&self) -> Kib {
+        self.free.saturating_add(self.reclaimable).saturating_sub(self.reserve)
+    }
+
     /// Ordinary memory that may ever be promised: installed, less pools, less the reserve.
     #[must_use]
     pub fn promisable(&self) -> Kib {
         self.memory.saturating_sub(self.pooled()).saturating_sub(self.reserve)
     }
+}
+
+/// Memory that guests may have in all, whatever the nodes have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MemoryLimit {
+    /// So much.
+    pub size: Kib,
+    /// Who says so, such as the path of a cgroup's file.
+    pub by: String,
 }
 
 /// The host.
@@ -127,6 +143,8 @@ pub struct HostTopology {
     possible: CpuSet,
     isolated: CpuSet,
     notes: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    limit: Option<MemoryLimit>,
     /// What the CPUs of each node amount to, by position.
     #[serde(skip)]
     capacity: Vec<Capacity>,
@@ -246,6 +264,21 @@ impl HostTopology {
     #[must_use]
     pub fn memory(&self) -> Kib {
         self.nodes.iter().map(|node| node.memory).sum()
+    }
+
+    /// What guests may have in all, if that is less than the nodes have.
+    #[must_use]
+    pub fn limit(&self) -> Option<&MemoryLimit> {
+        self.limit.as_ref()
+    }
+
+    /// The same host for guests that may have so much ordinary memory in all; `by` says who limits them.
+    #[must_use]
+    pub fn limited(mut self, size: Kib, by: impl Into<String>) -> HostTopology {
+        let by = by.into();
+        self.notes.push(format!("guests may have {size} in all, by {by}"));
+        self.limit = Some(MemoryLimit { size, by });
+        self
     }
 
     /// What was odd about the source and how it was read, for people.

@@ -80,6 +80,13 @@ async fn vcpus_go_where_there_is_room_and_the_promise_with_them() {
     let suggestion = connection.suggest(&seen, Hysteresis::default()).await.unwrap().unwrap();
     let [change] = suggestion.moves.as_slice() else { panic!("{suggestion:?}") };
     assert!(change.memory.is_none() && suggestion.size == Kib::ZERO, "{suggestion:?}");
+    // Another process of this host moves a guest: then the next has to wait, in every process.
+    let mut hasty = Hysteresis::default();
+    hasty.least_time = std::time::Duration::ZERO;
+    assert_eq!(connection.since_move().await.unwrap(), None);
+    open(root.path()).await.ledger().unwrap().note_move().unwrap();
+    assert_eq!(connection.suggest(&seen, Hysteresis::default()).await.unwrap(), None);
+    assert_eq!(connection.suggest(&seen, hasty).await.unwrap().as_ref(), Some(&suggestion));
     let guest = guests.iter().find(|guest| guest.name() == change.guest).unwrap();
     guest.relocate(change).await.unwrap();
     let after = guest.observe().await.unwrap();
@@ -92,7 +99,8 @@ async fn vcpus_go_where_there_is_room_and_the_promise_with_them() {
     let vcpus: u64 = nodes.iter().map(|node| lease.booked.node(node).unwrap().milli_vcpus).sum();
     assert_eq!(vcpus, 4000);
     assert_eq!(lease.booked.node(HostNode(0)).unwrap().memory, Kib::from_gib(4));
-    let again = connection.suggest(&[after], Hysteresis::default()).await.unwrap();
+    assert!(connection.since_move().await.unwrap().is_some());
+    let again = connection.suggest(&[after], hasty).await.unwrap();
     assert!(again.is_none(), "what was moved well is not moved again: {again:?}");
     for guest in guests {
         guest.destroy(Destroy::default()).await.unwrap();
@@ -142,4 +150,42 @@ async fn restrictive_memory_moves() {
     let on = |node: u32| promised.node(HostNode(node)).map_or(Kib::ZERO, |promise| promise.memory);
     assert_eq!((on(0), on(1)), (Kib::ZERO, Kib::from_gib(4)));
     guest.destroy(Destroy::default()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_change_places_and_their_promises_with_them() {
+    let root = tempfile::tempdir().unwrap();
+    host(&root.path().join("host"), [16, 16]);
+    let connection = open(root.path()).await;
+    let mut seen = Vec::new();
+    // Each runs on one node and has its memory on the other, and no node has room for both.
+    for (name, cpus, node) in [("one", "0-3", 1), ("two", "4-7", 0)] {
+        let policy = format!("<numatune><memory mode='restrictive' nodeset='{node}'/></numatune>");
+        let text = xml(name, 2, &policy).replace("'GiB'>4<", "'GiB'>12<");
+        let text = text.replace(" placement='auto'", &format!(" placement='static' cpuset='{cpus}'"));
+        let guest = connection.define(&text).await.unwrap().guest;
+        guest.start(false).await.unwrap();
+        seen.push(guest.observe().await.unwrap());
+    }
+    let suggestion = connection.suggest(&seen, Hysteresis::default()).await.unwrap().unwrap();
+    assert_eq!((suggestion.moves.len(), suggestion.size), (2, Kib::from_gib(24)), "{suggestion:?}");
+    assert_eq!(connection.carry_out(&suggestion).await.unwrap(), Kib::ZERO);
+    let snapshot = connection.ledger().unwrap().snapshot().unwrap();
+    for (name, node) in [("one", 0), ("two", 1)] {
+        let guest = connection.lookup_by_name(name).await.unwrap();
+        let after = guest.observe().await.unwrap();
+        assert_eq!(after.plan.process.mems, Some(NodeSet::of(HostNode(node))));
+        assert!(after.drift().misplaced.is_zero());
+        let lease = snapshot.leases.iter().find(|lease| Some(&lease.id) == after.plan.lease.as_ref()).unwrap();
+        assert_eq!(lease.booked.node(HostNode(node)).unwrap().memory, Kib::from_gib(12));
+    }
+    // One that is gone cannot change places: the other stays.
+    connection.lookup_by_name("two").await.unwrap().destroy(Destroy::default()).await.unwrap();
+    let back = r#"{"moves": [{"guest": "one", "cpus": null, "memory": "1", "size": 12582912},
+                             {"guest": "two", "cpus": null, "memory": "0", "size": 12582912}], "size": 25165824, "gain": 1.0}"#;
+    let error = connection.carry_out(&serde_json::from_str(back).unwrap()).await.unwrap_err();
+    assert!(error.to_string().contains("does not run"), "{error}");
+    let one = connection.lookup_by_name("one").await.unwrap();
+    assert_eq!(one.observe().await.unwrap().plan.process.mems, Some(NodeSet::of(HostNode(0))));
+    one.destroy(Destroy::default()).await.unwrap();
 }

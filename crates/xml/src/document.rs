@@ -1,6 +1,6 @@
 //! A document as a flat arena of names, values and offsets, before it is bound to types.
 //!
-//! Built in one pass of the tokenizer. Values borrow the source unless they hold references; a node is a few integers, so a
+//! Built in one pass over the text. Values borrow the source unless they hold references; a node is a few integers, so a
 //! document costs one or two allocations. The same arena later answers where a path is ([`crate::Positions`]).
 //!
 //! It refuses what a definition never needs and an attacker likes: document types, entities beyond the five of XML,
@@ -9,10 +9,12 @@
 //! Invariant: a node's index is larger than its parent's; children are chained in document order.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use crate::escape::{self, Reference};
 use crate::problem::Problem;
+use crate::scan::Written;
 use crate::table::{Name, key};
 
 /// Bounds that hold before anything is allocated for the content.
@@ -40,7 +42,7 @@ impl Default for Limits {
 }
 
 /// Bytes of the name of an element or attribute. Paths are made of names, and every problem has a path.
-const MAX_NAME: usize = 256;
+pub(crate) const MAX_NAME: usize = 256;
 
 /// Index of no node.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -326,8 +328,8 @@ impl<'t> Builder<'t> {
         self.open.is_empty()
     }
 
-    /// A start tag: `name` is a range of the source, `start` the offset of its `<`.
-    pub(crate) fn open(&mut self, start: usize, name: std::ops::Range<usize>) -> Result<(), Box<Problem>> {
+    /// A start tag: `name` is a range of the source that holds a name, `start` the offset of its `<`.
+    pub(crate) fn open(&mut self, start: usize, name: Range<usize>) -> Result<(), Box<Problem>> {
         let parent = self.open.last().copied().unwrap_or(NONE);
         if parent == NONE && !self.arena.nodes.is_empty() {
             return Err(self.problem(start, "a second root element, a document has one"));
@@ -338,7 +340,6 @@ impl<'t> Builder<'t> {
         if self.arena.nodes.len() >= self.limits.elements {
             return Err(self.problem(start, format!("more than {} elements", self.limits.elements)));
         }
-        self.check_name("element", start, &name)?;
         let id = self.index(self.arena.nodes.len());
         let key = key(&self.text[name.clone()]);
         let (name, first_attribute, offset) =
@@ -369,7 +370,7 @@ impl<'t> Builder<'t> {
         Ok(())
     }
 
-    fn check_name(&self, what: &str, at: usize, range: &std::ops::Range<usize>) -> Result<(), Box<Problem>> {
+    pub(crate) fn check_name(&self, what: &str, at: usize, range: &Range<usize>) -> Result<(), Box<Problem>> {
         if range.len() > MAX_NAME {
             let message = format!("an {what} name of {} bytes, the limit is {MAX_NAME}", range.len());
             return Err(self.problem(at, message));
@@ -382,13 +383,9 @@ impl<'t> Builder<'t> {
     }
 
     /// One attribute of the element opened last.
-    pub(crate) fn attribute(
-        &mut self,
-        name: std::ops::Range<usize>,
-        value: std::ops::Range<usize>,
-    ) -> Result<(), Box<Problem>> {
+    pub(crate) fn attribute(&mut self, written: Written) -> Result<(), Box<Problem>> {
         let Some(&id) = self.open.last() else { return Ok(()) };
-        self.check_name("attribute", name.start, &name)?;
+        let Written { name, value, is_encoded } = written;
         let key = Name::new(&self.text[name.clone()]);
         let count = self.arena.nodes[id as usize].attributes as usize;
         if count >= self.limits.attributes {
@@ -399,8 +396,7 @@ impl<'t> Builder<'t> {
         }
         self.bound(value.len(), value.start)?;
         let offset = self.index(value.start);
-        let raw = &self.text[value.clone()];
-        let span = if escape::is_encoded(raw) { self.decoded_attribute(&value)? } else { self.source(value) };
+        let span = if is_encoded { self.decoded_attribute(&value)? } else { self.source(value) };
         let prefix = match key.text.strip_prefix("xmlns") {
             Some("") => Some(name.end..name.end),
             Some(rest) if rest.starts_with(':') => Some(name.start + "xmlns:".len()..name.end),
@@ -415,7 +411,7 @@ impl<'t> Builder<'t> {
         Ok(())
     }
 
-    fn declare(&mut self, node: u32, prefix: std::ops::Range<usize>, namespace: Span) -> Result<(), Box<Problem>> {
+    fn declare(&mut self, node: u32, prefix: Range<usize>, namespace: Span) -> Result<(), Box<Problem>> {
         if self.arena.declarations.len() >= self.limits.namespaces {
             let message = format!("more than {} declarations of namespaces", self.limits.namespaces);
             return Err(self.problem(prefix.start, message));
@@ -426,7 +422,7 @@ impl<'t> Builder<'t> {
         Ok(())
     }
 
-    fn decoded_attribute(&mut self, value: &std::ops::Range<usize>) -> Result<Span, Box<Problem>> {
+    fn decoded_attribute(&mut self, value: &Range<usize>) -> Result<Span, Box<Problem>> {
         let start = self.arena.decoded.len();
         let raw = &self.text[value.clone()];
         match escape::decode_attribute(raw, &mut self.arena.decoded) {
@@ -435,10 +431,9 @@ impl<'t> Builder<'t> {
         }
     }
 
-    /// Character data of the element opened last; several runs are joined.
-    pub(crate) fn text(&mut self, range: std::ops::Range<usize>) -> Result<(), Box<Problem>> {
+    /// Character data of the element opened last; several runs are joined. `blank`: it is white space.
+    pub(crate) fn text(&mut self, range: Range<usize>, blank: bool) -> Result<(), Box<Problem>> {
         let raw = &self.text[range.clone()];
-        let blank = raw.bytes().all(|b| b.is_ascii_whitespace());
         let Some(&id) = self.open.last() else {
             let at = range.start + (raw.len() - raw.trim_start().len());
             return if blank { Ok(()) } else { Err(self.problem(at, "text outside the root element")) };
@@ -459,7 +454,7 @@ impl<'t> Builder<'t> {
     }
 
     /// A reference `&name;` in character data; `range` covers the name.
-    pub(crate) fn reference(&mut self, range: std::ops::Range<usize>) -> Result<(), Box<Problem>> {
+    pub(crate) fn reference(&mut self, range: Range<usize>) -> Result<(), Box<Problem>> {
         let Some(&id) = self.open.last() else {
             return Err(self.problem(range.start, "a reference outside the root element"));
         };
@@ -488,6 +483,17 @@ impl<'t> Builder<'t> {
         Ok(())
     }
 
+    /// Closes the element opened last if its end tag stands at `start`, written as it is nearly always. The offset behind it.
+    pub(crate) fn close_here(&mut self, start: usize) -> Option<usize> {
+        let id = *self.open.last()?;
+        let rest = self.text.as_bytes().get(start..)?.strip_prefix(b"</")?;
+        let rest = rest.strip_prefix(self.document().name(id).as_bytes())?.strip_prefix(b">")?;
+        let end = self.text.len() - rest.len();
+        self.arena.nodes[id as usize].end = self.index(end);
+        self.open.pop();
+        Some(end)
+    }
+
     /// An end tag; `name` is checked against the start tag, `None` closes an empty element.
     pub(crate) fn close(&mut self, start: usize, name: Option<&str>, end: usize) -> Result<(), Box<Problem>> {
         let Some(&id) = self.open.last() else {
@@ -512,7 +518,7 @@ impl<'t> Builder<'t> {
         Ok(())
     }
 
-    fn source(&self, range: std::ops::Range<usize>) -> Span {
+    fn source(&self, range: Range<usize>) -> Span {
         Span { start: self.index(range.start), end: self.index(range.end), decoded: false }
     }
 

@@ -66,7 +66,7 @@ const fn bytes_that<const N: usize>(listed: &[u8; N], control: bool, alphanumeri
     table
 }
 
-/// What every name of the domain format is made of.
+/// What nearly every name of the domain format is made of.
 static PLAIN: [bool; 256] = bytes_that(b"_", false, true);
 
 /// What has to be escaped or dropped. 0xEF leads U+FFFE and U+FFFF, which XML cannot carry, among others.
@@ -74,6 +74,9 @@ static SPECIAL: [bool; 256] = bytes_that(b"&<>'\"\xEF", true, false);
 
 /// What is not taken as it is from between quotes.
 static DECODED: [bool; 256] = bytes_that(b"&<\n\t\r", false, false);
+
+/// These, and the quotes.
+static NOTABLE: [bool; 256] = bytes_that(b"&<\n\t\r'\"", false, false);
 
 fn any(text: &str, table: &[bool; 256]) -> bool {
     text.bytes().any(|byte| table[usize::from(byte)])
@@ -84,13 +87,18 @@ pub(crate) fn is_encoded(raw: &str) -> bool {
     any(raw, &DECODED)
 }
 
+/// Whether a value may end with this byte, or has to because of it.
+pub(crate) fn is_notable(byte: u8) -> bool {
+    NOTABLE[usize::from(byte)]
+}
+
+/// Whether the byte can stand anywhere in a name, but a digit not first.
+pub(crate) fn is_plain(byte: u8) -> bool {
+    PLAIN[usize::from(byte)]
+}
+
 /// Whether the text can be the name of an element or attribute, with at most one prefix.
 pub(crate) fn is_name(name: &str) -> bool {
-    // Every name of the domain format passes here; the rules in full are for the others.
-    let bytes = name.as_bytes();
-    if bytes.first().is_some_and(u8::is_ascii_alphabetic) && bytes.iter().all(|b| PLAIN[usize::from(*b)]) {
-        return true;
-    }
     let plain = |part: &str| {
         let mut chars = part.chars();
         chars.next().is_some_and(|c| c.is_alphabetic() || c == '_')

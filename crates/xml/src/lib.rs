@@ -76,6 +76,7 @@ mod positions;
 mod problem;
 mod read;
 mod reference;
+mod scan;
 mod schema;
 mod size;
 mod suggest;
@@ -99,7 +100,8 @@ pub use table::{Choice, Element, Field, Place, Table, Variant};
 pub use tokens::decode;
 pub use tree::{Kept, XmlTree};
 pub use value::{
-    Codec, Plain, Scalar, Style, Value, ValueContext, ValueError, ValueKind, bool_words, parse_integer, unknown_word,
+    Codec, Plain, Scalar, Style, Value, ValueContext, ValueError, ValueKind, bool_words, parse_integer, trim,
+    unknown_word, write_decimal,
 };
 pub use write::{FormatOptions, format};
 

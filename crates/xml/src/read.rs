@@ -271,7 +271,8 @@ impl Binder<'_> {
 
     fn child(&mut self, child: u32, element: &mut dyn Element, table: &'static Table, seen: &mut Seen) {
         let name = self.document.name(child);
-        let prefixed = name.contains(':');
+        // Names are short, so this is less than a search.
+        let prefixed = name.bytes().any(|byte| byte == b':');
         let foreign = (prefixed || self.document.has_default_namespace())
             && self.document.namespace(child, name.split_once(':').map_or("", |(prefix, _)| prefix)).is_some();
         if prefixed && !foreign {

@@ -177,7 +177,7 @@ impl Value for bool {
     const KIND: ValueKind = ValueKind::Bool;
     fn parse(text: &str, context: &ValueContext<'_>) -> Result<Self, ValueError> {
         let (yes, no) = bool_words(context.style);
-        match text.trim() {
+        match trim(text) {
             word if word == yes => Ok(true),
             word if word == no => Ok(false),
             word => Err(unknown_word(word, &[yes, no])),
@@ -189,6 +189,17 @@ impl Value for bool {
     }
     fn scalar(&self) -> Scalar<'_> {
         Scalar::Bool(*self)
+    }
+}
+
+/// The text without white space around it.
+#[must_use]
+pub fn trim(text: &str) -> &str {
+    // Nearly no value has any, and finding that out takes Unicode's tables otherwise.
+    match text.as_bytes() {
+        [only] if only.is_ascii_graphic() => text,
+        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
+        _ => text.trim(),
     }
 }
 
@@ -251,7 +262,7 @@ fn few_digits(text: &str) -> Option<i128> {
 }
 
 macro_rules! integers {
-    ($($t:ty: $scalar:ident as $wide:ty),*) => {$(
+    ($($t:ty: $scalar:ident as $wide:ty, bits $bits:ty, magnitude $decimal:expr),*) => {$(
         impl Value for $t {
             const KIND: ValueKind = ValueKind::Integer { min: <$t>::MIN as i64, max: <$t>::MAX as u64 };
             fn parse(text: &str, context: &ValueContext<'_>) -> Result<Self, ValueError> {
@@ -261,12 +272,19 @@ macro_rules! integers {
                 })
             }
             fn write(&self, style: Style, out: &mut String) {
-                use std::fmt::Write;
-                // Writing to a String cannot fail.
-                let _ = match style {
-                    Style::Hex(width) => write!(out, "0x{self:0width$x}", width = usize::from(width)),
-                    _ => write!(out, "{self}"),
-                };
+                match style {
+                    Style::Hex(width) => {
+                        out.push_str("0x");
+                        write_digits::<16>(<$bits>::from_ne_bytes(self.to_ne_bytes()).into(), width.max(1), out);
+                    }
+                    _ => {
+                        #[allow(unused_comparisons, reason = "some of them have no sign")]
+                        if *self < 0 {
+                            out.push('-');
+                        }
+                        write_decimal($decimal(*self).into(), out);
+                    }
+                }
             }
             fn scalar(&self) -> Scalar<'_> {
                 Scalar::$scalar(<$wide>::from(*self))
@@ -275,7 +293,33 @@ macro_rules! integers {
     )*};
 }
 
-integers!(u8: Unsigned as u64, u16: Unsigned as u64, u32: Unsigned as u64, u64: Unsigned as u64, i32: Signed as i64, i64: Signed as i64);
+integers!(
+    u8: Unsigned as u64, bits u8, magnitude u64::from,
+    u16: Unsigned as u64, bits u16, magnitude u64::from,
+    u32: Unsigned as u64, bits u32, magnitude u64::from,
+    u64: Unsigned as u64, bits u64, magnitude u64::from,
+    i32: Signed as i64, bits u32, magnitude i32::unsigned_abs,
+    i64: Signed as i64, bits u64, magnitude i64::unsigned_abs
+);
+
+/// Appends a whole number. Most values are one, and `write!` takes several times as long.
+pub fn write_decimal(number: u64, out: &mut String) {
+    write_digits::<10>(number, 1, out);
+}
+
+fn write_digits<const RADIX: u64>(mut number: u64, width: u8, out: &mut String) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    while number != 0 {
+        let [digit, ..] = (number % RADIX).to_le_bytes();
+        at -= 1;
+        digits[at] = b"0123456789abcdef"[usize::from(digit)];
+        number /= RADIX;
+    }
+    let digits = std::str::from_utf8(&digits[at..]).unwrap_or_default();
+    (digits.len()..usize::from(width)).for_each(|_| out.push('0'));
+    out.push_str(digits);
+}
 
 /// Declares an enumeration of words with its exact spellings.
 ///
@@ -317,7 +361,7 @@ macro_rules! words {
         impl ::std::str::FromStr for $name {
             type Err = $crate::ValueError;
             fn from_str(text: &str) -> ::std::result::Result<Self, Self::Err> {
-                match text.trim() {
+                match $crate::trim(text) {
                     $($word => Ok(Self::$variant),)+
                     other => Err($crate::unknown_word(other, Self::WORDS)),
                 }
@@ -367,6 +411,25 @@ mod tests {
         let mut out = String::new();
         31_u32.write(Style::Hex(4), &mut out);
         assert_eq!(out, "0x001f");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn numbers_are_written_as_rust_does(number: u64, shift in 0..64_u32, width in 0..24_u8) {
+            let number = number >> shift;
+            let signed = i64::from_ne_bytes(number.to_ne_bytes());
+            let written = |write: &dyn Fn(&mut String)| { let mut out = String::new(); write(&mut out); out };
+            let hex = Style::Hex(width);
+            let wide = usize::from(width);
+            for (ours, rusts) in [
+                (written(&|out| number.write(Style::Plain, out)), number.to_string()),
+                (written(&|out| signed.write(Style::Plain, out)), signed.to_string()),
+                (written(&|out| number.write(hex, out)), format!("0x{number:0wide$x}")),
+                (written(&|out| signed.write(hex, out)), format!("0x{signed:0wide$x}")),
+            ] {
+                proptest::prop_assert!(ours == rusts, "{} {}", ours, rusts);
+            }
+        }
     }
 
     #[test]

@@ -78,6 +78,7 @@ const SHAPES: &[Shape] = &[
         suite: "burst",
         options: &["--nodes", "2", "--cpus-per-node", "8", "--mem-per-node", "3G"],
     },
+    Shape { name: "changing places", suite: "rebalance", options: &["--nodes", "2"] },
     Shape { name: "cgroup v1", suite: "cgroups", options: &["--nodes", "2", "--cgroup", "v1"] },
     Shape { name: "cgroup hybrid", suite: "cgroups", options: &["--nodes", "2", "--cgroup", "hybrid"] },
 ];
@@ -133,10 +134,20 @@ fn did_not_come_up(outcome: &Outcome) -> bool {
         && outcome.output.lines().next().is_some_and(|line| line.starts_with("numa-lab: the guest ended"))
 }
 
-/// The program that runs inside the lab, built.
+/// The program that runs inside the lab, built, and beside it the command that one of its suites runs.
 fn program(cx: &Context<'_>) -> Result<PathBuf, String> {
     let mut build = cx.checkout.cargo();
-    build.args(["build", "--package", "polyvirt-tests", "--bin", "lab"]);
+    build.args([
+        "build",
+        "--package",
+        "polyvirt-tests",
+        "--bin",
+        "lab",
+        "--package",
+        "polyvirt-cli",
+        "--bin",
+        "polyvirt",
+    ]);
     let outcome = cx.run(&mut build, LONG)?;
     match outcome.failure {
         None => Ok(cx.checkout.target.join("debug").join("lab")),

@@ -5,7 +5,7 @@
 //! allocation as long as one node is enough.
 
 use super::demand::unit_size;
-use super::objective::{Mix, Score, Weights};
+use super::objective::{BUSY_PER_VCPU, Mix, Score, Weights};
 use super::search;
 use super::watch::{Scribe, Silent};
 use crate::policy::PageSize;
@@ -52,6 +52,8 @@ pub struct Board<'a> {
 #[derive(Clone, Debug)]
 pub struct Need {
     pub(super) vcpus: u32,
+    /// Cores that each of its vCPUs usually keeps busy.
+    pub(super) usual: f64,
     resources: [usize; MAX_SIZES],
     units: [u64; MAX_SIZES],
     resource_count: usize,
@@ -65,6 +67,7 @@ pub struct Need {
     pub(super) objective: Weights,
     pub(super) cpus: CpuChoice,
     pub(super) memory: MemoryChoice,
+    pub(super) dealt: Dealt,
     /// Positions of nodes with devices of the guest, and the weight of each.
     pub(super) devices: Vec<(usize, f64)>,
     /// CPUs asked of the nodes together.
@@ -78,6 +81,18 @@ pub(super) enum CpuChoice {
     Free,
     /// Pins decide: shares of the vCPUs by position.
     Fixed(Vec<(usize, f64)>),
+}
+
+/// How memory is shared out among the nodes it may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Dealt {
+    /// From the nearest, as the first touch of a page does.
+    #[default]
+    Nearest,
+    /// Interleaved, as much on each.
+    Evenly,
+    /// Interleaved by the weights of the nodes.
+    ByWeight,
 }
 
 /// Which memory nodes are free to choose.
@@ -378,6 +393,7 @@ impl Need {
     fn empty(vcpus: u32) -> Need {
         Need {
             vcpus,
+            usual: BUSY_PER_VCPU,
             resources: [0; MAX_SIZES],
             units: [0; MAX_SIZES],
             resource_count: 0,
@@ -388,6 +404,7 @@ impl Need {
             objective: Weights::SHARED,
             cpus: CpuChoice::Free,
             memory: MemoryChoice::Free,
+            dealt: Dealt::Nearest,
             devices: Vec::new(),
             cpus_needed: vcpus,
         }

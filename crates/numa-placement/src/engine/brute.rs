@@ -1,7 +1,7 @@
 //! The search against all pairs of sets: whether it finds a way whenever there is one, and what its answer costs.
 
 use super::Board;
-use super::board::Need;
+use super::board::{Dealt, Need};
 use super::objective::Scratch;
 use crate::simulate::random::Random;
 use crate::*;
@@ -18,6 +18,7 @@ fn any(random: &mut Random, most: usize) -> (HostTopology, Promised, u32, Kib) {
         let set: CpuSet = (first..first + cpus).map(HostCpu).collect();
         first += cpus;
         let node = Node::new(HostNode(at * 3)).with_cpus(set).with_threads(2).with_memory(Kib::from_gib(memory));
+        let node = node.with_weight(1 + u8::try_from(random.below(8)).unwrap());
         builder = builder.node(node);
         let promise = promised.node_mut(HostNode(at * 3));
         promise.memory = Kib::from_gib(memory * random.below(90) as u64 / 100);
@@ -66,6 +67,7 @@ fn gaps(seed: u64, cases: usize, most: usize, dedicated: bool) -> (f64, f64) {
         let (host, promised, vcpus, memory) = any(&mut random, most);
         let board = Board::new(&host, &promised);
         let mut need = board.need(vcpus, memory).span(Span::Allowed);
+        need.dealt = [Dealt::Nearest, Dealt::Nearest, Dealt::Evenly, Dealt::ByWeight][random.below(4)];
         if dedicated {
             need = need.dedicated(Threads::Prefer);
         }

@@ -9,7 +9,7 @@
 
 use super::board::{Board, real};
 use super::demand::{Demand, Part};
-use super::objective::Weights;
+use super::objective::{BUSY_PER_VCPU, Weights};
 use super::{Context, fixed};
 use crate::request::Threads;
 
@@ -146,7 +146,7 @@ impl<'a, 'b> Assignment<'a, 'b> {
         let weights = Weights::SHARED;
         let mut sum = 0.0;
         if item.vcpus > 0 {
-            let (usual, peak) = Board::business_with(self.board.business(at), 1.0, vcpus);
+            let (usual, peak) = Board::business_with(self.board.business(at), 1.0, vcpus, BUSY_PER_VCPU);
             let share = f64::from(item.vcpus) / self.vcpus;
             sum += share * ((peak - 1.0).max(0.0) * weights.overload + usual.powi(4) * weights.load);
         }

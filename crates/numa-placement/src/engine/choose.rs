@@ -1,12 +1,13 @@
 //! Automatic placement: the advice, and for drivers with one node per cell the node of each.
 
-use super::board::{Board, CpuChoice, MemoryChoice};
+use super::board::{Board, CpuChoice, Dealt, MemoryChoice};
 use super::cells::Assignment;
 use super::demand::{Demand, Item, Part};
 use super::own::{self, Own};
 use super::{Context, fixed, short_of};
 use crate::binding;
 use crate::plan::{Advice, Weakening};
+use crate::policy::MemMode;
 use crate::profile::NodesPerCell;
 use crate::refusal::Constraint;
 use crate::request::{AdviceSource, Span, Threads};
@@ -124,6 +125,7 @@ fn decided(cx: Context<'_>, demand: &Demand, board: &Board<'_>, choice: &mut Cho
         need = need.dedicated(threads);
     }
     need.devices = devices(cx);
+    need.dealt = dealt(cx);
     let decision = if cx.request.traced {
         let (decision, trace) = board.explain(&need);
         choice.trace = trace;
@@ -151,6 +153,15 @@ fn decided(cx: Context<'_>, demand: &Demand, board: &Board<'_>, choice: &mut Cho
     };
     choice.advice = Some(Advice::new(nodeset, cpuset));
     Ok(())
+}
+
+/// How the general policy shares memory out.
+fn dealt(cx: Context<'_>) -> Dealt {
+    match cx.request.stored.memory.as_ref().map(|policy| policy.mode) {
+        Some(MemMode::Interleave) if cx.is_weighted() => Dealt::ByWeight,
+        Some(MemMode::Interleave) => Dealt::Evenly,
+        _ => Dealt::Nearest,
+    }
 }
 
 /// Positions of the nodes of its devices, and the weight of each. A device whose node is not there pulls nowhere.

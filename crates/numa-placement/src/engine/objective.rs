@@ -10,7 +10,7 @@
 //! - **stranded**: CPUs that guests of an ordinary mix can no longer use afterwards (dedicated CPUs);
 //! - **devices**: mean distance of the vCPUs to the guest's devices, above local, in tenths of 10.
 
-use super::board::{Board, CpuChoice, MemoryChoice, Need, real};
+use super::board::{Board, CpuChoice, Dealt, MemoryChoice, Need, real};
 use super::demand::unit_size;
 use crate::trace::{Term, TermName};
 
@@ -94,11 +94,6 @@ impl Score {
 
     pub(super) fn overload(&self) -> f64 {
         self.terms[1]
-    }
-
-    /// Distance, overload, load and nodes: what stays as long as the guest does.
-    pub(super) fn lasting(&self) -> f64 {
-        self.terms[0] + self.terms[1] + self.terms[2] + self.terms[4]
     }
 
     pub(super) fn terms(&self) -> Vec<Term> {
@@ -254,11 +249,12 @@ impl Board<'_> {
         (site.busy * per_core, per_core)
     }
 
-    /// How busy the cores of a node are usually and at worst, with this share of the guest's vCPUs.
-    pub(super) fn business_with(business: (f64, f64), share: f64, vcpus: u32) -> (f64, f64) {
+    /// How busy the cores of a node are usually and at worst, with this share of the guest's vCPUs, each of which keeps `usual` cores
+    /// busy.
+    pub(super) fn business_with(business: (f64, f64), share: f64, vcpus: u32, usual: f64) -> (f64, f64) {
         let (busy, per_vcpu) = business;
         let more = share * f64::from(vcpus) * per_vcpu;
-        (busy + BUSY_PER_VCPU * more, busy + PEAK_PER_VCPU * more)
+        (busy + usual * more, busy + PEAK_PER_VCPU * more)
     }
 
     /// Cost of the CPU side alone: overload and load.
@@ -268,7 +264,7 @@ impl Board<'_> {
             return (0.0, 0.0);
         }
         shares.iter().fold((0.0, 0.0), |(overload, load), (at, share)| {
-            let (usual, peak) = Self::business_with(self.business(*at), *share, need.vcpus);
+            let (usual, peak) = Self::business_with(self.business(*at), *share, need.vcpus, need.usual);
             (overload + share * (peak - 1.0).max(0.0) * weights.overload, load + share * usual.powi(4) * weights.load)
         })
     }
@@ -348,9 +344,7 @@ impl Board<'_> {
         for (resource, units, weight) in need.weighted() {
             let units = real(units);
             taken.iter_mut().for_each(|(_, got)| *got = 0.0);
-            for (from, share) in shares.iter() {
-                self.fill_from(*from, share * units, resource, taken);
-            }
+            self.deal(need.dealt, shares, units, resource, taken);
             // A guest that sees no nodes reads all of its memory from all of its vCPUs.
             let per_unit = weight / units.max(1.0);
             for (from, share) in shares.iter() {
@@ -401,6 +395,25 @@ impl Board<'_> {
             stranded += self.fragments(need, *at, 0.0, room(*at), *kib).1;
         }
         (slack, stranded)
+    }
+
+    /// Shares `units` out among these nodes: what is dealt out and finds no room comes from the nearest.
+    fn deal(&self, dealt: Dealt, shares: &[(usize, f64)], units: f64, resource: usize, taken: &mut [(usize, f64)]) {
+        let mut rest = units;
+        if dealt != Dealt::Nearest {
+            let weight = |at: usize| match dealt {
+                Dealt::ByWeight => f64::from(self.host.nodes()[at].weight),
+                _ => 1.0,
+            };
+            let per_weight = units / taken.iter().map(|(at, _)| weight(*at)).sum::<f64>().max(1.0);
+            for (at, got) in taken.iter_mut() {
+                *got = (weight(*at) * per_weight).min(real(self.room(resource, *at)));
+                rest -= *got;
+            }
+        }
+        for (from, share) in shares {
+            self.fill_from(*from, share * rest, resource, taken);
+        }
     }
 
     /// Takes `units` from the nearest nodes, as the first touch of a page does.

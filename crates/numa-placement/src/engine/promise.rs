@@ -52,6 +52,13 @@ pub(super) fn promise(cx: Context<'_>, demand: &Demand, choice: &Choice) -> Resu
             given[at] = shares;
         }
     }
+    if let Some(over) = over_limit(cx, demand) {
+        if may_overcommit(cx, PageSize::Base) {
+            weakened.push(Weakening::new("host", "more memory is promised than guests may have", over.to_string()));
+        } else {
+            wrong.push(over);
+        }
+    }
     if !wrong.is_empty() {
         return Err(wrong);
     }
@@ -139,6 +146,16 @@ fn near(cx: Context<'_>, demand: &Demand, choice: &Choice, item: &Item) -> Likin
         Some(cell) => spread(cx, advice, own, cell.vcpus.iter()),
         None => spread(cx, advice, own, (0..demand.vcpus).map(VcpuId)),
     })
+}
+
+/// What the guest asks beyond the limit of all guests together, if there is one. Huge pages do not count: cgroups account them
+/// elsewhere (`hugetlb`).
+fn over_limit(cx: Context<'_>, demand: &Demand) -> Option<Constraint> {
+    let limit = cx.host.limit()?;
+    let need = demand.totals().into_iter().find(|(page, _)| *page == PageSize::Base).map(|(_, kib)| Kib(kib))?;
+    let promised: Kib = cx.promised.nodes.values().map(|promise| promise.memory).sum();
+    let have = limit.size.saturating_sub(promised);
+    (need > have).then(|| Constraint::Limit { by: limit.by.clone(), need, have })
 }
 
 fn shortage(cx: Context<'_>, page: PageSize, shares: &Shares, room: &[u64]) -> Constraint {

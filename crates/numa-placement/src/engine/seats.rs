@@ -1,12 +1,16 @@
 //! What a board has to do for guests that sit somewhere already.
+//!
+//! There is one estimate of what a seat costs, [`Board::seat_cost`]. A place to come is first written down as the seat it would be
+//! ([`Board::place`]) and then costs what that costs; the search only names candidates.
 
 use super::board::{Board, CpuChoice, Decision, MemoryChoice, Need, real};
 use super::demand::unit_size;
+use super::shares::{Liking, Wish, parts, share};
 use crate::policy::PageSize;
-use crate::rebalance::Seat;
+use crate::rebalance::{Part, Seat, SeatMemory};
 use crate::set::NodeSet;
 use crate::topology::HostTopology;
-use crate::units::Kib;
+use crate::units::HostNode;
 
 impl Board<'_> {
     /// The host.
@@ -14,104 +18,142 @@ impl Board<'_> {
         self.host
     }
 
-    /// Positions of these nodes.
-    pub(crate) fn positions(&self, nodes: &NodeSet) -> Vec<usize> {
+    /// Positions of these nodes, ascending.
+    fn positions(&self, nodes: &NodeSet) -> Vec<usize> {
         nodes.iter().filter_map(|node| self.host.position(node)).collect()
     }
 
     /// Gives back what a guest takes.
     pub(crate) fn take_out(&mut self, seat: &Seat) {
-        self.change_cpus(seat, -1.0);
-        for (node, size, kib) in &seat.memory {
-            if let Some(at) = self.host.position(*node) {
-                self.change_room(at, *size, |room, units| Some(room.saturating_add(units)), *kib);
-            }
-        }
+        self.change(seat, -1.0, u64::saturating_add);
     }
 
-    /// Takes it again.
-    pub(crate) fn put_back(&mut self, seat: &Seat) {
-        self.change_cpus(seat, 1.0);
-        for (node, size, kib) in &seat.memory {
-            if let Some(at) = self.host.position(*node) {
-                self.change_room(at, *size, |room, units| Some(room.saturating_sub(units)), *kib);
-            }
-        }
+    /// Takes it again, or for the first time.
+    pub(crate) fn put_in(&mut self, seat: &Seat) {
+        self.change(seat, 1.0, u64::saturating_sub);
     }
 
-    /// Takes the guest's memory on other nodes, filled in their order; `None` if it does not fit there.
-    pub(crate) fn put_in(&mut self, seat: &Seat, nodes: &NodeSet) -> Option<()> {
-        self.change_cpus(seat, 1.0);
-        for (size, kib) in sums(seat) {
-            let resource = self.resource(size)?;
-            let mut left = kib.pages(unit_size(size));
-            for at in self.positions(nodes) {
-                let taken = left.min(self.room(resource, at));
-                self.change_room(
-                    at,
-                    size,
-                    |room, units| room.checked_sub(units),
-                    unit_size(size).saturating_mul(taken),
-                );
-                left -= taken;
-            }
-            if left > 0 {
-                return None;
-            }
+    fn change(&mut self, seat: &Seat, sign: f64, change: fn(u64, u64) -> u64) {
+        for (at, share) in self.shares_of(seat) {
+            let busy = &mut self.sites[at].busy;
+            *busy = (*busy + sign * seat.cores() * share).max(0.0);
         }
-        Some(())
-    }
-
-    fn change_cpus(&mut self, seat: &Seat, sign: f64) {
-        let all: f64 = seat.cpus.iter().map(|(_, milli)| real(*milli)).sum();
-        for (node, milli) in &seat.cpus {
-            if let Some(at) = self.host.position(*node) {
-                let busy = &mut self.sites[at].busy;
-                *busy = (*busy + sign * seat.cores() * real(*milli) / all.max(1.0)).max(0.0);
-            }
-        }
-    }
-
-    fn change_room(&mut self, at: usize, size: PageSize, change: impl Fn(u64, u64) -> Option<u64>, kib: Kib) {
         let count = self.sites.len();
-        if let Some(resource) = self.resource(size) {
-            let room = &mut self.room_mut()[resource * count + at];
-            *room = change(*room, kib.pages(unit_size(size))).unwrap_or(0);
+        for (node, size, kib) in &seat.memory {
+            if let (Some(at), Some(resource)) = (self.host.position(*node), self.resource(*size)) {
+                let room = &mut self.room_mut()[resource * count + at];
+                *room = change(*room, kib.pages(unit_size(*size)));
+            }
         }
     }
 
-    /// What the guest needs, with what it has where it may not change; `None` if that cannot be said.
-    pub(crate) fn need_of_seat(&self, seat: &Seat, cpus: bool, memory: bool) -> Option<Need> {
-        let units: Vec<(PageSize, u64)> =
-            sums(seat).into_iter().map(|(size, kib)| (size, kib.pages(unit_size(size)))).collect();
-        let mut need = self.need_of(seat.vcpus, &units).ok()?;
-        if !cpus {
+    /// A better place for a part of a guest, on a board without it: nodes for its CPUs, for its memory. It may be the place where the
+    /// guest is.
+    pub(crate) fn seek(&self, seat: &Seat, part: Part) -> Option<(Option<NodeSet>, Option<NodeSet>)> {
+        let mut need = self.need_of_seat(seat)?;
+        let mut lies = None;
+        if !part.cpus() {
             need.cpus = CpuChoice::Fixed(self.shares_of(seat));
         }
-        if !memory {
-            let nodes: NodeSet = seat.memory.iter().map(|(node, _, _)| *node).collect();
-            need.memory = MemoryChoice::Fixed(self.positions(&nodes));
+        if !part.memory() {
+            need.memory = MemoryChoice::Fixed(self.positions(&seat.memory_nodes()));
+            lies = Some(self.with_room_for(seat));
+        }
+        let decision = lies.as_ref().unwrap_or(self).decide(&need).ok()?;
+        let to = |chosen: bool, positions: &[usize]| chosen.then(|| self.nodes(positions));
+        Some((to(part.cpus(), Decision::cpus(&decision)), to(part.memory(), Decision::memory(&decision))))
+    }
+
+    /// The same with room for exactly the memory of this guest, where it is: however it is shared out, it then lies as it does.
+    fn with_room_for(&self, seat: &Seat) -> Self {
+        let mut board = self.clone();
+        board.room_mut().fill(0);
+        board.change(&Seat { cpus: Vec::new(), ..seat.clone() }, 1.0, u64::saturating_add);
+        board
+    }
+
+    /// The guest as it would sit after its CPUs, its memory or both went to these nodes, on a board without it: vCPUs float over all
+    /// CPUs that are nobody's own; pages that lie on one of the nodes stay, and the others go to the nearest with room. `None` if the
+    /// nodes have no CPUs, or not enough room.
+    pub(crate) fn place(&self, seat: &Seat, cpus: Option<&NodeSet>, memory: Option<&NodeSet>) -> Option<Seat> {
+        let mut after = seat.clone();
+        if let Some(nodes) = cpus.filter(|nodes| **nodes != seat.cpu_nodes()) {
+            after.cpus = self.floating_on(seat, nodes)?;
+        }
+        if let Some(nodes) = memory {
+            after.memory = self.memory_on(&after, nodes)?;
+        }
+        Some(after)
+    }
+
+    fn floating_on(&self, seat: &Seat, nodes: &NodeSet) -> Option<Vec<(HostNode, u64)>> {
+        let need = self.need_of_seat(seat)?;
+        let mut shares = Vec::new();
+        self.shares_into(&need, &self.positions(nodes), &mut shares);
+        shares.retain(|(_, share)| *share > 0.0);
+        let weights: Vec<f64> = shares.iter().map(|(_, share)| *share).collect();
+        let milli = parts(u64::from(seat.vcpus) * 1000, &weights);
+        let cpus: Vec<_> =
+            shares.iter().zip(milli).map(|((at, _), milli)| (self.host.nodes()[*at].id, milli)).collect();
+        (!cpus.is_empty()).then_some(cpus)
+    }
+
+    fn memory_on(&self, seat: &Seat, nodes: &NodeSet) -> Option<Vec<SeatMemory>> {
+        let allowed = self.positions(nodes);
+        let mut after = Vec::new();
+        for size in seat.page_sizes() {
+            let (resource, unit) = (self.resource(size)?, unit_size(size));
+            let mut left: Vec<u64> = (0..self.len()).map(|at| self.room(resource, at)).collect();
+            let mut there = vec![0u64; self.len()];
+            let mut away = 0u64;
+            for (node, _, kib) in seat.memory.iter().filter(|(_, page, _)| *page == size) {
+                let units = kib.pages(unit);
+                match self.host.position(*node).filter(|at| allowed.binary_search(at).is_ok()) {
+                    Some(at) => {
+                        there[at] = there[at].saturating_add(units);
+                        left[at] = left[at].saturating_sub(units);
+                    }
+                    None => away = away.saturating_add(units),
+                }
+            }
+            let wish = Wish { units: away, allowed: allowed.clone(), liking: Liking::Near(self.shares_of(seat)) };
+            let shares = share(&[wish], &left, &|from, to| self.host.distance_at(from, to));
+            if shares.lacking.iter().any(|lacking| *lacking > 0) {
+                return None;
+            }
+            shares.given.iter().flatten().for_each(|(at, units)| there[*at] = there[*at].saturating_add(*units));
+            let nodes = self.host.nodes().iter().zip(there).filter(|(_, units)| *units > 0);
+            after.extend(nodes.map(|(node, units)| (node.id, size, unit.saturating_mul(units))));
+        }
+        Some(after)
+    }
+
+    /// What the guest needs wherever it is; `None` if that cannot be said.
+    fn need_of_seat(&self, seat: &Seat) -> Option<Need> {
+        let units = |size: PageSize| -> u64 {
+            let of_size = seat.memory.iter().filter(|(_, page, _)| *page == size);
+            of_size.map(|(_, _, kib)| kib.pages(unit_size(size))).fold(0, u64::saturating_add)
+        };
+        let units: Vec<(PageSize, u64)> = seat.page_sizes().into_iter().map(|size| (size, units(size))).collect();
+        let mut need = self.need_of(seat.vcpus, &units).ok()?;
+        need.usual = seat.cores() / f64::from(seat.vcpus.max(1));
+        if seat.dedicated {
+            // Nobody else runs on its CPUs.
+            (need.objective.overload, need.objective.load) = (0.0, 0.0);
         }
         Some(need)
     }
 
     fn shares_of(&self, seat: &Seat) -> Vec<(usize, f64)> {
         let all: f64 = seat.cpus.iter().map(|(_, milli)| real(*milli)).sum();
-        let share =
-            |(node, milli): &(crate::HostNode, u64)| Some((self.host.position(*node)?, real(*milli) / all.max(1.0)));
-        seat.cpus.iter().filter_map(share).collect()
+        let share = |(node, milli): &(HostNode, u64)| Some((self.host.position(*node)?, real(*milli) / all.max(1.0)));
+        seat.cpus.iter().filter(|(_, milli)| *milli > 0).filter_map(share).collect()
     }
 
-    /// Whether memory on named nodes fits there.
-    pub(crate) fn holds(&self, need: &Need) -> bool {
-        match &need.memory {
-            MemoryChoice::Fixed(positions) => self.enough_memory(need, positions),
-            MemoryChoice::Free => true,
-        }
-    }
-
-    /// What a guest costs as it sits, on a board without it: distance, CPUs and nodes.
+    /// What a guest costs as it sits, on a board without it: distance, CPUs and nodes. That is what lasts as long as the guest does,
+    /// and not what is left for others.
     pub(crate) fn seat_cost(&self, seat: &Seat) -> f64 {
+        let Some(need) = self.need_of_seat(seat) else { return 0.0 };
         let shares = self.shares_of(seat);
         let whole: f64 = seat.memory.iter().map(|(_, _, kib)| real(kib.0)).sum();
         let mut distance = 0.0;
@@ -121,36 +163,9 @@ impl Board<'_> {
                 distance += share * real(kib.0) / whole.max(1.0) * f64::from(apart);
             }
         }
-        let Some(need) = self.need_of_seat(seat, false, false) else { return 0.0 };
         let (overload, load) = self.cpu_cost(&need, &shares);
-        let also = seat.memory.iter().map(|(node, _, _)| *node).collect::<NodeSet>();
-        let nodes = seat.cpus.iter().map(|(node, _)| *node).collect::<NodeSet>().union(&also).len();
+        let nodes = seat.cpu_nodes().union(&seat.memory_nodes()).len();
         let further = f64::from(u32::try_from(nodes.saturating_sub(1)).unwrap_or(u32::MAX));
         need.objective.distance * (distance - 10.0).max(0.0) / 10.0 + overload + load + need.objective.nodes * further
     }
-}
-
-impl Need {
-    /// Memory on these nodes.
-    pub(crate) fn memory_on(mut self, positions: Vec<usize>) -> Need {
-        self.memory = MemoryChoice::Fixed(positions);
-        self
-    }
-}
-
-impl Decision {
-    /// The part of the cost that lasts: distance, CPUs and nodes, not what is left for others.
-    pub(crate) fn lasting_cost(&self) -> f64 {
-        self.score.lasting()
-    }
-}
-
-/// Memory by page size, ascending.
-fn sums(seat: &Seat) -> std::collections::BTreeMap<PageSize, Kib> {
-    let mut sums = std::collections::BTreeMap::<PageSize, Kib>::new();
-    for (_, size, kib) in &seat.memory {
-        let sum = sums.entry(*size).or_default();
-        *sum = sum.saturating_add(*kib);
-    }
-    sums
 }

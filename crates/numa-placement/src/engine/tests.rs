@@ -566,3 +566,25 @@ proptest! {
         prop_assert!(single || chosen.cost() <= best + 1e-9, "{} against {}", chosen.cost(), best);
     }
 }
+
+#[test]
+fn all_guests_together_stay_below_the_limit_of_their_cgroup() {
+    let host = two().limited(gib(10), "/sys/fs/cgroup/pod/memory.max");
+    let mut promised = Promised::default();
+    let ask = |promised: &Promised, request: &Request| plan(&host, promised, &PlacementProfile::qemu(), request);
+    assert!(ask(&promised, &auto(2, 6)).is_ok());
+    promised.node_mut(HostNode(1)).memory = gib(5);
+    let refusal = ask(&promised, &auto(2, 6)).unwrap_err();
+    assert_eq!(
+        refusal.to_string(),
+        "guest 'guest' cannot be placed: /sys/fs/cgroup/pod/memory.max is short 1 GiB of memory for all guests (6 GiB asked, \
+         5 GiB can be promised); raise /sys/fs/cgroup/pod/memory.max, end other guests, or give this one at most 5 GiB"
+    );
+    assert!(!refusal.trace.candidates.is_empty(), "what was found before stays in the trace");
+    assert!(ask(&promised, &auto(2, 5)).is_ok());
+    // Named nodes may be overcommitted, and so may this.
+    let named = rules::GeneralPolicy::named(MemMode::Strict, nodes("0"));
+    let request = Request::new("g", GuestShape::flat(2, gib(6))).stored(rules::Stored::default().with_memory(named));
+    let plan = ask(&promised, &request).unwrap();
+    assert!(plan.weakened.iter().any(|weak| weak.why.contains("memory.max is short 1 GiB")), "{:?}", plan.weakened);
+}

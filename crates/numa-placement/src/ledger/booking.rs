@@ -6,7 +6,7 @@ use std::io::Read;
 
 use super::busy::{Clock, uptime};
 use super::{Lease, Phase};
-use crate::plan::{NodeShare, Plan};
+use crate::plan::{LeaseId, NodeShare, Plan};
 use crate::policy::PageSize;
 use crate::promised::{NodePromise, Promised};
 use crate::units::{HostNode, Kib};
@@ -74,11 +74,12 @@ pub(super) fn observe(booked: &mut Promised, observed: &[NodeShare]) {
     }
 }
 
-/// The sum of all leases as planning sees it: running guests have touched what is resident, and are as busy as they were seen.
-pub(super) fn total(leases: &[Lease]) -> Promised {
-    let mut sum = Promised::default();
+/// The sum of all leases as planning sees it: running guests have touched what is resident, and are as busy as they were seen, by
+/// lease.
+pub(super) fn total(leases: &[Lease]) -> (Promised, BTreeMap<LeaseId, u64>) {
+    let (mut sum, mut looks) = (Promised::default(), BTreeMap::new());
     let mut busy = BTreeMap::<HostNode, u64>::new();
-    let (now, mut anybody_seen) = (uptime(), false);
+    let now = uptime();
     for lease in leases {
         let running = lease.owner.pid().filter(|_| lease.phase == Phase::Running);
         match running.and_then(resident) {
@@ -87,14 +88,14 @@ pub(super) fn total(leases: &[Lease]) -> Promised {
         }
         let clock = running.zip(now).and_then(|(pid, now)| Clock::read(pid, now));
         let seen = clock.and_then(|clock| clock.busy(lease.seen.as_ref()));
-        anybody_seen |= seen.is_some();
+        looks.extend(seen.map(|seen| (lease.id.clone(), seen)));
         load(&lease.booked, seen, &mut busy);
     }
     // Where nobody was seen the planner's own guess is as good.
-    for (node, busy) in busy.into_iter().filter(|_| anybody_seen) {
+    for (node, busy) in busy.into_iter().filter(|_| !looks.is_empty()) {
         sum.node_mut(node).busy_milli = Some(busy);
     }
-    sum
+    (sum, looks)
 }
 
 /// What a guest adds to the load of its nodes, in the shares of its vCPUs: what was seen, else what is expected of them.

@@ -124,7 +124,7 @@ impl State {
 }
 
 /// Root, the directory's owner and ourselves may write promises; in a sticky directory others could plant a file.
-fn is_trusted(dir: &Path, uid: u32) -> bool {
+pub(super) fn is_trusted(dir: &Path, uid: u32) -> bool {
     let own = fs::metadata("/proc/self").map(|meta| meta.uid()).ok();
     let of_dir = fs::metadata(dir).map(|meta| meta.uid()).ok();
     uid == 0 || Some(uid) == own || Some(uid) == of_dir

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Capacity, HostTopology, LOCAL_DISTANCE, MAX_NODES, Node, NodeKind, PagePool, REMOTE_DISTANCE};
+use super::{
+    Capacity, HostTopology, LOCAL_DISTANCE, MAX_NODES, MemoryLimit, Node, NodeKind, PagePool, REMOTE_DISTANCE,
+};
 use crate::set::{CpuSet, SetError};
 use crate::units::{HostCpu, HostNode, Kib};
 
@@ -160,6 +162,7 @@ impl HostTopology {
                 possible: CpuSet::new(),
                 isolated: CpuSet::new(),
                 notes: Vec::new(),
+                limit: None,
                 capacity: Vec::new(),
             },
             rows: Vec::new(),
@@ -280,6 +283,8 @@ pub(super) struct Stored {
     possible: CpuSet,
     isolated: CpuSet,
     notes: Vec<String>,
+    #[serde(default)]
+    limit: Option<MemoryLimit>,
 }
 
 impl TryFrom<Stored> for HostTopology {
@@ -289,7 +294,12 @@ impl TryFrom<Stored> for HostTopology {
         let rows = stored.distances.chunks(stored.nodes.len().max(1));
         let builder = TopologyBuilder {
             rows: rows.map(|row| row.iter().copied().map(u32::from).collect()).collect(),
-            topology: HostTopology { nodes: stored.nodes, notes: stored.notes, ..HostTopology::builder().topology },
+            topology: HostTopology {
+                nodes: stored.nodes,
+                notes: stored.notes,
+                limit: stored.limit,
+                ..HostTopology::builder().topology
+            },
         };
         let builder = builder.base_page(stored.base_page).default_huge(stored.default_huge);
         builder.possible(stored.possible).isolated(stored.isolated).build()

@@ -15,6 +15,7 @@ impl HostTopology {
         let rows = (0..count).map(|from| (0..count).map(|to| self.distance_at(from, to).into()).collect()).collect();
         let mut topology = HostTopology::builder().topology;
         topology.notes.clone_from(&self.notes);
+        topology.limit.clone_from(&self.limit);
         topology.nodes = self.nodes.iter().map(|node| confine(node, cpus, nodes)).collect();
         let builder = TopologyBuilder { topology, rows }.base_page(self.base_page).default_huge(self.default_huge);
         let (may, all) = (cpus.intersection(&self.online), nodes.intersection(&self.online_nodes()));
@@ -63,6 +64,11 @@ mod tests {
             "{:?}",
             part.notes()
         );
+        let limited = host.clone().limited(Kib::from_gib(3), "a test");
+        let part = limited.confined(&CpuSet::of_range(3, 6), &limited.online_nodes()).unwrap();
+        assert_eq!(part.limit(), limited.limit());
+        let text = serde_json::to_string(&part).unwrap();
+        assert_eq!(serde_json::from_str::<HostTopology>(&text).unwrap(), part);
         assert!(matches!(
             host.confined(&CpuSet::of_range(40, 50), &host.online_nodes()),
             Err(TopologyError::NoCpus(_))

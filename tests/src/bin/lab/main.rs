@@ -11,6 +11,7 @@ mod bench;
 mod burst;
 mod kernel;
 mod policies;
+mod rebalance;
 mod threads;
 mod wishes;
 
@@ -70,6 +71,14 @@ const WEIGHTED: &[Check] = checks![wishes::interleaved_by_weight];
 /// For nodes with room for sixteen guests.
 const BURST: &[Check] = checks![burst::sixteen_at_once, burst::half_of_sixteen_killed];
 
+/// For two nodes.
+const REBALANCE: &[Check] = checks![
+    rebalance::two_change_places,
+    rebalance::the_command_moves_one,
+    rebalance::vcpus_follow_their_memory,
+    rebalance::nobody_goes_where_it_is_full
+];
+
 /// For each layout of cgroups.
 const CGROUPS: &[Check] =
     checks![threads::in_their_cgroups, threads::pins, threads::an_emulator_alone, policies::restrictive_moves_pages];
@@ -89,7 +98,8 @@ async fn main() {
         ["device"] => DEVICE,
         ["weighted"] => WEIGHTED,
         ["burst"] => BURST,
-        _ => fail("lab nodes | memless | cgroups | huge | giant | cpuless | device | weighted | burst"),
+        ["rebalance"] => REBALANCE,
+        _ => fail("lab nodes | memless | cgroups | huge | giant | cpuless | device | weighted | burst | rebalance"),
     };
     // numa-lab sets it. Elsewhere a full node could end programs that somebody needs.
     if std::env::var_os("NUMA_LAB").is_none() {

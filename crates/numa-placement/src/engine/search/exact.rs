@@ -42,7 +42,7 @@ impl SideSite {
         let (mut overload, mut load) = (0.0, 0.0);
         each(mask, &mut |site| {
             let share = site.cpus * per_cpu;
-            let (usual, peak) = Board::business_with(site.business, share, need.vcpus);
+            let (usual, peak) = Board::business_with(site.business, share, need.vcpus, need.usual);
             overload += share * (peak - 1.0).max(0.0);
             load += share * usual.powi(4);
         });

@@ -75,3 +75,21 @@ fn a_fixed_cell_stays_and_the_rest_is_placed_beside_it() {
 fn plan_for(host: &HostTopology, profile: &PlacementProfile, request: &Request) -> Plan {
     plan(host, &Promised::default(), profile, request).unwrap()
 }
+
+#[test]
+fn the_search_counts_interleaved_pages_where_they_will_be() {
+    // Node 2 is nearer than node 1; but by weight three quarters of the memory would be there, and none of it is local.
+    let mut weights = [1u8, 1, 3].into_iter();
+    let host = HostTopology::uniform(3, 4, gib(16)).map_nodes(|node| node.with_weight(weights.next().unwrap()));
+    let host = host.distances(vec![vec![10, 21, 19], vec![21, 10, 21], vec![19, 21, 10]]).build().unwrap();
+    let chosen = |mode, weighted| {
+        let stored =
+            rules::Stored::default().with_memory(rules::GeneralPolicy::auto(mode)).with_cpuset("0-3".parse().unwrap());
+        let request = Request::new("g", GuestShape::flat(2, gib(20))).stored(stored).weighted(weighted);
+        let plan = qemu(&host, &request.kernel(KernelSupport::of_release("6.12.1"))).unwrap();
+        shares(&plan, 0)
+    };
+    assert_eq!(chosen(MemMode::Interleave, false), [(0, 10), (2, 10)]);
+    assert_eq!(chosen(MemMode::Interleave, true), [(0, 10), (1, 10)], "its weight makes node 2 dear");
+    assert_eq!(chosen(MemMode::Strict, true)[1].0, 2);
+}
