@@ -166,6 +166,42 @@ fn a_refused_plan_shows_what_was_looked_at() {
 }
 
 #[test]
+fn a_plan_refused_on_this_host_shows_the_same() {
+    let root = Root::new();
+    let file = guest(&root, "g", 1 << 20);
+    let (status, out, err) = root.run(&["numa", "plan", &file]);
+    assert!(status == 1 && err.starts_with("error: a start would be refused: guest 'g' cannot be placed"), "{err}");
+    assert!(out.contains("Impossible\nCPUs of  memory of  why\n"), "{out}");
+    let (_, out, _) = root.run(&["numa", "plan", &file, "--json"]);
+    let refusal = &serde_json::from_str::<Value>(&out).unwrap()["refusal"];
+    assert!(refusal["constraints"][0]["memory"]["need"].is_number(), "{out}");
+    assert!(!refusal["trace"]["candidates"].as_array().unwrap().is_empty(), "{out}");
+    root.ok(&["define", &file]);
+    let (_, _, err) = root.run(&["start", "g"]);
+    assert_eq!(err.matches("cannot be placed").count(), 1, "a start says it once: {err}");
+}
+
+#[test]
+fn the_advisor_of_the_settings_is_asked_about_other_hosts_too() {
+    let root = Root::new();
+    let (tree, file) = (two(&root), guest(&root, "g", 8));
+    let plan = |settings: &str, more: &[&str]| {
+        let settings = root.file("settings.toml", settings);
+        let args = ["--settings", &settings, "numa", "plan", &file, "--sysroot", &tree];
+        root.run(&[&args[..], more].concat())
+    };
+    let (status, out, err) = plan("advisor = { static = '0-1' }", &[]);
+    assert!(status == 0 && out.contains("nodes 0-1 for every guest"), "{out}{err}");
+    assert!(out.contains("Why: the advice was given: nodes 0-1"), "{out}");
+    let (status, _, err) = plan("advisor = { static = '5' }", &[]);
+    assert!(status == 1 && err.contains("which are not online (online: 0-1)"), "{err}");
+    let (status, _, err) = plan("advisor = 'numad'", &[]);
+    assert!(status == 1 && err.contains("numad") && err.contains("measures the host it runs on"), "{err}");
+    let (status, out, err) = plan("advisor = 'numad'", &["--auto-nodeset", "1"]);
+    assert!(status == 0 && out.contains("nodes 1"), "who brings nodes along asks nobody: {out}{err}");
+}
+
+#[test]
 fn explain_is_one_command_with_two_names() {
     let root = Root::new();
     root.ok(&["define", &root.guest("g")]);

@@ -1,6 +1,7 @@
 //! Rules between fields that need no driver. All broken ones are reported; nothing is changed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::fmt;
 
 use polyvirt_xml::{Positions, Problems};
 
@@ -14,14 +15,19 @@ mod machine;
 mod parts;
 mod places;
 mod resources;
+mod seen;
 mod tuning;
 mod wishes;
 
+use crate::address::DeviceInfo;
 use crate::cells;
 use crate::cpu::CpuMode;
+use crate::devices::Place;
 use crate::domain::DomainConfig;
 use crate::name::check_name;
 use crate::vcpu::Vcpu;
+
+pub(crate) use seen::Seen;
 
 /// The most vCPUs a definition may ask for: sets of them end here.
 const MAX_VCPUS: u32 = 16_384;
@@ -35,23 +41,25 @@ pub(crate) const MAX_PROBLEMS: usize = 200;
 #[must_use]
 pub fn check(config: &DomainConfig, positions: &Positions) -> Problems {
     let mut rules = Rules { config, positions, problems: Problems::new() };
+    let infos = config.devices.infos();
     rules.identity();
     rules.vcpus();
     rules.pins();
     rules.topology();
     rules.memory();
-    rules.devices();
+    rules.disk_targets();
+    rules.unique_aliases(&infos);
     rules.problems.append(chardev::check(&config.devices, positions));
     rules.problems.append(devices::check(config, positions));
     rules.problems.append(places::check(&config.devices, positions));
     rules.problems.append(tuning::check(config, positions));
     let mut report = Report { positions, problems: Problems::new() };
-    addresses::check(config, &mut report);
+    addresses::check(config, &infos, &mut report);
     disks::check(config, &mut report);
     hostdevs::check(&config.devices, &mut report);
-    interfaces::check(&config.devices, &mut report);
+    interfaces::check(&config.devices, &infos, &mut report);
     machine::check(config, &mut report);
-    parts::check(&config.devices, &mut report);
+    parts::check(&config.devices, &infos, &mut report);
     resources::check(config, &mut report);
     rules.problems.append(report.problems);
     rules.problems.append(cells::check(config, positions));
@@ -66,9 +74,9 @@ struct Report<'a> {
 }
 
 impl Report<'_> {
-    fn error(&mut self, path: impl AsRef<str>, message: impl Into<String>) {
+    fn error(&mut self, path: impl fmt::Display, message: impl Into<String>) {
         if self.problems.len() < MAX_PROBLEMS {
-            self.problems.push(self.positions.error(path.as_ref(), message));
+            self.problems.push(self.positions.error(&path.to_string(), message));
         }
     }
 }
@@ -214,13 +222,13 @@ impl Rules<'_> {
         }
     }
 
-    fn devices(&mut self) {
+    fn disk_targets(&mut self) {
         let disks = &self.config.devices.disks;
-        let mut targets: HashMap<&str, usize> = HashMap::new();
+        let mut targets: Seen<&str, usize> = Seen::new();
         for (index, disk) in disks.iter().enumerate() {
-            let path = format!("/domain/devices/{}", nth("disk", disks.len(), index));
+            let path = Place::new("disk", disks.len(), index);
             let Some(target) = &disk.target else {
-                self.error(&path, "<disk> lacks its element <target>");
+                self.error(&path.path(), "<disk> lacks its element <target>");
                 continue;
             };
             if let Some(other) = targets.insert(target.dev.as_str(), index) {
@@ -228,22 +236,21 @@ impl Rules<'_> {
                 self.error(&format!("{path}/target/@dev"), message);
             }
         }
-        self.unique_aliases();
     }
 
     /// Aliases that the user chose are unique in the guest, and of letters that every hypervisor takes.
-    fn unique_aliases(&mut self) {
-        let mut seen: HashMap<&str, String> = HashMap::new();
-        for (place, info) in self.config.devices.infos() {
+    fn unique_aliases(&mut self, infos: &[(Place, &DeviceInfo)]) {
+        let mut seen: Seen<&str, Place> = Seen::new();
+        for &(place, info) in infos {
             let Some(alias) = info.alias.as_ref().filter(|alias| alias.name.starts_with("ua-")) else { continue };
             if place.is_first_console() {
                 continue;
             }
-            let path = format!("{}/alias/@name", place.path());
+            let path = format!("{place}/alias/@name");
             let name = alias.name.as_str();
             if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
                 self.error(&path, format!("'{}' is no alias, letters, digits, '-' and '_' are possible", shown(name)));
-            } else if let Some(other) = seen.insert(name, place.path()) {
+            } else if let Some(other) = seen.insert(name, place) {
                 self.error(&path, format!("{other} has the alias '{name}' already, each is given once"));
             }
         }

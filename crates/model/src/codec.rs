@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use polyvirt_numa_placement::rules::{MemoryPlacement, VcpuPlacement};
 use polyvirt_numa_placement::{CellSet, CpuSet, Kib, MemMode, NodeSet, SetError, VcpuSet};
-use polyvirt_xml::{Codec, Scalar, Style, Value, ValueContext, ValueError, ValueKind, parse_bytes, unknown_word};
+use polyvirt_xml::{
+    Codec, Scalar, Style, Value, ValueContext, ValueError, ValueKind, parse_bytes, unknown_word, write_decimal,
+};
 use uuid::Uuid;
 
 /// Memory sizes: read in any unit, rounded up to whole KiB, printed in KiB.
@@ -21,7 +23,7 @@ impl Codec<Kib> for Size {
     }
 
     fn write(value: &Kib, _: Style, out: &mut String) {
-        out.push_str(&value.0.to_string());
+        write_decimal(value.0, out);
     }
 
     fn scalar(value: &Kib) -> Scalar<'_> {
@@ -59,7 +61,7 @@ impl Codec<Kib> for LargestUnit {
     }
 
     fn write(value: &Kib, _: Style, out: &mut String) {
-        out.push_str(&Self::split(*value).0.to_string());
+        write_decimal(Self::split(*value).0, out);
     }
 
     fn scalar(value: &Kib) -> Scalar<'_> {
@@ -80,7 +82,7 @@ impl Codec<Kib> for Mebibytes {
     }
 
     fn write(value: &Kib, _: Style, out: &mut String) {
-        out.push_str(&value.mib_ceil().to_string());
+        write_decimal(value.mib_ceil(), out);
     }
 
     fn scalar(value: &Kib) -> Scalar<'_> {
@@ -115,7 +117,7 @@ impl Codec<u64> for Bytes {
     }
 
     fn write(value: &u64, _: Style, out: &mut String) {
-        out.push_str(&value.to_string());
+        write_decimal(*value, out);
     }
 
     fn scalar(value: &u64) -> Scalar<'_> {
@@ -136,7 +138,7 @@ impl Codec<u64> for Octets {
     }
 
     fn write(value: &u64, _: Style, out: &mut String) {
-        out.push_str(&value.to_string());
+        write_decimal(*value, out);
     }
 
     fn scalar(value: &u64) -> Scalar<'_> {

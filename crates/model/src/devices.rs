@@ -156,16 +156,19 @@ impl Place {
 impl Devices {
     /// Every device that can have a name, an address and a place in the boot order, and where it stands.
     pub(crate) fn infos(&self) -> Vec<(Place, &DeviceInfo)> {
-        let mut out = Vec::new();
         macro_rules! lists {
-            ($($name:literal: $list:ident),* $(,)?) => {$(
-                let list = self.$list.as_slice();
-                let count = list.len();
-                let places = (0..count).map(|index| Place { name: $name, count, index });
-                out.extend(places.zip(list.iter().map(|device| &device.info)));
-            )*};
+            ($($name:literal: $list:ident),* $(,)?) => {{
+                let mut out = Vec::with_capacity(self.hostdevs.len() $(+ self.$list.as_slice().len())*);
+                $(
+                    let count = self.$list.as_slice().len();
+                    for (index, device) in self.$list.as_slice().iter().enumerate() {
+                        out.push((Place { name: $name, count, index }, &device.info));
+                    }
+                )*
+                out
+            }};
         }
-        lists!(
+        let mut out = lists!(
             "disk": disks, "controller": controllers, "filesystem": filesystems, "interface": interfaces,
             "smartcard": smartcards, "serial": serials, "parallel": parallels, "console": consoles,
             "channel": channels, "input": inputs, "tpm": tpms, "sound": sounds, "video": videos,

@@ -125,6 +125,9 @@ pub(crate) struct RebalanceArgs {
     /// By how much the cost of the guests has to sink, in percent
     #[arg(long, value_name = "PERCENT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub(crate) least_gain: u8,
+    /// How long the last change of any guest of this host has to be ago
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub(crate) least_time: u64,
 }
 
 /// How simulated guests use CPUs.

@@ -1,18 +1,16 @@
 //! Rules of addresses: numbers within what a bus has, and one device at a place (manual: formatdomain, Device Addresses).
 
-use std::collections::HashMap;
-
-use super::Report;
-use crate::address::{Address, CcwAddress, PciAddress};
+use super::{Report, Seen};
+use crate::address::{Address, CcwAddress, DeviceInfo, PciAddress};
 use crate::devices::Place;
 use crate::disk::DiskBus;
 use crate::domain::DomainConfig;
 
-pub(super) fn check(config: &DomainConfig, report: &mut Report<'_>) {
-    let mut pci: HashMap<[u32; 4], Place> = HashMap::new();
-    let mut ccw: HashMap<(u32, u32, u32), Place> = HashMap::new();
-    let mut slots: HashMap<u32, Place> = HashMap::new();
-    for (place, info) in config.devices.infos() {
+pub(super) fn check(config: &DomainConfig, infos: &[(Place, &DeviceInfo)], report: &mut Report<'_>) {
+    let mut pci: Seen<[u32; 4], Place> = Seen::new();
+    let mut ccw: Seen<(u32, u32, u32), Place> = Seen::new();
+    let mut slots: Seen<u32, Place> = Seen::new();
+    for &(place, info) in infos {
         if place.is_first_console() {
             continue;
         }
@@ -68,7 +66,7 @@ fn pci_numbers(place: Place, address: &PciAddress, report: &mut Report<'_>) {
 }
 
 /// An address without a slot asks for one, so it collides with nothing.
-fn pci_once(place: Place, address: &PciAddress, seen: &mut HashMap<[u32; 4], Place>, report: &mut Report<'_>) {
+fn pci_once(place: Place, address: &PciAddress, seen: &mut Seen<[u32; 4], Place>, report: &mut Report<'_>) {
     let Some(slot) = address.slot else { return };
     let part = |number: Option<u32>| number.unwrap_or(0);
     let key = [part(address.domain), part(address.bus), slot, part(address.function)];

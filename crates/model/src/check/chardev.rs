@@ -2,64 +2,67 @@
 
 use polyvirt_xml::{Positions, Problems};
 
-use super::{MAX_PROBLEMS, nth};
+use super::MAX_PROBLEMS;
 use crate::chardev::{CharBackend, CharEndpoint, CharMode, CharSource};
-use crate::devices::Devices;
+use crate::devices::{Devices, Place};
 
-/// One character device: its path, its backend, what is said about it, and whether a missing path is drawn at start.
-type Device<'a> = (String, Option<CharBackend>, &'a CharSource, bool);
+/// One character device.
+struct Device<'a> {
+    place: Place,
+    /// What of it the rules are about: the rest of the path.
+    below: &'static str,
+    kind: Option<CharBackend>,
+    source: &'a CharSource,
+    /// Whether a missing path is drawn at start.
+    draws_path: bool,
+}
 
 pub(super) fn check(devices: &Devices, positions: &Positions) -> Problems {
     let mut problems = Problems::new();
-    for (path, kind, source, draws_path) in all(devices) {
+    for Device { place, below, kind, source, draws_path } in all(devices) {
         let Some(kind) = kind.filter(|_| problems.len() < MAX_PROBLEMS) else { continue };
         let first = source.source.first();
         for what in missing(kind, first, source, draws_path) {
             let message = format!("a '{kind}' device needs {what}");
-            problems.push(positions.error(&format!("{path}/source"), message));
+            problems.push(positions.error(&format!("{place}{below}/source"), message));
         }
         let limit = if kind == CharBackend::Udp { 2 } else { 1 };
         if source.source.len() > limit {
             let message = format!("a '{kind}' device has {limit} <source> at most");
-            problems.push(positions.error(&format!("{path}/source[{}]", limit + 1), message));
+            problems.push(positions.error(&format!("{place}{below}/source[{}]", limit + 1), message));
         }
         for problem in reconnect(first) {
-            problems.push(positions.error(&format!("{path}/source/reconnect"), problem));
+            problems.push(positions.error(&format!("{place}{below}/source/reconnect"), problem));
         }
     }
     problems
 }
 
-fn all(devices: &Devices) -> Vec<Device<'_>> {
-    let mut out: Vec<Device<'_>> = Vec::new();
+fn all(devices: &Devices) -> impl Iterator<Item = Device<'_>> {
     // What completion will take for it.
     let unsaid = Some(CharBackend::Pty);
-    let path = |name: &str, count: usize, index: usize| format!("/domain/devices/{}", nth(name, count, index));
-    for (i, d) in devices.serials.iter().enumerate() {
-        out.push((path("serial", devices.serials.len(), i), d.kind.or(unsaid), &d.backend, false));
-    }
-    for (i, d) in devices.parallels.iter().enumerate() {
-        out.push((path("parallel", devices.parallels.len(), i), d.kind.or(unsaid), &d.backend, false));
-    }
-    for (i, d) in devices.consoles.iter().enumerate() {
-        out.push((path("console", devices.consoles.len(), i), d.kind.or(unsaid), &d.backend, false));
-    }
-    for (i, d) in devices.channels.iter().enumerate() {
-        out.push((path("channel", devices.channels.len(), i), d.kind.or(unsaid), &d.backend, true));
-    }
-    for (i, d) in devices.redirdevs.iter().enumerate() {
-        out.push((path("redirdev", devices.redirdevs.len(), i), d.kind, &d.backend, false));
-    }
-    for (i, d) in devices.smartcards.iter().enumerate() {
-        out.push((path("smartcard", devices.smartcards.len(), i), d.kind, &d.backend, false));
-    }
-    for (i, d) in devices.rngs.iter().enumerate() {
-        if let Some(backend) = &d.backend {
-            let path = format!("{}/backend", path("rng", devices.rngs.len(), i));
-            out.push((path, backend.kind, &backend.source, false));
-        }
-    }
-    out
+    let channels = list("channel", &devices.channels, move |it| (it.kind.or(unsaid), &it.backend));
+    let backends = list("rng", &devices.rngs, |it| it.backend.as_ref().map(|it| (it.kind, &it.source)));
+    list("serial", &devices.serials, move |it| (it.kind.or(unsaid), &it.backend))
+        .chain(list("parallel", &devices.parallels, move |it| (it.kind.or(unsaid), &it.backend)))
+        .chain(list("console", &devices.consoles, move |it| (it.kind.or(unsaid), &it.backend)))
+        .chain(channels.map(|device| Device { draws_path: true, ..device }))
+        .chain(list("redirdev", &devices.redirdevs, |it| (it.kind, &it.backend)))
+        .chain(list("smartcard", &devices.smartcards, |it| (it.kind, &it.backend)))
+        .chain(backends.map(|device| Device { below: "/backend", ..device }))
+}
+
+/// The devices of one list that have a backend.
+fn list<'a, T, B: Into<Option<(Option<CharBackend>, &'a CharSource)>>>(
+    name: &'static str,
+    devices: &'a [T],
+    backend: impl Fn(&'a T) -> B,
+) -> impl Iterator<Item = Device<'a>> {
+    devices.iter().enumerate().filter_map(move |(index, device)| {
+        let (kind, source) = backend(device).into()?;
+        let place = Place::new(name, devices.len(), index);
+        Some(Device { place, below: "", kind, source, draws_path: false })
+    })
 }
 
 fn missing(

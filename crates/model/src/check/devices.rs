@@ -1,21 +1,20 @@
 //! Rules of devices: where servers listen, which screen is first, what is booted, hardware addresses.
 
-use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use polyvirt_xml::{Positions, Problems};
 
-use super::{MAX_PROBLEMS, nth};
+use super::{MAX_PROBLEMS, Seen, nth};
 use crate::complete::devices::boot_orders;
 use crate::controller::ControllerModel;
-use crate::devices::Devices;
+use crate::devices::{Devices, Place};
 use crate::display::{Graphics, GraphicsKind, ListenType};
 use crate::domain::DomainConfig;
 
 pub(super) fn check(config: &DomainConfig, positions: &Positions) -> Problems {
     let mut rules = Rules { positions, problems: Problems::new() };
     for (index, graphics) in config.devices.graphics.iter().enumerate() {
-        let path = path("graphics", config.devices.graphics.len(), index);
-        rules.listens(&path, graphics);
+        rules.listens(Place::new("graphics", config.devices.graphics.len(), index), graphics);
     }
     rules.videos(&config.devices);
     rules.macs(&config.devices);
@@ -24,48 +23,46 @@ pub(super) fn check(config: &DomainConfig, positions: &Positions) -> Problems {
     rules.problems
 }
 
-fn path(name: &str, count: usize, index: usize) -> String {
-    format!("/domain/devices/{}", nth(name, count, index))
-}
-
 struct Rules<'a> {
     positions: &'a Positions,
     problems: Problems,
 }
 
 impl Rules<'_> {
-    fn error(&mut self, path: &str, message: impl Into<String>) {
+    fn error(&mut self, path: impl fmt::Display, message: impl Into<String>) {
         if self.problems.len() < MAX_PROBLEMS {
-            self.problems.push(self.positions.error(path, message));
+            self.problems.push(self.positions.error(&path.to_string(), message));
         }
     }
 
-    fn listens(&mut self, path: &str, graphics: &Graphics) {
+    fn listens(&mut self, place: Place, graphics: &Graphics) {
         let Some(kind) = graphics.kind else { return };
         let count = graphics.listens.len();
         for (index, listen) in graphics.listens.iter().enumerate() {
-            let path = format!("{path}/{}", nth("listen", count, index));
+            let path = || format!("{place}/{}", nth("listen", count, index));
             match listen.kind {
-                None => self.error(&path, "<listen> lacks its attribute 'type', one of address, network, socket, none"),
+                None => {
+                    self.error(path(), "<listen> lacks its attribute 'type', one of address, network, socket, none")
+                }
                 Some(ListenType::Network) if listen.network.as_deref().unwrap_or_default().is_empty() => {
-                    self.error(&path, "listen type 'network' needs its attribute 'network', the name of a network");
+                    self.error(path(), "listen type 'network' needs its attribute 'network', the name of a network");
                 }
                 Some(listens @ (ListenType::Socket | ListenType::None))
                     if !matches!(kind, GraphicsKind::Vnc | GraphicsKind::Spice) =>
                 {
                     self.error(
-                        &format!("{path}/@type"),
+                        format!("{}/@type", path()),
                         format!("'{kind}' cannot listen on '{listens}', use 'address'"),
                     );
                 }
                 Some(_) => {}
             }
         }
-        self.old_places(path, graphics);
+        self.old_places(place, graphics);
     }
 
     /// The attributes `listen` and `socket` say what the first `<listen>` says.
-    fn old_places(&mut self, path: &str, graphics: &Graphics) {
+    fn old_places(&mut self, path: Place, graphics: &Graphics) {
         let Some(first) = graphics.listens.first() else { return };
         let pairs = [
             ("listen", ListenType::Address, &graphics.listen, "address", &first.address),
@@ -77,7 +74,7 @@ impl Rules<'_> {
             let wins = name == "listen" && graphics.socket.is_some() && graphics.kind == Some(GraphicsKind::Vnc);
             if first.kind == Some(kind) && old != new && !wins {
                 let message = format!("'{old}' is not the {attribute} '{new}' of the first <listen>, give one of them");
-                self.error(&format!("{path}/@{name}"), message);
+                self.error(format!("{path}/@{name}"), message);
             }
         }
     }
@@ -86,8 +83,11 @@ impl Rules<'_> {
         let primary =
             |index: &usize| devices.videos[*index].model.as_ref().is_some_and(|model| model.primary == Some(true));
         for second in (0..devices.videos.len()).filter(primary).skip(1) {
-            let path = format!("{}/model/@primary", path("video", devices.videos.len(), second));
-            self.error(&path, "a second primary video device, there is one, say primary='yes' once");
+            let path = Place::new("video", devices.videos.len(), second);
+            self.error(
+                format!("{path}/model/@primary"),
+                "a second primary video device, there is one, say primary='yes' once",
+            );
         }
     }
 
@@ -95,22 +95,25 @@ impl Rules<'_> {
         for (index, card) in devices.interfaces.iter().enumerate() {
             let Some(mac) = &card.mac else { continue };
             if mac.address.is_multicast() {
-                let path = format!("{}/mac/@address", path("interface", devices.interfaces.len(), index));
-                self.error(&path, format!("'{}' is a multicast address, its first byte is to be even", mac.address));
+                let path = Place::new("interface", devices.interfaces.len(), index);
+                self.error(
+                    format!("{path}/mac/@address"),
+                    format!("'{}' is a multicast address, its first byte is to be even", mac.address),
+                );
             }
         }
     }
 
     /// A number is given once per kind. The companions of a USB controller share its number.
     fn controllers(&mut self, devices: &Devices) {
-        let mut seen = HashSet::new();
+        let mut seen = Seen::new();
         for (index, controller) in devices.controllers.iter().enumerate() {
             let (Some(kind), Some(number)) = (controller.kind, controller.index) else { continue };
             let companion = controller.master.is_some() || controller.model.is_some_and(ControllerModel::is_ich9);
-            if !seen.insert((kind, number)) && !companion {
-                let path = format!("{}/@index", path("controller", devices.controllers.len(), index));
+            if seen.insert((kind, number), ()).is_some() && !companion {
+                let path = Place::new("controller", devices.controllers.len(), index);
                 self.error(
-                    &path,
+                    format!("{path}/@index"),
                     format!("there is a controller '{kind}' {number} already, each number is given once"),
                 );
             }
@@ -120,18 +123,20 @@ impl Rules<'_> {
     /// Either kinds of devices are booted in an order, or single devices are.
     fn boot(&mut self, config: &DomainConfig) {
         let kinds = config.os.as_ref().is_some_and(|os| !os.boot.is_empty());
-        let mut seen: HashMap<u32, String> = HashMap::new();
-        for (name, count, index, order) in boot_orders(&config.devices) {
-            let path = format!("{}/boot", path(name, count, index));
+        let mut seen: Seen<u32, Place> = Seen::new();
+        for (place, order) in boot_orders(&config.devices) {
             if kinds {
-                self.error(&path, "<boot> of a device and <boot> of <os> exclude each other, remove one of them");
+                self.error(
+                    format!("{place}/boot"),
+                    "<boot> of a device and <boot> of <os> exclude each other, remove one of them",
+                );
             }
             if order == 0 {
-                self.error(&format!("{path}/@order"), "0 is no place in the boot order, which begins with 1");
-            } else if let Some(other) = seen.insert(order, path.clone()) {
+                self.error(format!("{place}/boot/@order"), "0 is no place in the boot order, which begins with 1");
+            } else if let Some(other) = seen.insert(order, place) {
                 self.error(
-                    &format!("{path}/@order"),
-                    format!("place {order} is that of {other} already, each number is given once"),
+                    format!("{place}/boot/@order"),
+                    format!("place {order} is that of {other}/boot already, each number is given once"),
                 );
             }
         }

@@ -1,16 +1,15 @@
 //! Rules of network interfaces: VLANs, teams, forwarded ports, indices in ACPI (manual: formatdomain, Network interfaces).
 
-use std::collections::{HashMap, HashSet};
-
-use super::{Report, nth, shown};
+use super::{Report, Seen, nth, shown};
+use crate::address::DeviceInfo;
 use crate::devices::{Devices, Place};
 use crate::interface::{Interface, InterfaceBackendType, InterfaceKind, TeamingType};
 
 /// ACPI's index has 14 bits, and 0 is none.
 const ACPI_INDEX: std::ops::RangeInclusive<u32> = 1..=16_383;
 
-pub(super) fn check(devices: &Devices, report: &mut Report<'_>) {
-    let persistent: HashSet<&str> = devices
+pub(super) fn check(devices: &Devices, infos: &[(Place, &DeviceInfo)], report: &mut Report<'_>) {
+    let persistent: Seen<&str> = devices
         .interfaces
         .iter()
         .filter(|card| card.teaming.as_ref().is_some_and(|team| team.kind == Some(TeamingType::Persistent)))
@@ -28,7 +27,7 @@ pub(super) fn check(devices: &Devices, report: &mut Report<'_>) {
                     "a transient card needs 'persistent', the alias of the other one",
                 );
             }
-            (Some(TeamingType::Transient), Some(other)) if !persistent.contains(other.as_str()) => {
+            (Some(TeamingType::Transient), Some(other)) if !persistent.contains(&other.as_str()) => {
                 let message = format!(
                     "no interface with <teaming type='persistent'/> has the alias '{}', give one <alias name='…'/>",
                     shown(other)
@@ -44,7 +43,7 @@ pub(super) fn check(devices: &Devices, report: &mut Report<'_>) {
             _ => {}
         }
     }
-    acpi(devices, report);
+    acpi(infos, report);
 }
 
 /// 12 bits, and 4095 is reserved.
@@ -89,15 +88,15 @@ fn forwards(path: Place, card: &Interface, report: &mut Report<'_>) {
     }
 }
 
-fn acpi(devices: &Devices, report: &mut Report<'_>) {
-    let mut seen: HashMap<u32, String> = HashMap::new();
-    for (place, info) in devices.infos() {
+fn acpi(infos: &[(Place, &DeviceInfo)], report: &mut Report<'_>) {
+    let mut seen: Seen<u32, Place> = Seen::new();
+    for &(place, info) in infos {
         let Some(index) = info.acpi.as_ref().and_then(|acpi| acpi.index) else { continue };
-        let path = format!("{}/acpi/@index", place.path());
+        let path = format!("{place}/acpi/@index");
         if !ACPI_INDEX.contains(&index) {
             let (least, most) = ACPI_INDEX.into_inner();
             report.error(path, format!("ACPI index {index}, {least} to {most} are possible"));
-        } else if let Some(other) = seen.insert(index, place.path()) {
+        } else if let Some(other) = seen.insert(index, place) {
             report.error(path, format!("{other} has the index {index} already, each is given once"));
         }
     }

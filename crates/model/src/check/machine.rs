@@ -3,9 +3,10 @@
 
 use std::collections::HashSet;
 
-use super::{Report, nth, shown};
+use super::{Report, Seen, nth, shown};
 use crate::clock::ClockOffset;
 use crate::cpu::MaxPhysAddrMode;
+use crate::devices::Place;
 use crate::domain::DomainConfig;
 use crate::features::Features;
 use crate::os::{BiosField, Os, Sysinfo, SysinfoType, SystemField};
@@ -200,16 +201,16 @@ fn labels(config: &DomainConfig, report: &mut Report<'_>) {
     }
     let disks = &config.devices.disks;
     for (index, disk) in disks.iter().enumerate() {
-        let path = format!("/domain/devices/{}/source", nth("disk", disks.len(), index));
-        device_labels(&path, disk.source.as_ref().map_or(&[], |source| &source.seclabel), report);
+        let path = Place::new("disk", disks.len(), index);
+        device_labels(path, disk.source.as_ref().map_or(&[], |source| &source.seclabel), report);
     }
 }
 
-fn device_labels(path: &str, labels: &[DeviceLabel], report: &mut Report<'_>) {
-    let mut models = HashSet::new();
+fn device_labels(disk: Place, labels: &[DeviceLabel], report: &mut Report<'_>) {
+    let mut models = Seen::new();
     for (index, label) in labels.iter().enumerate() {
-        let path = format!("{path}/{}", nth("seclabel", labels.len(), index));
-        if !models.insert(label.model.as_deref()) {
+        let path = format!("{disk}/source/{}", nth("seclabel", labels.len(), index));
+        if models.insert(label.model.as_deref(), ()).is_some() {
             report.error(&path, "a second <seclabel> of the same model, one is possible");
         }
         if label.label.is_some() && label.relabel == Some(false) {

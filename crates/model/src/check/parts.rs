@@ -1,12 +1,10 @@
 //! Rules of single devices: controllers, consoles, sound, shared memory, TPMs, vsock, locks, file systems, USB (manual:
 //! formatdomain, the sections of the same names).
 
-use std::collections::{HashMap, HashSet};
-
 use polyvirt_numa_placement::Kib;
 
-use super::{Report, nth, shown};
-use crate::address::Address;
+use super::{Report, Seen, nth, shown};
+use crate::address::{Address, DeviceInfo};
 use crate::chardev::{CharEndpoint, ConsoleTargetType};
 use crate::codec::SizeUnit;
 use crate::controller::{Controller, ControllerKind, ControllerModel};
@@ -15,7 +13,7 @@ use crate::disk::DiskBus;
 use crate::display::InputBus;
 use crate::misc::TpmModel;
 
-pub(super) fn check(devices: &Devices, report: &mut Report<'_>) {
+pub(super) fn check(devices: &Devices, infos: &[(Place, &DeviceInfo)], report: &mut Report<'_>) {
     for (index, controller) in devices.controllers.iter().enumerate() {
         let path = Place::new("controller", devices.controllers.len(), index);
         model(path, controller, report);
@@ -28,7 +26,7 @@ pub(super) fn check(devices: &Devices, report: &mut Report<'_>) {
     vsock(devices, report);
     leases(devices, report);
     filesystems(devices, report);
-    usb(devices, report);
+    usb(devices, infos, report);
     reconnects(devices, report);
 }
 
@@ -85,23 +83,23 @@ fn consoles(devices: &Devices, report: &mut Report<'_>) {
 
 /// Backends have numbers of their own, and what is played on is there.
 fn audio(devices: &Devices, report: &mut Report<'_>) {
-    let mut ids = HashSet::new();
+    let mut ids = Seen::new();
     for (index, audio) in devices.audios.iter().enumerate() {
-        let path = format!("/domain/devices/{}/@id", nth("audio", devices.audios.len(), index));
+        let path = Place::new("audio", devices.audios.len(), index);
         if audio.id == 0 {
-            report.error(path, "0 is no number of a backend, they begin with 1");
-        } else if !ids.insert(audio.id) {
-            report.error(path, format!("there is a backend {} already, each number is given once", audio.id));
+            report.error(format!("{path}/@id"), "0 is no number of a backend, they begin with 1");
+        } else if ids.insert(audio.id, ()).is_some() {
+            report.error(
+                format!("{path}/@id"),
+                format!("there is a backend {} already, each number is given once", audio.id),
+            );
         }
     }
     let sounds = devices.sounds.iter().enumerate().filter_map(|(index, sound)| {
-        Some((format!("/domain/devices/{}", nth("sound", devices.sounds.len(), index)), sound.audio.as_ref()?.id))
+        Some((Place::new("sound", devices.sounds.len(), index), sound.audio.as_ref()?.id))
     });
     let screens = devices.graphics.iter().enumerate().filter_map(|(index, graphics)| {
-        Some((
-            format!("/domain/devices/{}", nth("graphics", devices.graphics.len(), index)),
-            graphics.audio.as_ref()?.id,
-        ))
+        Some((Place::new("graphics", devices.graphics.len(), index), graphics.audio.as_ref()?.id))
     });
     for (path, id) in sounds.chain(screens).filter(|(_, id)| !ids.contains(id)) {
         report.error(format!("{path}/audio/@id"), format!("there is no <audio id='{id}'>, add it"));
@@ -110,7 +108,7 @@ fn audio(devices: &Devices, report: &mut Report<'_>) {
 
 fn shared_memory(devices: &Devices, report: &mut Report<'_>) {
     for (index, shmem) in devices.shmems.iter().enumerate() {
-        let path = format!("/domain/devices/{}", nth("shmem", devices.shmems.len(), index));
+        let path = Place::new("shmem", devices.shmems.len(), index);
         if shmem.name.contains('/') || matches!(shmem.name.as_str(), "" | "." | "..") {
             let message =
                 format!("'{}' is no name, which is not empty, '.' or '..' and has no '/'", shown(&shmem.name));
@@ -129,10 +127,10 @@ fn shared_memory(devices: &Devices, report: &mut Report<'_>) {
 
 /// One TPM, and one proxy beside it.
 fn tpms(devices: &Devices, report: &mut Report<'_>) {
-    let mut seen = HashSet::new();
+    let mut seen = Seen::new();
     for (index, tpm) in devices.tpms.iter().enumerate() {
         let proxy = tpm.model == Some(TpmModel::SpaprTpmProxy);
-        if !seen.insert(proxy) {
+        if seen.insert(proxy, ()).is_some() {
             let path = format!("/domain/devices/{}", nth("tpm", devices.tpms.len(), index));
             report.error(path, if proxy { "a second TPM proxy, there is one" } else { "a second TPM, there is one" });
         }
@@ -148,9 +146,9 @@ fn vsock(devices: &Devices, report: &mut Report<'_>) {
 }
 
 fn leases(devices: &Devices, report: &mut Report<'_>) {
-    let mut seen = HashSet::new();
+    let mut seen = Seen::new();
     for (index, lease) in devices.leases.iter().enumerate() {
-        if !seen.insert((&lease.lockspace, &lease.key)) {
+        if seen.insert((&lease.lockspace, &lease.key), ()).is_some() {
             let path = format!("/domain/devices/{}", nth("lease", devices.leases.len(), index));
             report.error(path, "the lock is given twice, each is taken once");
         }
@@ -159,9 +157,9 @@ fn leases(devices: &Devices, report: &mut Report<'_>) {
 
 /// A place of the guest holds one file system, and a tag means one.
 fn filesystems(devices: &Devices, report: &mut Report<'_>) {
-    let mut seen: HashMap<&str, usize> = HashMap::new();
+    let mut seen: Seen<&str, usize> = Seen::new();
     for (index, filesystem) in devices.filesystems.iter().enumerate() {
-        let path = |index| format!("/domain/devices/{}", nth("filesystem", devices.filesystems.len(), index));
+        let path = |index| Place::new("filesystem", devices.filesystems.len(), index);
         if let Some(source) = &filesystem.source
             && let Some(usage) = source.usage
             && let Err(error) = source.units.unwrap_or(SizeUnit::KIB).kib(usage)
@@ -177,7 +175,7 @@ fn filesystems(devices: &Devices, report: &mut Report<'_>) {
 }
 
 /// A guest whose USB is switched off has no USB devices.
-fn usb(devices: &Devices, report: &mut Report<'_>) {
+fn usb(devices: &Devices, infos: &[(Place, &DeviceInfo)], report: &mut Report<'_>) {
     let is_none = |controller: &Controller| {
         controller.kind == Some(ControllerKind::Usb) && controller.model == Some(ControllerModel::None)
     };
@@ -197,7 +195,7 @@ fn usb(devices: &Devices, report: &mut Report<'_>) {
     let disks = devices.disks.iter().enumerate();
     let disks = disks.filter(|(_, disk)| disk.target.as_ref().and_then(|target| target.bus) == Some(DiskBus::Usb));
     used.extend(disks.map(|(index, _)| format!("/domain/devices/{}", nth("disk", devices.disks.len(), index))));
-    for (place, info) in devices.infos() {
+    for &(place, info) in infos {
         if matches!(info.address, Some(Address::Usb(_))) && !used.contains(&place.path()) {
             used.push(place.path());
         }
@@ -212,15 +210,14 @@ fn reconnects(devices: &Devices, report: &mut Report<'_>) {
     let zero = |endpoint: &CharEndpoint| {
         endpoint.reconnect.as_ref().is_some_and(|it| it.enabled == Some(true) && it.timeout == Some(0))
     };
-    let channels = devices.channels.iter().map(|device| &device.backend.source);
-    let serials = devices.serials.iter().map(|device| &device.backend.source);
-    let lists = [("channel", channels.collect::<Vec<_>>()), ("serial", serials.collect())];
-    for (name, sources) in lists {
-        for (index, source) in sources.iter().enumerate() {
-            if source.first().is_some_and(zero) {
-                let path = format!("/domain/devices/{}/source/reconnect/@timeout", nth(name, sources.len(), index));
-                report.error(path, "0 seconds, at least 1 is possible, or enabled='no'");
-            }
+    let (channels, serials) = (&devices.channels, &devices.serials);
+    let of_channel = |index: usize| (Place::new("channel", channels.len(), index), &channels[index].backend);
+    let of_serial = |index: usize| (Place::new("serial", serials.len(), index), &serials[index].backend);
+    let all = (0..channels.len()).map(of_channel).chain((0..serials.len()).map(of_serial));
+    for (path, backend) in all {
+        if backend.source.first().is_some_and(zero) {
+            let path = format!("{path}/source/reconnect/@timeout");
+            report.error(path, "0 seconds, at least 1 is possible, or enabled='no'");
         }
     }
 }

@@ -1,13 +1,11 @@
 //! Rules of places: no two disks sit on the same one, and no device of the host is given twice.
 
-use std::collections::HashMap;
-
 use polyvirt_xml::{Positions, Problems};
 
 use super::addresses::bus_of;
-use super::{MAX_PROBLEMS, nth};
+use super::{MAX_PROBLEMS, Seen};
 use crate::address::Address;
-use crate::devices::Devices;
+use crate::devices::{Devices, Place};
 use crate::disk::DiskBus;
 use crate::hostdev::Hostdev;
 
@@ -18,21 +16,21 @@ pub(super) fn check(devices: &Devices, positions: &Positions) -> Problems {
             problems.push(positions.error(&path, message));
         }
     };
-    let mut places: HashMap<(DiskBus, [u64; 4]), String> = HashMap::new();
+    let mut places: Seen<(DiskBus, [u64; 4]), &str> = Seen::new();
     for (at, disk) in devices.disks.iter().enumerate() {
         let Some(target) = &disk.target else { continue };
         let (Some(bus), Some(Address::Drive(drive))) = (bus_of(disk), &disk.info.address) else { continue };
-        let path = format!("/domain/devices/{}/address", nth("disk", devices.disks.len(), at));
-        if let Some(other) = places.insert((bus, numbers(drive)), target.dev.clone()) {
+        let path = Place::new("disk", devices.disks.len(), at);
+        if let Some(other) = places.insert((bus, numbers(drive)), &target.dev) {
             error(
-                path,
+                format!("{path}/address"),
                 format!("'{}' sits where '{other}' sits already, each place of bus '{bus}' takes one", target.dev),
             );
         }
     }
-    let mut given: HashMap<String, usize> = HashMap::new();
+    let mut given: Seen<String, usize> = Seen::new();
     for (at, device) in devices.hostdevs.iter().enumerate() {
-        let path = format!("/domain/devices/{}", nth("hostdev", devices.hostdevs.len(), at));
+        let path = Place::new("hostdev", devices.hostdevs.len(), at);
         if let (Hostdev::Scsi(_), Some(Address::Drive(drive))) = (device, &device.info().address)
             && let Some(other) = places.get(&(DiskBus::Scsi, numbers(drive)))
         {

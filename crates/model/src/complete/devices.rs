@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::address::{Address, CcidAddress};
+use crate::check::Seen;
 use crate::codec::SizeUnit;
 use crate::controller::{Controller, ControllerKind, ControllerModel};
-use crate::devices::Devices;
+use crate::devices::{Devices, Place};
 use crate::domain::DomainConfig;
 use crate::filesystem::{AccessMode, FilesystemKind};
 use crate::interface::{Mac, MacAddress};
@@ -35,12 +36,12 @@ fn filesystems(devices: &mut Devices) {
     }
 }
 
-/// The paths of devices that can say when they are booted, and what they say.
-pub(crate) fn boot_orders(devices: &Devices) -> Vec<(&'static str, usize, usize, u32)> {
+/// Where devices stand that say when they are booted, and what they say.
+pub(crate) fn boot_orders(devices: &Devices) -> Vec<(Place, u32)> {
     let mut out = Vec::new();
     let mut add = |name, count, index, info: &crate::address::DeviceInfo| {
         if let Some(order) = info.boot.as_ref().and_then(|boot| boot.order) {
-            out.push((name, count, index, order));
+            out.push((Place::new(name, count, index), order));
         }
     };
     devices.disks.iter().enumerate().for_each(|(i, d)| add("disk", devices.disks.len(), i, &d.info));
@@ -63,7 +64,7 @@ fn boot(config: &mut DomainConfig) {
 /// An address that is missing or all zeroes follows from the guest's identity, so that the same
 /// definition gets the same one; the range is QEMU's.
 fn macs(devices: &mut Devices, identity: &[u8; 16]) {
-    let given: HashSet<MacAddress> =
+    let given: Seen<MacAddress> =
         devices.interfaces.iter().filter_map(|card| Some(card.mac.as_ref()?.address)).collect();
     for (at, card) in devices.interfaces.iter_mut().enumerate() {
         let mac = card.mac.get_or_insert_with(Mac::default);
@@ -85,11 +86,11 @@ fn derived(identity: &[u8; 16], at: usize) -> MacAddress {
 /// A controller without a number gets the lowest free one of its kind. A USB companion has the number of the controller that
 /// it belongs to; the first root of PCI is 0.
 fn controller_numbers(devices: &mut Devices) {
-    let mut taken: HashSet<(Option<ControllerKind>, u32)> = HashSet::new();
-    taken.extend(devices.controllers.iter().filter_map(|controller| Some((controller.kind, controller.index?))));
+    let numbers = devices.controllers.iter().filter_map(|controller| Some((controller.kind, controller.index?)));
+    let mut taken: Seen<(Option<ControllerKind>, u32)> = numbers.collect();
     // Kept for the root, wherever it stands.
     let mut first_root = devices.controllers.iter().any(|it| is_root(it) && it.index.is_none())
-        && taken.insert((Some(ControllerKind::Pci), 0));
+        && taken.insert((Some(ControllerKind::Pci), 0), ()).is_none();
     let mut next: HashMap<Option<ControllerKind>, u32> = HashMap::new();
     let mut master = None;
     for controller in &mut devices.controllers {
@@ -114,7 +115,7 @@ fn controller_numbers(devices: &mut Devices) {
             };
         }
         if let Some(index) = controller.index {
-            taken.insert((kind, index));
+            taken.insert((kind, index), ());
             if kind == Some(ControllerKind::Usb) && !companion {
                 master = Some(index);
             }

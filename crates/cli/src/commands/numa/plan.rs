@@ -3,7 +3,9 @@
 use polyvirt::{
     Error, ErrorKind, Host,
     model::{self, DomainConfig, DomainKind},
-    placement::{AdviceSource, HostTopology, NodeSet, PlacementProfile, Plan, Promised, Refusal, plan as decide},
+    placement::{
+        AdviceSource, Advisor, HostTopology, NodeSet, PlacementProfile, Plan, Promised, Refusal, plan as decide,
+    },
 };
 
 use super::{Done, devices::devices, promises, show, sitting, topology::guest};
@@ -18,6 +20,7 @@ use crate::{
     },
     render,
     session::Session,
+    settings::Sourced,
 };
 
 /// What is known before a plan is drawn.
@@ -29,8 +32,13 @@ struct Thought {
     /// Who sits there already.
     others: Vec<Sitting>,
     plan: Result<Plan, Error>,
-    /// What was looked at before a refusal, where that is known.
-    refused: Option<polyvirt::placement::Trace>,
+}
+
+impl Thought {
+    /// Why there is no plan, and what was looked at before, if it was the engine that refused.
+    fn refusal(&self) -> Option<&Refusal> {
+        self.plan.as_ref().err()?.cause()
+    }
 }
 
 pub(super) async fn plan(args: &PlanArgs, session: &mut Session, out: &mut Output) -> Done {
@@ -55,7 +63,11 @@ pub(super) async fn plan(args: &PlanArgs, session: &mut Session, out: &mut Outpu
     let (plan, refusal) = match &thought.plan {
         Ok(plan) => (serde_json::to_value(plan).unwrap_or_default(), serde_json::Value::Null),
         Err(error) => {
-            let refusal = serde_json::json!({ "error": error.to_string(), "remedy": error.remedy() });
+            let why = thought.refusal();
+            let refusal = serde_json::json!({
+                "error": error.to_string(), "remedy": error.remedy(),
+                "constraints": why.map(|why| &why.constraints), "trace": why.map(|why| &why.trace),
+            });
             (serde_json::Value::Null, refusal)
         }
     };
@@ -81,7 +93,7 @@ fn describe(thought: &Thought, drawn: &mut Picture) {
             drawn.grids.extend(render::plan::candidates(&plan.trace));
         }
         Err(error) => {
-            drawn.grids.extend(thought.refused.iter().flat_map(render::plan::candidates));
+            drawn.grids.extend(thought.refusal().iter().flat_map(|why| render::plan::candidates(&why.trace)));
             drawn.notes.push(format!("Refused: {error}"));
         }
     }
@@ -106,7 +118,7 @@ async fn here(
     let topology = host.topology().map_err(unreadable)?;
     let promised = promises(&connection, out).await.promised;
     let others = sitting(&connection, &promised).await?;
-    Ok(Thought { name: explanation.config.name, host, topology, promised, others, plan, refused: None })
+    Ok(Thought { name: explanation.config.name, host, topology, promised, others, plan })
 }
 
 /// On a host of which only files are there: nobody sits on it, and no hypervisor is asked.
@@ -123,14 +135,42 @@ async fn elsewhere(
     tell_warnings(&read.warnings, out);
     let config = read.config;
     let (topology, promised) = (host.topology().map_err(unreadable)?, Promised::default());
-    let (plan, refused) = match plan_at(&config, &host, &topology, advice)? {
-        Ok(plan) => (Ok(plan), None),
-        Err(refusal) => {
-            let error = Error::new(ErrorKind::NoResources, refusal.to_string()).hint(refusal.remedy.clone());
-            (Err(error), Some(*refusal.trace))
-        }
+    let (advice, told) = match advice {
+        Some(nodes) => (Some(nodes), None),
+        None => advised(&session.settings.advisor, &topology, &config)?,
     };
-    Ok(Thought { name: config.name, host, topology, promised, others: Vec::new(), plan, refused })
+    let plan = plan_at(&config, &host, &topology, advice)?.map(|mut plan| {
+        plan.trace.notes.extend(told);
+        plan
+    });
+    let plan = plan.map_err(|refusal| {
+        Error::new(ErrorKind::NoResources, refusal.to_string()).hint(refusal.remedy.clone()).source(refusal)
+    });
+    Ok(Thought { name: config.name, host, topology, promised, others: Vec::new(), plan })
+}
+
+/// What the advisor of the settings says of a host that is not this one, and a sentence about it.
+fn advised(
+    advisor: &Sourced<Advisor>,
+    host: &HostTopology,
+    config: &DomainConfig,
+) -> Result<(Option<NodeSet>, Option<String>), Failure> {
+    let request = config.placement_request().map_err(Error::invalid_config)?;
+    if matches!(advisor.value, Advisor::Numad(_)) && request.stored.wants_advice() {
+        return Err(Failure::argument(format!(
+            "--sysroot: the advisor is numad ({}), which measures the host it runs on and no other: \
+             name nodes with --auto-nodeset, or set advisor = \"polyvirt\"",
+            advisor.from
+        )));
+    }
+    let (source, told) = advisor.value.advise(host, &request).map_err(|error| {
+        Error::new(ErrorKind::NoResources, format!("{error} (advisor of {})", advisor.from)).source(error)
+    })?;
+    let nodes = match source {
+        AdviceSource::Given(nodes) => Some(nodes),
+        _ => None,
+    };
+    Ok((nodes, told))
 }
 
 /// Where a completed definition would go on a host of which only files are there.

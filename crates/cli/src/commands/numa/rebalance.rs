@@ -1,6 +1,9 @@
 //! `numa rebalance`: the change that would help most, and making it when asked to.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    time::Duration,
+};
 
 use polyvirt::{
     Observation,
@@ -24,12 +27,20 @@ pub(super) async fn rebalance(args: &RebalanceArgs, session: &mut Session, out: 
     }
     let mut hysteresis = Hysteresis::default();
     hysteresis.least_gain = f64::from(args.least_gain) / 100.0;
+    hysteresis.least_time = Duration::from_secs(args.least_time);
+    let since = connection.since_move().await?;
     let suggestion = connection.suggest(&guests, hysteresis).await?;
     let Some(suggestion) = suggestion else {
+        let wait = since
+            .and_then(|since| hysteresis.least_time.checked_sub(since))
+            .filter(|wait| !wait.is_zero() && !guests.is_empty());
         if out.json {
-            out.json(&serde_json::json!({ "suggestion": null, "guests": guests.len(), "applied": false }));
+            let wait = wait.map(|wait| wait.as_secs() + 1);
+            out.json(&serde_json::json!({
+                "suggestion": null, "guests": guests.len(), "applied": false, "wait_seconds": wait,
+            }));
         } else {
-            out.line(&nothing(&guests));
+            out.line(&wait.map_or_else(|| nothing(&guests), |wait| too_soon(since.unwrap_or_default(), wait)));
         }
         return Ok(());
     };
@@ -37,21 +48,32 @@ pub(super) async fn rebalance(args: &RebalanceArgs, session: &mut Session, out: 
         out.print(&words(&suggestion));
     }
     let apply = args.apply && (args.yes || agreed(out)?);
+    let left = if apply { Some(connection.carry_out(&suggestion).await?) } else { None };
     if apply {
-        for (done, change) in suggestion.moves.iter().enumerate() {
-            let guest = connection.lookup_by_name(&change.guest).await?;
-            guest.relocate(change).await.map_err(|error| error.with("moved before", done))?;
-            out.done(&format!("'{}' moved", change.guest));
-        }
+        let names: Vec<_> = suggestion.moves.iter().map(|change| format!("'{}'", change.guest)).collect();
+        out.done(&format!("{} moved", names.join(" and ")));
+    }
+    if let Some(left) = left.filter(|left| !left.is_zero()) {
+        out.warning(&format!("{left} of memory found no room there and stays where it is; `numa drift` shows it"));
     }
     if out.json {
         out.json(&serde_json::json!({
-            "suggestion": suggestion, "gain_per_gib": suggestion.gain_per_gib(), "guests": guests.len(), "applied": apply,
+            "suggestion": suggestion, "gain_per_gib": suggestion.gain_per_gib(), "guests": guests.len(),
+            "applied": apply, "left_behind": left,
         }));
     } else if !args.apply {
         out.line("Nothing was moved; --apply does it.");
     }
     Ok(())
+}
+
+/// The wait after a change, whoever made it.
+fn too_soon(since: Duration, wait: Duration) -> String {
+    format!(
+        "The last change of a guest is {} s ago. The next is looked for in {} s; --least-time changes that.",
+        since.as_secs(),
+        wait.as_secs() + 1
+    )
 }
 
 fn nothing(guests: &[Observation]) -> String {
@@ -103,6 +125,14 @@ mod tests {
     use polyvirt::placement::{Kib, NodeSet};
 
     use super::*;
+
+    #[test]
+    fn who_has_to_wait_is_told_how_long() {
+        assert_eq!(
+            too_soon(Duration::from_millis(12_300), Duration::from_millis(287_700)),
+            "The last change of a guest is 12 s ago. The next is looked for in 288 s; --least-time changes that."
+        );
+    }
 
     #[test]
     fn a_suggestion_in_words() {
