@@ -16,9 +16,10 @@ use polyvirt_core::model::{
 };
 
 use crate::{
-    command::{disk as drive, is_i440fx, is_q35, machine_name},
+    command::{disk as drive, machine_name},
     driver::Facts,
     kvm::Verdict,
+    machine::Family,
 };
 
 /// Most I/O threads of a guest: more only exhausts the host.
@@ -29,20 +30,24 @@ pub(crate) fn check(config: &DomainConfig, facts: &Facts) -> Result<(), Problems
     let mut found = Vec::new();
     find_indefinable(config, facts, &mut found);
     find_unstartable(config, &mut found);
-    if found.is_empty() { Ok(()) } else { Err(found.into_iter().collect()) }
+    verdict(found)
 }
 
 /// Checks what makes a definition wrong wherever it is kept.
 pub(crate) fn definable(config: &DomainConfig, facts: &Facts) -> Result<(), Problems> {
     let mut found = Vec::new();
     find_indefinable(config, facts, &mut found);
-    if found.is_empty() { Ok(()) } else { Err(found.into_iter().collect()) }
+    verdict(found)
 }
 
 /// Checks what a definition may say that cannot be started.
 pub(crate) fn startable(config: &DomainConfig) -> Result<(), Problems> {
     let mut found = Vec::new();
     find_unstartable(config, &mut found);
+    verdict(found)
+}
+
+fn verdict(found: Vec<Problem>) -> Result<(), Problems> {
     if found.is_empty() { Ok(()) } else { Err(found.into_iter().collect()) }
 }
 
@@ -80,11 +85,14 @@ pub(crate) fn without_host(config: &DomainConfig) -> impl Iterator<Item = Proble
 
 /// An expander hangs off the first bus, so it is of that bus' kind.
 fn expanders(config: &DomainConfig) -> impl Iterator<Item = Problem> {
-    let machine = machine_name(config).unwrap_or_default();
+    use Family::{ArmVirt, I440fx, LoongarchVirt, Q35, RiscvVirt};
+    let (family, machine) = (Family::of_config(config), machine_name(config).unwrap_or_default());
     config.devices.controllers.iter().zip(1..).filter_map(move |(controller, at)| {
         let (fits, on) = match controller.model? {
-            ControllerModel::PciExpanderBus => (is_i440fx(machine), "pc (i440FX)"),
-            ControllerModel::PcieExpanderBus => (is_q35(machine) || machine.starts_with("virt"), "q35 and virt"),
+            ControllerModel::PciExpanderBus => (family == I440fx, "pc (i440FX)"),
+            ControllerModel::PcieExpanderBus => {
+                (matches!(family, Q35 | ArmVirt | RiscvVirt | LoongarchVirt), "q35 and virt")
+            }
             _ => return None,
         };
         let path = format!("/domain/devices/controller[{at}]/@model");
@@ -170,7 +178,8 @@ fn machine_type(config: &DomainConfig, facts: &Facts, found: &mut Vec<Problem>) 
 fn boot(config: &DomainConfig, found: &mut Vec<Problem>) {
     let Some(os) = &config.os else { return };
     if os.firmware.is_some() && os.loader.as_ref().is_none_or(|it| it.path.is_none()) {
-        let problem = "firmware is not picked automatically yet; name <loader readonly='yes' type='pflash'> and <nvram template=…>";
+        let problem = "no firmware of this host fits; `polyvirt firmware list` shows what is installed for a machine type. Install one \
+                       that fits, ask for less in <firmware> and <loader>, or name <loader readonly='yes' type='pflash'>";
         found.push(Problem::error("/domain/os/@firmware", problem));
     }
     let pflash = os.loader.as_ref().is_some_and(|it| it.kind == Some(LoaderType::Pflash));

@@ -82,7 +82,7 @@ pub(crate) fn complete(config: &mut DomainConfig, given: &Given<'_>) -> Result<(
 
 fn machine(config: &mut DomainConfig, binary: &Binary, choices: Choices) {
     let kind = config.os.get_or_insert_default().r#type.get_or_insert_default();
-    kind.arch.get_or_insert_with(|| if binary.arch == "i386" { "i686".into() } else { binary.arch.clone() });
+    kind.arch.get_or_insert_with(|| crate::capabilities::arch(binary).to_owned());
     let found = match &kind.machine {
         Some(name) => binary.machine(name),
         None => binary.default_machine(),

@@ -92,12 +92,12 @@ impl Offline {
 
 impl OfflineDriver for Offline {
     fn complete(&self, config: &mut DomainConfig) -> Result<(), Problems> {
+        let kind = config.os.get_or_insert_default().r#type.get_or_insert_default();
+        kind.arch.get_or_insert_with(|| self.arch.clone());
         let found: Vec<_> = check::without_host(config).collect();
         if !found.is_empty() {
             return Err(found.into_iter().collect());
         }
-        let kind = config.os.get_or_insert_default().r#type.get_or_insert_default();
-        kind.arch.get_or_insert_with(|| self.arch.clone());
         let binary = self.binary(config);
         let firmware = match &self.sysroot {
             Some(root) if complete::wants_firmware(config) => Firmwares::read(root, None),

@@ -23,7 +23,6 @@ use serde_json::Value;
 pub(crate) use answers::{Answers, RecordingError};
 pub(crate) use binary::{Abilities, Accelerator, Binary};
 pub(crate) use cache::{Cache, Key, Stamp};
-pub(crate) use expansion::Expansion;
 
 use crate::program::Brief;
 

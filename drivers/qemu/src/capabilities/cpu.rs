@@ -3,18 +3,15 @@
 //! What `host-model` stands for is known where the binary itself names a model (s390x), where the host's `<cpu>` does and no
 //! features are told apart (POWER), and on x86 from the nearest model to what the binary says that the host's CPU has.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use polyvirt_core::{CpuModes, CustomModel, HostModel, NamedFeature, model::cpu::FeaturePolicy};
-use polyvirt_cpu::{Replies, Role, Signature};
+use polyvirt_cpu::Role;
 use polyvirt_qmp::CpuDefinition;
 use serde_json::json;
 
 use super::{Kind, models};
-use crate::{
-    command::HostCpu,
-    probe::{Abilities, Expansion},
-};
+use crate::command::HostCpu;
 
 /// All modes.
 pub(super) fn modes(kind: &Kind<'_>, host_cpu: Option<&HostCpu>) -> CpuModes {
@@ -81,7 +78,8 @@ fn nearest(kind: &Kind<'_>) -> Option<HostModel> {
     let abilities = kind.abilities?;
     // The second session is not asked again for what is emulated.
     let expansion = abilities.expansion(|it| *it == whole).or_else(|| kind.binary.best.expansion(|it| *it == whole))?;
-    let cpu = polyvirt_cpu::decode(kind.arch, Role::Guest, None, Some(&replies(&expansion, abilities))).ok()?;
+    let processor = expansion.processor(&abilities.cpus);
+    let cpu = polyvirt_cpu::decode(kind.arch, Role::Guest, None, Some(&processor)).ok()?;
     let features = cpu.feature.iter().map(|it| {
         let required = it.policy != Some(FeaturePolicy::Disable);
         NamedFeature { name: it.name.clone(), required }
@@ -92,23 +90,6 @@ fn nearest(kind: &Kind<'_>) -> Option<HostModel> {
         vendor: cpu.vendor.clone(),
         features: features.collect(),
     })
-}
-
-/// What the binary says of a processor and of the models that it has.
-fn replies(expansion: &Expansion, abilities: &Abilities) -> Replies {
-    let properties: BTreeMap<_, _> = expansion.properties.iter().map(|(name, value)| (name.as_str(), value)).collect();
-    let number = |name| u32::try_from(properties.get(name)?.as_u64()?).ok();
-    let signature =
-        || Some(Signature { family: number("family")?, model: number("model")?, stepping: number("stepping")? });
-    let on = properties.iter().filter(|(_, value)| value.as_bool() == Some(true));
-    let lacking = |cpu: &CpuDefinition| cpu.unavailable_features.clone().unwrap_or_default();
-    Replies {
-        enabled: on.map(|(name, _)| (*name).to_owned()).collect(),
-        vendor: properties.get("vendor").and_then(|it| it.as_str()).map(str::to_owned),
-        signature: signature(),
-        expanded: true,
-        models: Some(abilities.cpus.iter().map(|it| (it.name.clone(), lacking(it))).collect()),
-    }
 }
 
 /// What the binary says that the host's CPU is.

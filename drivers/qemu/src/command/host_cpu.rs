@@ -53,12 +53,8 @@ impl HostCpu {
         let abilities = binary.abilities(virtualised);
         let base =
             serde_json::json!({ "type": "static", "model": { "name": if virtualised { "host" } else { "max" } } });
-        let (_, expansion) = abilities.expansions.iter().find(|(asked, _)| *asked == base)?;
-        let models = serde_json::to_value(&abilities.cpus).ok()?;
-        let replies =
-            format!("{} {}", serde_json::json!({ "return": expansion }), serde_json::json!({ "return": models }));
-        let replies = polyvirt_cpu::Replies::read(&replies).ok()?;
-        let cpu = polyvirt_cpu::decode("x86_64", polyvirt_cpu::Role::Guest, None, Some(&replies)).ok()?;
+        let processor = abilities.expansion(|asked| *asked == base)?.processor(&abilities.cpus);
+        let cpu = polyvirt_cpu::decode("x86_64", polyvirt_cpu::Role::Guest, None, Some(&processor)).ok()?;
         let on = |it: &CpuFeature| !matches!(it.policy, Some(FeaturePolicy::Disable | FeaturePolicy::Forbid));
         let features = cpu.feature.iter().map(|it| (it.name.clone(), on(it)));
         let features = features.filter(|(name, _)| !NOT_FOR_GUESTS.contains(&name.as_str())).collect();

@@ -57,7 +57,7 @@ use self::{
     args::{Args, has_nul},
     option::{Members, Opts},
 };
-use crate::{config::Config, probe::Binary};
+use crate::{config::Config, machine::Family, probe::Binary};
 
 pub(crate) use args::shell;
 pub(crate) use chardev::{ConsoleTarget, backend_of, console_target};
@@ -139,7 +139,7 @@ impl Input<'_> {
     }
 
     fn is_q35(&self) -> bool {
-        machine_name(self.config).is_some_and(is_q35)
+        Family::of_config(self.config) == Family::Q35
     }
 
     fn is_x86(&self) -> bool {
@@ -162,19 +162,6 @@ impl Input<'_> {
         let name = format!("{}-{alias}.socket", self.short_name());
         self.settings.passt_state_dir.join(name).to_string_lossy().into_owned()
     }
-}
-
-/// Whether a machine is of the Q35 family.
-pub(crate) fn is_q35(machine: &str) -> bool {
-    machine == "q35" || machine.starts_with("pc-q35")
-}
-
-/// Whether a machine is of the i440FX family, which QEMU takes for x86 if none is named.
-pub(crate) fn is_i440fx(machine: &str) -> bool {
-    matches!(machine, "" | "pc")
-        || machine.starts_with("pc-i440fx")
-        || machine.starts_with("pc-0.")
-        || machine.starts_with("pc-1.")
 }
 
 /// The machine type a definition names.

@@ -4,6 +4,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use polyvirt_cpu::{Replies, Signature};
+use polyvirt_qmp::CpuDefinition;
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, Visitor},
@@ -35,6 +37,25 @@ impl Expansion {
         let all = ordered.into_iter().chain(left);
         let properties = all.map(|(name, value)| (name.clone(), value.clone())).collect();
         Some(Self { model: model["name"].as_str()?.to_owned(), properties })
+    }
+}
+
+impl Expansion {
+    /// The processor that it describes, for whoever looks for the nearest of these models.
+    pub(crate) fn processor(&self, models: &[CpuDefinition]) -> Replies {
+        let value = |name: &str| self.properties.iter().find(|(known, _)| known == name).map(|(_, value)| value);
+        let number = |name| u32::try_from(value(name)?.as_u64()?).ok();
+        let signature =
+            || Some(Signature { family: number("family")?, model: number("model")?, stepping: number("stepping")? });
+        let on = self.properties.iter().filter(|(_, value)| value.as_bool() == Some(true));
+        let lacking = |cpu: &CpuDefinition| cpu.unavailable_features.clone().unwrap_or_default();
+        Replies {
+            enabled: on.map(|(name, _)| name.clone()).collect(),
+            vendor: value("vendor").and_then(Value::as_str).map(str::to_owned),
+            signature: signature(),
+            expanded: true,
+            models: Some(models.iter().map(|it| (it.name.clone(), lacking(it))).collect()),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A driver without a host, opened with what the options say of one.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use polyvirt::{OfflineContext, OfflineDriver, Recording, Settings, model::Guest, model::XmlTree};
 
@@ -13,7 +13,9 @@ use crate::{
 };
 
 /// Largest recording that is read, in bytes.
-const RECORDING_LIMIT: u64 = 64 << 20;
+const RECORDING_LIMIT: u64 = 32 << 20;
+/// Most recordings that a process keeps. One of QEMU 10 has 0.9 MiB.
+const RECORDINGS_KEPT: usize = 64;
 
 /// The driver that the options name; `None` if they name none, or this build has none that works without a host.
 pub(super) fn driver(
@@ -96,23 +98,29 @@ fn context(options: &DefinitionOptions, session: &Session) -> Result<OfflineCont
 
 /// Recordings that were read, by content: many commands of one process use the same few.
 #[derive(Debug, Default)]
-pub(crate) struct Recordings(std::sync::Mutex<HashMap<String, Arc<Recording>>>);
+pub(crate) struct Recordings(std::sync::Mutex<Vec<Arc<Recording>>>);
 
 impl Recordings {
     pub(in crate::commands) fn read(&self, file: &Path) -> Result<Arc<Recording>, Failure> {
         let unreadable = |error| Failure::from(polyvirt::io_error("read", file, error));
         let size = std::fs::metadata(file).map_err(unreadable)?.len();
         if size > RECORDING_LIMIT {
-            let message = format!("{}: {size} bytes are too many for recorded capabilities", file.display());
+            let limit = RECORDING_LIMIT >> 20;
+            let message =
+                format!("{}: {size} bytes are too many for a recording, at most {limit} MiB are read", file.display());
             return Err(Failure::argument(message));
         }
         let text = std::fs::read_to_string(file).map_err(unreadable)?;
         let mut known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(recording) = known.get(&text) {
+        if let Some(recording) = known.iter().find(|it| it.text() == text) {
             return Ok(recording.clone());
         }
-        let recording = Arc::new(Recording::new(text.clone()));
-        known.insert(text, recording.clone());
+        // Whoever asks for more of them than this has them read again.
+        if known.len() == RECORDINGS_KEPT {
+            known.remove(0);
+        }
+        let recording = Arc::new(Recording::new(text));
+        known.push(recording.clone());
         Ok(recording)
     }
 }
