@@ -62,7 +62,7 @@ impl Host {
             return None;
         }
         let directory = tempfile::tempdir().unwrap();
-        let mut roots = Roots::embedded(directory.path(), "qemu", None);
+        let mut roots = Roots::embedded(directory.path(), "qemu", false);
         // One probe for all tests and all runs; it knows its binary.
         roots.cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("qemu-cache");
         let uri = "qemu:///embed".parse().unwrap();
