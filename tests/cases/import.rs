@@ -17,9 +17,8 @@ fn skipped() -> bool {
         return false;
     }
     let reason = format!("there is no {EMULATOR}, which the definitions name");
-    polyvirt_driver_testkit::require("qemu", &reason);
     println!("skipped: {reason}");
-    true
+    polyvirt_driver_testkit::require("qemu", &reason)
 }
 
 async fn open(root: &Path) -> Connection {

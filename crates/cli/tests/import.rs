@@ -208,7 +208,7 @@ fn what_cannot_be_read_is_refused_with_a_remedy() {
     let old = Libvirt::new();
     old.guest("closed", 1);
     let path = old.1.join("closed.xml");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
     if std::fs::read(&path).is_ok() {
         println!("skipped: this user may read every file");
         return;

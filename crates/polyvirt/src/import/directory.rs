@@ -84,30 +84,35 @@ impl Directory {
     }
 
     /// What libvirt keeps of a guest beside its definition and what is not taken over, in words.
-    pub(super) fn left_behind(&self, guest: &str) -> Vec<String> {
-        let Some((root, driver)) = installed(&self.path) else { return Vec::new() };
-        // A name that leads elsewhere names no file of libvirt's.
-        if Path::new(guest).file_name().is_none_or(|name| name != guest) {
-            return Vec::new();
-        }
-        let state = root.join("var/lib/libvirt").join(&driver);
-        let mut left = Vec::new();
-        let saved = state.join("save").join(format!("{guest}.save"));
-        if saved.symlink_metadata().is_ok() {
-            left.push(format!("its saved state stays with libvirt, here it boots anew: {}", saved.display()));
-        }
-        for (folder, what) in [("snapshot", "snapshots"), ("checkpoint", "checkpoints")] {
-            let folder = state.join(folder).join(guest);
-            if std::fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some()) {
-                left.push(format!("its {what} stay with libvirt: {}", folder.display()));
-            }
-        }
-        let process = root.join("run/libvirt").join(&driver).join(format!("{guest}.pid"));
-        if process.symlink_metadata().is_ok() {
-            left.push("libvirt runs it now: shut it down there before it is started here".to_owned());
-        }
-        left
+    pub(super) async fn left_behind(&self, guest: &str) -> Vec<String> {
+        let (path, guest) = (self.path.clone(), guest.to_owned());
+        super::blocking(move || Ok(left_behind(&path, &guest))).await.unwrap_or_default()
     }
+}
+
+fn left_behind(directory: &Path, guest: &str) -> Vec<String> {
+    let Some((root, driver)) = installed(directory) else { return Vec::new() };
+    // A name that leads elsewhere names no file of libvirt's.
+    if Path::new(guest).file_name().is_none_or(|name| name != guest) {
+        return Vec::new();
+    }
+    let state = root.join("var/lib/libvirt").join(&driver);
+    let mut left = Vec::new();
+    let saved = state.join("save").join(format!("{guest}.save"));
+    if saved.symlink_metadata().is_ok() {
+        left.push(format!("its saved state stays with libvirt, here it boots anew: {}", saved.display()));
+    }
+    for (folder, what) in [("snapshot", "snapshots"), ("checkpoint", "checkpoints")] {
+        let folder = state.join(folder).join(guest);
+        if std::fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some()) {
+            left.push(format!("its {what} stay with libvirt: {}", folder.display()));
+        }
+    }
+    let process = root.join("run/libvirt").join(&driver).join(format!("{guest}.pid"));
+    if process.symlink_metadata().is_ok() {
+        left.push("libvirt runs it now: shut it down there before it is started here".to_owned());
+    }
+    left
 }
 
 /// The root and the driver of `ROOT/etc/libvirt/DRIVER`.

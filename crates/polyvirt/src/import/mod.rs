@@ -8,6 +8,20 @@
 //! do: images stay where they are, and saved states, snapshots, networks and secrets stay libvirt's; what of them belongs to a guest
 //! is told with it.
 //!
+//! ```no_run
+//! use polyvirt::import::{self, Directory, Options};
+//!
+//! # async fn run() -> polyvirt::Result<()> {
+//! let connection = polyvirt::open("qemu:///system").await?;
+//! let directory = Directory::read("/etc/libvirt/qemu".as_ref()).await?;
+//! let mut import = import::plan(&connection, directory, Options::default(), &|_| {}).await?;
+//! import.apply(&connection, &|_| {}).await;
+//! for guest in import.refused() {
+//!     eprintln!("{}: {:?}", guest.file.display(), guest.step);
+//! }
+//! # Ok(()) }
+//! ```
+//!
 //! Invariant: what [`Import::apply`] stores is what was compared.
 
 mod compare;
@@ -178,7 +192,7 @@ impl Judge<'_> {
         before.make_stored();
         candidate.name = Some(before.name.clone());
         candidate.uuid = before.uuid;
-        candidate.notes = self.directory.left_behind(&before.name);
+        candidate.notes = self.directory.left_behind(&before.name).await;
         if candidate.autostart {
             let disable = format!("`virsh autostart --disable {}` ends that", before.name);
             candidate.notes.push(format!("libvirt starts it with the host, too; {disable}"));

@@ -311,12 +311,12 @@ fn extra(args: &mut Args, config: &DomainConfig) {
 /// Where SASL finds its configuration, the time zone of the guest's clock, and the variables of `<qemu:commandline>`.
 pub(crate) fn extra_environment(config: &DomainConfig, settings: &Config) -> Vec<(String, String)> {
     // There is one variable for all displays: the last that logs in with SASL decides.
-    let sasl = config.devices.graphics.iter().filter_map(|display| match display.kind {
+    let mut sasl = config.devices.graphics.iter().filter_map(|display| match display.kind {
         Some(GraphicsKind::Vnc) if settings.vnc_sasl => settings.vnc_sasl_dir.as_ref(),
         Some(GraphicsKind::Spice) if settings.spice_sasl => settings.spice_sasl_dir.as_ref(),
         _ => None,
     });
-    let sasl = sasl.last().map(|folder| ("SASL_CONF_PATH".to_owned(), folder.to_string_lossy().into_owned()));
+    let sasl = sasl.next_back().map(|folder| ("SASL_CONF_PATH".to_owned(), folder.to_string_lossy().into_owned()));
     let zone = config.clock.as_ref().filter(|it| it.offset == Some(ClockOffset::Timezone));
     let zone = zone.and_then(|it| it.timezone.clone()).map(|it| ("TZ".to_owned(), it));
     let variables = config.qemu_commandline.iter().flat_map(|line| &line.env);
