@@ -8,8 +8,8 @@ use polyvirt_numa_placement::{Owner, PlacementProfile, Plan};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CancelToken, Deadline, Domain, DomainEvents, DomainId, DriverDescriptor, DriverRecord, GuestRef, Journal,
-    ProcessIdentity, Result, Roots, StopReason,
+    CancelToken, Deadline, Domain, DomainCapabilities, DomainEvents, DomainId, DriverDescriptor, DriverRecord,
+    GuestRef, Journal, ProcessIdentity, Result, Roots, StopReason,
 };
 
 /// A kind of guest that a hypervisor can run.
@@ -121,6 +121,11 @@ pub trait Driver: Any + Send + Sync + Debug {
 
     /// What the driver can express of a plan; `None`: the hypervisor places.
     fn placement(&self) -> Option<&PlacementProfile> {
+        None
+    }
+
+    /// What guests can have here.
+    fn domain_capabilities(&self) -> Option<&dyn DomainCapabilities> {
         None
     }
 

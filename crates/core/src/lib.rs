@@ -26,8 +26,8 @@ mod uri;
 pub use async_trait::async_trait;
 pub use cancel::{CancelSource, CancelToken, Deadline};
 pub use capabilities::{
-    AcceleratorFacts, Choice, CpuModes, CustomModel, DomainCaps, DomainCapsQuery, Facility, Fact, HostModel,
-    HypervisorFacts, MachineFacts, NamedFeature, OsCaps,
+    AcceleratorFacts, Choice, CpuModes, CustomModel, DomainCapabilities, DomainCaps, DomainCapsQuery, Facility, Fact,
+    HostModel, HypervisorFacts, MachineFacts, NamedFeature, OsCaps,
 };
 pub use descriptor::{
     AttendedAction, BoxFuture, CapabilityId, DriverDescriptor, Identity, OpenContext, Opened, ProbeContext,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use polyvirt_core::{
     ByteStream, Destroy, DeviceRef, Domain, DomainId, Error, ErrorKind, EventKind, GuestRef, GuestState, Result,
     Shutdown, StopReason, VcpuState,
-    model::DomainConfig,
+    model::{DomainConfig, FormatOptions},
     placement::{Kib, Plan},
 };
 use serde::Serialize;
@@ -176,20 +176,32 @@ impl Guest {
         Ok(self.view().await?.entry.state)
     }
 
-    /// A definition as XML.
+    /// A definition as XML, its secrets left out.
     ///
     /// # Errors
     /// `InvalidState` for the live definition of a guest that does not run; `NotFound` for the stored one of a transient guest.
     pub async fn xml(&self, which: Which) -> Result<String> {
+        self.xml_with(which, FormatOptions::new()).await
+    }
+
+    /// A definition as XML with its secrets, such as passwords of displays: to change it and store it again.
+    ///
+    /// # Errors
+    /// Those of [`Guest::xml`].
+    pub async fn xml_with_secrets(&self, which: Which) -> Result<String> {
+        self.xml_with(which, FormatOptions::new().secure()).await
+    }
+
+    async fn xml_with(&self, which: Which, format: FormatOptions) -> Result<String> {
         let (stored, record) = self.files().await?;
         let stored = || {
-            stored.map(|d| d.config.to_xml()).ok_or_else(|| {
+            stored.map(|d| d.config.to_xml_with(format)).ok_or_else(|| {
                 Error::new(ErrorKind::NotFound, format!("the guest '{}' has no stored definition", self.name))
                     .hint("it is transient; store one with define")
             })
         };
         match (which, record) {
-            (Which::Current | Which::Live, Some(record)) => Ok(record.live_xml().to_owned()),
+            (Which::Current | Which::Live, Some(record)) => Ok(record.live()?.config.to_xml_with(format)),
             (Which::Live, None) => Err(not_running(&self.name)),
             (Which::Current | Which::Stored, _) => stored(),
         }

@@ -14,6 +14,7 @@
 
 mod capabilities;
 mod domain_capabilities;
+pub mod import;
 
 pub use capabilities::{capabilities_xml, guest_capabilities_xml};
 pub use domain_capabilities::domain_capabilities_xml;

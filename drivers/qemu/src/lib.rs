@@ -65,6 +65,7 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::VcpuInfo,
         CapabilityId::LivePlacement,
         CapabilityId::NativeExport,
+        CapabilityId::DomainCapabilities,
         CapabilityId::Placement,
     ],
     honours: HONOURS,

@@ -240,8 +240,8 @@ impl Attempt<'_> {
         let mut spec = SpawnSpec::new(&self.binary.path);
         spec.args = self.arguments()?.into_iter().map(Into::into).collect();
         spec.env = program::environment();
-        spec.env
-            .extend(command::extra_environment(config).into_iter().map(|(name, value)| (name.into(), value.into())));
+        let extra = command::extra_environment(config, &self.driver.config);
+        spec.env.extend(extra.into_iter().map(|(name, value)| (name.into(), value.into())));
         spec.keep = vec![KeptFd::new(listener, MONITOR_FD)];
         spec.credentials = self.user.clone();
         spec.no_new_privs = true;
