@@ -30,6 +30,8 @@ pub enum CapabilityId {
     NativeExport,
     /// [`crate::DomainCapabilities`]
     DomainCapabilities,
+    /// [`crate::TopologySource`]
+    TopologySource,
     /// A [`polyvirt_numa_placement::PlacementProfile`]: guests are placed by the engine.
     Placement,
 }
@@ -45,6 +47,7 @@ impl CapabilityId {
         Self::LivePlacement,
         Self::NativeExport,
         Self::DomainCapabilities,
+        Self::TopologySource,
         Self::Placement,
     ];
 
@@ -60,6 +63,7 @@ impl CapabilityId {
             Self::LivePlacement => "live-placement",
             Self::NativeExport => "native-export",
             Self::DomainCapabilities => "domain-capabilities",
+            Self::TopologySource => "topology-source",
             Self::Placement => "placement",
         }
     }

@@ -4,7 +4,7 @@ use std::{any::Any, fmt::Debug, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use polyvirt_model::{DomainConfig, Problems};
-use polyvirt_numa_placement::{Owner, PlacementProfile, Plan};
+use polyvirt_numa_placement::{HostTopology, Owner, PlacementProfile, Plan};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -129,6 +129,11 @@ pub trait Driver: Any + Send + Sync + Debug {
         None
     }
 
+    /// The host as the hypervisor has it, where that is not the host that the kernel shows; `None`: it is.
+    fn topology(&self) -> Option<&dyn TopologySource> {
+        None
+    }
+
     /// Definitions in the hypervisor's own language.
     fn native_export(&self) -> Option<&dyn NativeExport> {
         None
@@ -140,6 +145,17 @@ pub trait Driver: Any + Send + Sync + Debug {
 pub enum Custody<'a> {
     /// We keep definitions and start guests.
     Ours(&'a dyn Launcher),
+}
+
+/// A host of which the kernel does not show the whole: a hypervisor below it has the memory, or it is simulated.
+///
+/// Guests are placed on it, and promises are kept apart from those on the kernel's host: its nodes are others, whatever their numbers.
+#[async_trait]
+pub trait TopologySource: Send + Sync {
+    /// Its nodes, CPUs, distances and free memory.
+    ///
+    /// *Behaviour*: read anew with each call; what is free is free of guests that run, promised or not.
+    async fn topology(&self) -> Result<HostTopology>;
 }
 
 /// Writes a definition in the hypervisor's own language.

@@ -40,7 +40,7 @@ pub use domain::{
 pub use driver::{
     Access, Custody, DeviceRef, Driver, GuestFacts, GuestFeature, GuestSupport, Launcher, LiveConfig, LiveEffect,
     MachineSupport, Manifest, NativeExport, ReapContext, Reaped, Reattached, Resource, StartContext, StartHow,
-    StartRequest, Started,
+    StartRequest, Started, TopologySource,
 };
 pub use error::{Error, ErrorKind, Result, io_error};
 pub use event::{DomainEvents, Event, EventKind, Signal, StopReason};

@@ -12,7 +12,8 @@ use std::{
 
 use polyvirt_core::{
     ConnectUri, Custody, Driver, Error, ErrorKind, Event, GuestSupport, Identity, OpenContext, Result, Roots,
-    ServiceContext, placement::Ledger,
+    ServiceContext,
+    placement::{HostTopology, Ledger},
 };
 use polyvirt_host::Host;
 use tokio::sync::broadcast;
@@ -77,7 +78,11 @@ impl Connection {
             ));
         }
         let services = Services::open(&options.registry, &ServiceContext::new(roots.clone(), identity))?;
-        let made = roots.clone();
+        let mut made = roots.clone();
+        if driver.topology().is_some() {
+            // Nodes of another host: no promise about ours.
+            made.numa = made.run.join("numa");
+        }
         let host_root = options.host_root.clone();
         let (ledger, boot_id) = blocking(move || {
             make_directories(&made)?;
@@ -164,6 +169,26 @@ impl Connection {
     #[must_use]
     pub fn host(&self) -> &Host {
         &self.shared.host
+    }
+
+    /// The host's nodes as guests are placed on them: all the driver's hypervisor has, whatever our own cgroup leaves us.
+    ///
+    /// # Errors
+    /// `Storage` when they cannot be read.
+    pub async fn topology(&self) -> Result<HostTopology> {
+        match self.shared.driver.topology() {
+            Some(source) => source.topology().await,
+            None => {
+                let shared = self.shared.clone();
+                blocking(move || {
+                    let read = shared.host.topology();
+                    read.map_err(|e| {
+                        Error::new(ErrorKind::Storage, format!("cannot read the host's topology: {e}")).source(e)
+                    })
+                })
+                .await
+            }
+        }
     }
 
     /// The ledger of promises, or why there is none.
