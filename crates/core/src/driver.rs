@@ -425,6 +425,18 @@ impl Reaped {
 /// Starts guests whose definitions are ours.
 #[async_trait]
 pub trait Launcher: Send + Sync {
+    /// Writes into the live definition what is decided anew for each run: names of devices, free ports.
+    ///
+    /// *Behaviour*: changes nothing but `live`, and touches nothing that would have to be undone. The guest is started with what
+    /// it wrote. A driver that decides nothing of the kind keeps this default.
+    ///
+    /// # Errors
+    /// `NoResources` when there is none free of what the guest needs.
+    async fn resolve(&self, live: &mut LiveConfig) -> Result<()> {
+        let _ = live;
+        Ok(())
+    }
+
     /// Everything the start will touch.
     ///
     /// *Behaviour*: pure; the same input gives the same manifest.

@@ -94,6 +94,7 @@ impl Start {
         self.at(journal, Stage::Intent).await?;
 
         live.config.id = i32::try_from(id.0).ok();
+        shared.launcher().resolve(&mut live).await?;
         self.at(journal, Stage::Resolve).await?;
 
         let manifest = shared.launcher().manifest(&live, plan.as_ref())?;

@@ -24,7 +24,7 @@ use crate::{
     complete::{self, Choices, Given},
     config::{Config, KvmUse, RunAs},
     kvm::{self, Verdict},
-    places::Places,
+    places::{self, Places},
     probe::{Binary, Cache, ProbeError},
     scsi,
 };
@@ -82,8 +82,12 @@ pub(crate) fn probe(cx: &ProbeContext) -> ProbeResult {
 
 pub(crate) fn open(cx: OpenContext) -> BoxFuture<Opened> {
     Box::pin(async move {
-        let config = Config::read(&cx.settings)?;
+        let mut config = Config::read(&cx.settings)?;
         config.tell_without_effect();
+        if !cx.settings.values().contains_key("nvram_dir") {
+            // What is usual is libvirt's folder, with variables of libvirt's guests in it.
+            config.nvram_dir = places::nvram(&cx.roots);
+        }
         let privileged = cx.identity.privileged;
         let settings = config.clone();
         let run_as = tokio::task::spawn_blocking(move || RunAs::decide(&settings, privileged))

@@ -12,7 +12,7 @@ use polyvirt_process::{ProcessId, Signal, Watched, command_line};
 use polyvirt_qmp::{Monitor, QmpError, QueryStatus, Quit, RunState};
 
 use crate::{
-    command::{disk, firmware},
+    command::{self, disk, firmware},
     config::CgroupUse,
     domain::{Parts, Process, QemuDomain},
     driver::Qemu,
@@ -31,6 +31,10 @@ const ENDING: Duration = Duration::from_secs(1);
 
 #[async_trait]
 impl Launcher for Qemu {
+    async fn resolve(&self, live: &mut LiveConfig) -> Result<()> {
+        command::name_devices(&mut live.config)
+    }
+
     fn manifest(&self, live: &LiveConfig, _: Option<&Plan>) -> Result<Manifest> {
         let places = self.places(&live.guest());
         let user = labels::user(&live.config, self.run_as.credentials.as_ref())?;

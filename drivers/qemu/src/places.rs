@@ -37,7 +37,7 @@ impl Places {
         let run = roots.run.join(&folder);
         Self {
             monitor: run.join("monitor"),
-            folders: Folders { run, ram: roots.state.join("ram").join(&folder), nvram: roots.state.join("nvram") },
+            folders: Folders { run, ram: roots.state.join("ram").join(&folder), nvram: nvram(roots) },
             log: roots.log.join(format!("{}.log", file_name(&guest.name))),
             group: GroupName::new(&format!("qemu-{folder}")),
         }
@@ -98,6 +98,11 @@ impl Places {
     pub(crate) fn cgroup(&self) -> Option<Cgroup> {
         Hierarchy::detect().ok()?.open(&self.group)
     }
+}
+
+/// Where the firmware variables of a root's guests are.
+pub(crate) fn nvram(roots: &Roots) -> PathBuf {
+    roots.state.join("nvram")
 }
 
 /// A guest's name as a file's. Names have no slash; a leading dot would hide it.

@@ -181,8 +181,8 @@ impl Attempt<'_> {
     async fn spawn(&mut self) -> Result<GatedChild> {
         // What stays with the definition may take its time on a disk.
         let (places, user) = (self.places.clone(), self.user.clone());
-        let config = self.live().config.clone();
-        blocking(move || make_variables(&config, &places, user.as_ref())).await?;
+        let (config, folder) = (self.live().config.clone(), self.driver.config.nvram_dir.clone());
+        blocking(move || make_variables(&config, &places, &folder, user.as_ref())).await?;
         let log = self.open_log().await?;
         // What reap has to find is made here and not on a thread of its own, which would go on if we are dropped. It is a
         // few calls to file systems in memory.
@@ -434,7 +434,7 @@ fn place_threads(places: &Places, with_group: bool, threads: &Threads, plan: &Pl
 }
 
 /// Copies the firmware's variables from their template, if the guest has none yet.
-fn make_variables(config: &DomainConfig, places: &Places, user: Option<&Credentials>) -> Result<()> {
+fn make_variables(config: &DomainConfig, places: &Places, usual: &Path, user: Option<&Credentials>) -> Result<()> {
     let Some(path) = firmware::variables(config, &places.folders) else { return Ok(()) };
     let Some(template) = config.os.as_ref().and_then(|it| it.nvram.as_ref()).and_then(|it| it.template.as_ref()) else {
         return Ok(());
@@ -442,7 +442,7 @@ fn make_variables(config: &DomainConfig, places: &Places, user: Option<&Credenti
     if path.exists() {
         return Ok(());
     }
-    if let Some(folder) = path.parent().filter(|it| *it == places.folders.nvram) {
+    if let Some(folder) = path.parent().filter(|it| *it == places.folders.nvram || *it == usual) {
         make_folder(folder, 0o711, None)?;
     }
     let bytes = std::fs::read(template).map_err(|error| io_error("read", Path::new(template), error))?;

@@ -176,8 +176,7 @@ pub(crate) fn machine_name(config: &DomainConfig) -> Option<&str> {
 /// `Unsupported` for what is to run and needs something that is not kept here.
 pub(crate) fn build(input: &Input<'_>) -> Result<Vec<String>> {
     let mut named = input.config.clone();
-    usb::assign(&mut named)?;
-    alias::assign(&mut named, input.is_q35());
+    name_devices(&mut named)?;
     let input = &Input { config: &named, monitor: input.monitor.clone(), ..*input };
     let mut args = Args::default();
     begin(&mut args, input)?;
@@ -191,6 +190,16 @@ pub(crate) fn build(input: &Input<'_>) -> Result<Vec<String>> {
             Err(Error::new(ErrorKind::InvalidConfig, problem).with("path", "/domain"))
         }
     }
+}
+
+/// Gives every device what a running guest knows it by: its name, and its port if it is on USB. What has them keeps them.
+///
+/// # Errors
+/// `InvalidConfig` when a device finds no port.
+pub(crate) fn name_devices(config: &mut DomainConfig) -> Result<()> {
+    usb::assign(config)?;
+    alias::assign(config, Family::of_config(config) == Family::Q35);
+    Ok(())
 }
 
 /// The board, its CPUs and memory, and how QEMU is spoken to.
