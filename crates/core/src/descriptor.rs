@@ -28,6 +28,8 @@ pub enum CapabilityId {
     LivePlacement,
     /// [`crate::NativeExport`]
     NativeExport,
+    /// [`crate::DomainCapabilities`]
+    DomainCapabilities,
     /// A [`polyvirt_numa_placement::PlacementProfile`]: guests are placed by the engine.
     Placement,
 }
@@ -42,6 +44,7 @@ impl CapabilityId {
         Self::VcpuInfo,
         Self::LivePlacement,
         Self::NativeExport,
+        Self::DomainCapabilities,
         Self::Placement,
     ];
 
@@ -56,6 +59,7 @@ impl CapabilityId {
             Self::VcpuInfo => "vcpu-info",
             Self::LivePlacement => "live-placement",
             Self::NativeExport => "native-export",
+            Self::DomainCapabilities => "domain-capabilities",
             Self::Placement => "placement",
         }
     }

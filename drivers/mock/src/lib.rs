@@ -19,7 +19,17 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
     summary: "guests simulated in memory",
     version: env!("CARGO_PKG_VERSION"),
     schemes: &["mock"],
-    capabilities: CapabilityId::ALL,
+    // All but what guests can have: there is no hypervisor that could tell.
+    capabilities: &[
+        CapabilityId::Pause,
+        CapabilityId::Reboot,
+        CapabilityId::Reset,
+        CapabilityId::Consoles,
+        CapabilityId::VcpuInfo,
+        CapabilityId::LivePlacement,
+        CapabilityId::NativeExport,
+        CapabilityId::Placement,
+    ],
     honours: &["/domain/**"],
     needs_attendant: &[AttendedAction::RestartOnPoweroff, AttendedAction::OnCrash],
     settings: config::SETTINGS,
