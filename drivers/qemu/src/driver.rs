@@ -269,7 +269,7 @@ impl Driver for Qemu {
         let kvm = match config.kind {
             DomainKind::Kvm => {
                 // QEMU's default for x86 is this.
-                let cpu = command::cpu::argument(config, None).unwrap_or_else(|| "qemu64".into());
+                let cpu = command::cpu::argument(config, None, None).unwrap_or_else(|| "qemu64".into());
                 Some(self.kvm(&binary, &cpu).await)
             }
             _ => None,
