@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     CancelToken, Deadline, Domain, DomainCapabilities, DomainEvents, DomainId, DriverDescriptor, DriverRecord,
-    GuestRef, Journal, Result, Roots, StopReason,
+    GuestRef, Journal, ProcessIdentity, Result, Roots, StopReason,
 };
 
 /// A kind of guest that a hypervisor can run.
@@ -178,6 +178,19 @@ impl LiveConfig {
     }
 }
 
+/// What a guest's process does with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Access {
+    /// Reads it.
+    Read,
+    /// Reads and writes it.
+    Write,
+    /// Is it.
+    Execute,
+}
+
 /// What a start touches on the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -186,23 +199,32 @@ pub struct Resource {
     pub path: PathBuf,
     /// Where the definition asks for it, `/domain/devices/disk[1]/source/@file`; empty if it does not.
     pub asked_at: String,
-    /// Whether the guest writes to it.
-    pub writable: bool,
+    /// What the guest's process does with it.
+    pub access: Access,
     /// Whether it must be there before the start.
     pub must_exist: bool,
+    /// Whether it may be given to the guest's user for as long as the guest runs.
+    pub relabel: bool,
 }
 
 impl Resource {
     /// A file that must be there.
     #[must_use]
-    pub fn existing(path: impl Into<PathBuf>, asked_at: impl Into<String>, writable: bool) -> Self {
-        Self { path: path.into(), asked_at: asked_at.into(), writable, must_exist: true }
+    pub fn existing(path: impl Into<PathBuf>, asked_at: impl Into<String>, access: Access) -> Self {
+        Self { path: path.into(), asked_at: asked_at.into(), access, must_exist: true, relabel: true }
     }
 
     /// A file or socket that the start makes.
     #[must_use]
     pub fn created(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), asked_at: String::new(), writable: true, must_exist: false }
+        Self { path: path.into(), asked_at: String::new(), access: Access::Write, must_exist: false, relabel: false }
+    }
+
+    /// A resource that belongs to whom it belongs (`relabel='no'`).
+    #[must_use]
+    pub fn as_it_is(mut self) -> Self {
+        self.relabel = false;
+        self
     }
 }
 
@@ -212,13 +234,15 @@ impl Resource {
 pub struct Manifest {
     /// In the order of the definition.
     pub resources: Vec<Resource>,
+    /// Who the guest's process is; `None`: as who starts it.
+    pub identity: Option<ProcessIdentity>,
 }
 
 impl Manifest {
     /// A manifest of these resources.
     #[must_use]
     pub fn new(resources: Vec<Resource>) -> Self {
-        Self { resources }
+        Self { resources, identity: None }
     }
 }
 

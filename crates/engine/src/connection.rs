@@ -12,7 +12,7 @@ use std::{
 
 use polyvirt_core::{
     ConnectUri, Custody, Driver, Error, ErrorKind, Event, GuestSupport, Identity, OpenContext, Result, Roots,
-    placement::Ledger,
+    ServiceContext, placement::Ledger,
 };
 use polyvirt_host::Host;
 use tokio::sync::broadcast;
@@ -22,6 +22,7 @@ use crate::{
     actor::{Actor, ActorHandle},
     options::OpenOptions,
     owner::succeed,
+    services::Services,
     shared::Shared,
     store::{Definitions, History, Records, blocking, make_directories},
 };
@@ -66,7 +67,8 @@ impl Connection {
             None => roots_of(&uri, descriptor.name, uid)?,
         };
         let privileged = uri.path.as_deref() == Some("/system") || uid == 0;
-        let cx = OpenContext::new(uri.clone(), Identity::new(uid, privileged), roots.clone(), options.settings.clone());
+        let identity = Identity::new(uid, privileged);
+        let cx = OpenContext::new(uri.clone(), identity.clone(), roots.clone(), options.settings.clone());
         let driver = (descriptor.open)(cx).await?;
         if !matches!(driver.custody(), Custody::Ours(_)) {
             return Err(Error::new(
@@ -74,6 +76,7 @@ impl Connection {
                 format!("the {} driver keeps its definitions itself", descriptor.name),
             ));
         }
+        let services = Services::open(&options.registry, &ServiceContext::new(roots.clone(), identity))?;
         let made = roots.clone();
         let host_root = options.host_root.clone();
         let (ledger, boot_id) = blocking(move || {
@@ -93,6 +96,7 @@ impl Connection {
             options,
             boot_id,
             ledger,
+            services,
         };
         let connection = Self { shared: Arc::new(shared), actors: Arc::default() };
         connection.recover().await?;
@@ -264,8 +268,7 @@ fn roots_of(uri: &ConnectUri, driver: &str, uid: u32) -> Result<Roots> {
                     .hint("write qemu:///embed?root=/some/directory")
             })?;
             let root = std::path::absolute(root).map_err(|e| polyvirt_core::io_error("use", Path::new(root), e))?;
-            let host_ledger = (uid == 0).then_some(Path::new("/run/polyvirt/numa"));
-            Ok(Roots::embedded(&root, driver, host_ledger))
+            Ok(Roots::embedded(&root, driver, uid == 0))
         }
         other => Err(Error::new(
             ErrorKind::InvalidArgument,

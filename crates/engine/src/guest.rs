@@ -9,7 +9,6 @@ use polyvirt_core::{
     placement::{Kib, Plan},
 };
 use serde::Serialize;
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
@@ -284,10 +283,7 @@ impl Guest {
     /// # Errors
     /// `InvalidState` when it does not run; `Busy` when another process owns it.
     pub async fn destroy(&self, how: Destroy) -> Result<()> {
-        let (reply, answer) = oneshot::channel();
-        let actor = self.connection.actor(&self.name);
-        actor.destroy.send((how, reply)).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        self.connection.actor(&self.name).destroy(how).await
     }
 
     /// Removes its definition. A running guest goes on and becomes transient.
@@ -347,7 +343,7 @@ impl Guest {
 
     /// The running guest itself, for questions that change nothing.
     pub(crate) async fn domain(&self) -> Result<Arc<dyn Domain>> {
-        self.ask(|reply| Command::Attach { reply }).await
+        self.connection.actor(&self.name).look().await
     }
 
     /// Gives it up, so that another process can change it; it goes on running.
@@ -363,10 +359,8 @@ impl Guest {
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T> {
-        let (reply, answer) = oneshot::channel();
-        let actor = self.connection.actor(&self.name);
-        actor.commands.send(command(reply)).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        let patience = self.connection.shared.options.wait_for_owner;
+        self.connection.actor(&self.name).ask(&self.name, patience, command).await
     }
 }
 
@@ -380,8 +374,4 @@ fn default_console(config: &DomainConfig) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-fn gone() -> Error {
-    Error::new(ErrorKind::Internal, "the actor of this guest ended; open a new connection")
 }

@@ -49,11 +49,12 @@ impl Connection {
         config.make_stored();
         crate::store::file_of(Path::new("/"), &config.name, "xml")?;
         let facts = self.shared.driver.facts(&config).await?;
-        self.shared.driver.complete(&mut config, &facts)?;
+        let located = |problems| Error::invalid_config(definition::locate(problems, &positions));
         self.shared
             .driver
-            .check(&config, &facts)
-            .map_err(|problems| Error::invalid_config(definition::locate(problems, &positions)))?;
+            .complete(&mut config, &facts)
+            .map_err(|error| error.problems().cloned().map(located).unwrap_or(error))?;
+        self.shared.driver.check(&config, &facts).map_err(located)?;
         let descriptor = self.shared.driver.descriptor();
         positions.visit(&mut |path| {
             let honoured = descriptor.honours_path(path);

@@ -98,12 +98,17 @@ impl Records {
         file_of(&self.dir, name, "owner")
     }
 
+    /// The file of a guest's record.
+    pub(crate) fn file(&self, name: &str) -> Result<PathBuf> {
+        file_of(&self.dir, name, "json")
+    }
+
     /// The record of a guest, or `None`.
     ///
     /// # Errors
     /// `Storage` when it is not whole or newer than this program; it is left as it is.
     pub(crate) fn get(&self, name: &str) -> Result<Option<StatusRecord>> {
-        let path = file_of(&self.dir, name, "json")?;
+        let path = self.file(name)?;
         let size = match std::fs::metadata(&path) {
             Ok(meta) => meta.len(),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
