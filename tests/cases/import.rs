@@ -23,7 +23,7 @@ fn skipped() -> bool {
 
 async fn open(root: &Path) -> Connection {
     let mut options = OpenOptions::new(polyvirt::registry().unwrap());
-    options.roots = Some(Roots::embedded(root, "qemu", None));
+    options.roots = Some(Roots::embedded(root, "qemu", false));
     Connection::open("qemu:///session", options).await.unwrap()
 }
 
