@@ -26,7 +26,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "syntax", floor: 29 },
     Suite { name: "hostcaps", floor: 22 },
     Suite { name: "qemuxmlconf/xml", floor: 763 },
-    Suite { name: "qemuxmlconf/argv", floor: 663 },
+    Suite { name: "qemuxmlconf/argv", floor: 664 },
     Suite { name: "qemuactive", floor: 9 },
     Suite { name: "memlock", floor: 12 },
     Suite { name: "firmware", floor: 6 },
