@@ -24,6 +24,7 @@
 mod capabilities;
 mod check;
 mod command;
+mod companions;
 mod complete;
 mod config;
 mod domain;
@@ -34,8 +35,10 @@ mod launcher;
 mod log;
 mod machine;
 mod offline;
+mod orders;
 mod pins;
 mod places;
+mod ports;
 mod probe;
 mod program;
 mod resources;

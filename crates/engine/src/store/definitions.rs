@@ -9,7 +9,7 @@ use std::{
 
 use polyvirt_core::{
     Error, ErrorKind, Result, io_error,
-    model::{DomainConfig, ParseOptions},
+    model::{DomainConfig, FormatOptions, ParseOptions},
 };
 use polyvirt_lease::{Durability, LockGuard, write_atomic};
 
@@ -166,7 +166,9 @@ impl Definitions {
         let _lock = self.lock()?;
         let existed = self.check_identity(config)?;
         may()?;
-        write_atomic(&path, config.to_xml().as_bytes(), 0o600, Durability::Durable)
+        // With its secrets: a display that had a password would be open to everybody at the next start. The file is ours alone.
+        let text = config.to_xml_with(FormatOptions::new().secure());
+        write_atomic(&path, text.as_bytes(), 0o600, Durability::Durable)
             .map_err(|e| io_error("store the definition", &path, e))?;
         then(existed);
         Ok(existed)
