@@ -31,6 +31,7 @@ mod domain;
 mod driver;
 mod failure;
 mod kvm;
+mod labels;
 mod launcher;
 mod log;
 mod machine;
@@ -67,6 +68,7 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::VcpuInfo,
         CapabilityId::LivePlacement,
         CapabilityId::NativeExport,
+        CapabilityId::DomainCapabilities,
         CapabilityId::Placement,
     ],
     honours: HONOURS,
@@ -103,6 +105,10 @@ const HONOURS: &[&str] = &[
     "/domain/cputune/emulatorpin/**",
     "/domain/cputune/iothreadpin/**",
     "/domain/numatune/**",
+    "/domain/seclabel/@type",
+    "/domain/seclabel/@model",
+    "/domain/seclabel/@relabel",
+    "/domain/seclabel/label",
     "/domain/throttlegroups/**",
     "/domain/sysinfo/**",
     "/domain/os/@firmware",
@@ -219,6 +225,7 @@ const HONOURS: &[&str] = &[
     "/domain/devices/filesystem/@fmode",
     "/domain/devices/filesystem/@dmode",
     "/domain/devices/filesystem/driver/**",
+    "/domain/devices/filesystem/binary/**",
     "/domain/devices/filesystem/source/@dir",
     "/domain/devices/filesystem/source/@socket",
     "/domain/devices/filesystem/target/**",
@@ -260,6 +267,8 @@ const HONOURS: &[&str] = &[
     "/domain/devices/input/**",
     "/domain/devices/tpm/@model",
     "/domain/devices/tpm/backend/@type",
+    "/domain/devices/tpm/backend/@version",
+    "/domain/devices/tpm/backend/@debug",
     "/domain/devices/tpm/backend/device/**",
     "/domain/devices/tpm/backend/source/**",
     "/domain/devices/tpm/alias/**",
@@ -272,6 +281,9 @@ const HONOURS: &[&str] = &[
     "/domain/devices/graphics/@listen",
     "/domain/devices/graphics/@socket",
     "/domain/devices/graphics/@keymap",
+    "/domain/devices/graphics/@passwd",
+    "/domain/devices/graphics/@passwdValidTo",
+    "/domain/devices/graphics/@connected",
     "/domain/devices/graphics/@sharePolicy",
     "/domain/devices/graphics/@powerControl",
     "/domain/devices/graphics/@defaultMode",

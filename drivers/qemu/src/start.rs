@@ -37,6 +37,7 @@ use crate::{
     domain::{Parts, Process, QemuDomain},
     driver::{self, Qemu},
     failure::{cgroup_error, ended, explain, monitor_error, not_started},
+    labels,
     log::Log,
     orders,
     pins::{self, Placer, Threads},
@@ -55,12 +56,14 @@ const UNDO: Duration = Duration::from_secs(5);
 pub(crate) async fn start(driver: &Qemu, cx: &StartContext, request: StartRequest) -> Result<Started> {
     let binary = driver.binary(&request.live.config).await?;
     let places = driver.places(&request.live.guest());
+    let user = labels::user(&request.live.config, driver.run_as.credentials.as_ref())?;
     let mut attempt = Attempt {
         driver,
         cx,
         request,
         binary,
         places,
+        user,
         stage: Stage::Spawn,
         process: None,
         child: None,
@@ -91,6 +94,8 @@ struct Attempt<'a> {
     request: StartRequest,
     binary: Arc<Binary>,
     places: Places,
+    /// Whom the guest runs as, if not as ourselves.
+    user: Option<Credentials>,
     stage: Stage,
     /// Known from the fork on, whatever becomes of the handle.
     process: Option<ProcessId>,
@@ -185,7 +190,7 @@ impl Attempt<'_> {
 
     async fn spawn(&mut self) -> Result<GatedChild> {
         // What stays with the definition may take its time on a disk.
-        let (places, user) = (self.places.clone(), self.driver.run_as.credentials.clone());
+        let (places, user) = (self.places.clone(), self.user.clone());
         let (config, folder) = (self.live().config.clone(), self.driver.config.nvram_dir.clone());
         blocking(move || make_variables(&config, &places, &folder, user.as_ref())).await?;
         let log = self.open_log().await?;
@@ -208,7 +213,7 @@ impl Attempt<'_> {
     }
 
     fn make_places(&self) -> Result<OwnedFd> {
-        let (places, user) = (&self.places, self.driver.run_as.credentials.as_ref());
+        let (places, user) = (&self.places, self.user.as_ref());
         places.make(user)?;
         let backing = self.live().config.memory_backing.as_ref();
         if backing.and_then(|it| it.source.as_ref()).and_then(|it| it.kind) == Some(BackingType::File) {
@@ -237,7 +242,7 @@ impl Attempt<'_> {
 
     /// Opens the log and writes down what is about to be run.
     async fn open_log(&mut self) -> Result<File> {
-        let user = self.driver.run_as.credentials.as_ref();
+        let user = self.user.as_ref();
         let about = format!(
             "starting '{}' with QEMU {} as {}:\n{}",
             self.live().config.name,
@@ -256,10 +261,10 @@ impl Attempt<'_> {
         let mut spec = SpawnSpec::new(&self.binary.path);
         spec.args = self.arguments()?.into_iter().map(Into::into).collect();
         spec.env = program::environment();
-        spec.env
-            .extend(command::extra_environment(config).into_iter().map(|(name, value)| (name.into(), value.into())));
+        let extra = command::extra_environment(config, &self.driver.config);
+        spec.env.extend(extra.into_iter().map(|(name, value)| (name.into(), value.into())));
         spec.keep = vec![KeptFd::new(listener, MONITOR_FD)];
-        spec.credentials = self.driver.run_as.credentials.clone();
+        spec.credentials = self.user.clone();
         spec.no_new_privs = true;
         if config.memory_backing.as_ref().is_some_and(|it| it.locked) {
             spec.limits.push((Resource::LockedMemory, Limit::exactly(Limit::INFINITY)));

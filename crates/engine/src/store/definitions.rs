@@ -166,7 +166,7 @@ impl Definitions {
         let _lock = self.lock()?;
         let existed = self.check_identity(config)?;
         may()?;
-        // With its secrets: a display that had a password would be open to everybody at the next start. The file is ours alone.
+        // Without its secrets the guest would start another time with, say, a display that asks for no password.
         let text = config.to_xml_with(FormatOptions::new().secure());
         write_atomic(&path, text.as_bytes(), 0o600, Durability::Durable)
             .map_err(|e| io_error("store the definition", &path, e))?;

@@ -48,7 +48,7 @@ use std::path::PathBuf;
 
 use polyvirt_core::{
     Error, ErrorKind, Result,
-    model::{DomainConfig, clock::ClockOffset},
+    model::{DomainConfig, clock::ClockOffset, display::GraphicsKind},
     placement::Plan,
 };
 use polyvirt_qmp::Machine;
@@ -319,13 +319,20 @@ fn extra(args: &mut Args, config: &DomainConfig) {
     }
 }
 
-/// The time zone of the guest's clock, and the variables of `<qemu:commandline>`.
-pub(crate) fn extra_environment(config: &DomainConfig) -> Vec<(String, String)> {
+/// Where SASL finds its configuration, the time zone of the guest's clock, and the variables of `<qemu:commandline>`.
+pub(crate) fn extra_environment(config: &DomainConfig, settings: &Config) -> Vec<(String, String)> {
+    // There is one variable for all displays: the last that logs in with SASL decides.
+    let mut sasl = config.devices.graphics.iter().filter_map(|display| match display.kind {
+        Some(GraphicsKind::Vnc) if settings.vnc_sasl => settings.vnc_sasl_dir.as_ref(),
+        Some(GraphicsKind::Spice) if settings.spice_sasl => settings.spice_sasl_dir.as_ref(),
+        _ => None,
+    });
+    let sasl = sasl.next_back().map(|folder| ("SASL_CONF_PATH".to_owned(), folder.to_string_lossy().into_owned()));
     let zone = config.clock.as_ref().filter(|it| it.offset == Some(ClockOffset::Timezone));
     let zone = zone.and_then(|it| it.timezone.clone()).map(|it| ("TZ".to_owned(), it));
     let variables = config.qemu_commandline.iter().flat_map(|line| &line.env);
     let variables = variables.map(|it| (it.name.clone(), it.value.clone().unwrap_or_default()));
-    zone.into_iter().chain(variables).collect()
+    sasl.into_iter().chain(zone).chain(variables).collect()
 }
 
 #[cfg(test)]
