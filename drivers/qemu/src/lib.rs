@@ -207,6 +207,7 @@ const HONOURS: &[&str] = &[
     "/domain/devices/disk/target/@removable",
     "/domain/devices/disk/target/@rotation_rate",
     "/domain/devices/disk/target/@dpofua",
+    "/domain/devices/disk/iotune/**",
     "/domain/devices/disk/throttlefilters/**",
     "/domain/devices/disk/readonly",
     "/domain/devices/disk/shareable",
