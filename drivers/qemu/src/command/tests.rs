@@ -36,7 +36,8 @@ pub(super) fn arguments(config: &DomainConfig, binary: &Binary) -> Result<Vec<St
 }
 
 pub(super) fn arguments_as(config: &DomainConfig, plan: &Plan, binary: &Binary) -> Result<Vec<String>> {
-    let folders = Folders { run: "/run/guest".into(), ram: "/ram/guest".into(), nvram: "/nvram".into() };
+    let folders =
+        Folders { run: "/run/guest".into(), ram: "/ram/guest".into(), nvram: "/nvram".into(), tpm: "/tpm".into() };
     let monitor = MonitorAt::Path("/run/guest/monitor".into());
     build(&input(config, Some(plan), binary, &folders, monitor, &Config::default()))
 }
@@ -152,7 +153,7 @@ fn all_pairs(args: &[String]) -> Vec<(String, Vec<(String, String)>)> {
 
 fn run_arguments(text: &str, binary: &Binary) -> Vec<String> {
     let config = stored(text, binary);
-    let folders = Folders { run: "/r".into(), ram: "/m".into(), nvram: "/n".into() };
+    let folders = Folders { run: "/r".into(), ram: "/m".into(), nvram: "/n".into(), tpm: "/t".into() };
     let settings = Config::default();
     build(&input(&config, None, binary, &folders, MonitorAt::Descriptor(3), &settings)).unwrap()
 }
