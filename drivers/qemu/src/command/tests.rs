@@ -221,8 +221,11 @@ fn no_value_breaks_out_of_its_place() {
             let found = all_pairs(&run_arguments(&text.replace("TEXT", &escaped), &binary));
             assert_eq!(found.len(), plain.len(), "{evil:?}");
             for ((option, found), (expected, pairs)) in found.iter().zip(&plain) {
-                let pairs: Vec<_> = pairs.iter().map(|it| (it.0.clone(), it.1.replace("TEXT", &evil))).collect();
-                assert_eq!((option, found), (expected, &pairs), "{evil:?}");
+                // Blanks of a disk's number have a backslash, see `storage::frontend`.
+                let serial = evil.replace(' ', "\\ ");
+                let evil = |key: &str| if key == ".serial" { &serial } else { &evil };
+                let pairs: Vec<_> = pairs.iter().map(|it| (it.0.clone(), it.1.replace("TEXT", evil(&it.0)))).collect();
+                assert_eq!((option, found), (expected, &pairs), "{:?}", evil(""));
             }
         }
     }
