@@ -226,10 +226,7 @@ fn no_value_breaks_out_of_its_place() {
                 }
             }
             let null = with(&config, &field, "a\0b").and_then(|it| driver.of_config(it, &Positions::default()));
-            if let Ok(line) = null {
-                // Fields that say nothing to QEMU may have anything.
-                assert!(!line.contains('\0') && !line.contains("\\u0000"), "seed {seed}: {} takes a NUL", field.path);
-            }
+            assert!(null.is_err(), "seed {seed}: {} takes a NUL", field.path);
         }
     }
     println!(

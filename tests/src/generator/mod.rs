@@ -12,6 +12,7 @@
 mod board;
 mod chardevs;
 mod compute;
+mod controllers;
 mod dice;
 mod network;
 mod others;

@@ -40,7 +40,7 @@ pub(super) const ORDERED: &[&str] = &["-numa", "-drive", "-smbios", "-fw_cfg", "
 pub struct Opt {
     /// With its dash.
     pub name: String,
-    /// What it says; keys that may be repeated (`deny` apart, all of them may) have all their values in one.
+    /// What it says. A key that comes twice has both its values, with a `;` between them.
     pub says: BTreeMap<String, String>,
 }
 
@@ -96,7 +96,8 @@ impl CommandLine {
     /// # Errors
     /// When quotes do not end, or there is no program.
     pub fn read(text: &str) -> Result<Self, Unreadable> {
-        let mut words = words(text)?.into_iter().skip_while(|word| is_assignment(word)).peekable();
+        let words = words(text)?.into_iter().skip_while(|word| !word.quoted && is_assignment(&word.text));
+        let mut words = words.map(|it| it.text).peekable();
         let program = words.next().ok_or_else(|| Unreadable("there is no program".to_owned()))?;
         let mut options = Vec::new();
         while let Some(name) = words.next() {
@@ -113,30 +114,38 @@ fn is_assignment(word: &str) -> bool {
     name.is_some_and(|it| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
 }
 
+/// A word of a shell.
+#[derive(Debug, Default)]
+struct Word {
+    text: String,
+    /// Whether it begins with a quote, so that it is no assignment whatever is in it.
+    quoted: bool,
+}
+
 /// A shell's words, as far as quoting goes (POSIX.1-2017, 2.2).
-fn words(text: &str) -> Result<Vec<String>, Unreadable> {
+fn words(text: &str) -> Result<Vec<Word>, Unreadable> {
     let mut words = Vec::new();
-    let mut word: Option<String> = None;
+    let mut word: Option<Word> = None;
     let mut rest = text.chars();
     let endless = || Unreadable("a quote does not end".to_owned());
     while let Some(next) = rest.next() {
         match next {
             '\'' => {
-                let word = word.get_or_insert_default();
+                let word = word.get_or_insert_with(|| Word { quoted: true, ..Word::default() });
                 loop {
                     match rest.next().ok_or_else(endless)? {
                         '\'' => break,
-                        other => word.push(other),
+                        other => word.text.push(other),
                     }
                 }
             }
             '\\' => match rest.next() {
                 Some('\n') => {}
-                Some(other) => word.get_or_insert_default().push(other),
+                Some(other) => word.get_or_insert_default().text.push(other),
                 None => return Err(endless()),
             },
             ' ' | '\t' | '\n' => words.extend(word.take()),
-            other => word.get_or_insert_default().push(other),
+            other => word.get_or_insert_default().text.push(other),
         }
     }
     words.extend(word);
@@ -262,6 +271,7 @@ mod tests {
 
     #[test]
     fn shells_quotes_are_read() {
+        assert_eq!(CommandLine::read("A=1 'B=2' -S").unwrap().program, "B=2");
         let line = CommandLine::read("A=b /bin/q -name 'it'\\''s a' -S").unwrap();
         assert_eq!(line.program, "/bin/q");
         assert_eq!(line.options[0].get("it's a"), Some("on"));

@@ -152,3 +152,61 @@ fn changed(theirs: &Opt, ours: &Opt) -> (String, String) {
     let id = theirs.get("id").unwrap_or_default();
     (format!("{} {{{keys}}}", kind(theirs)), format!("{id}: libvirt {{{}}}, ours {{{}}}", show(theirs), show(ours)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generator;
+
+    fn verdict(libvirt: &str, ours: &str) -> Verdict {
+        compare(&generator::guest(0), &Answer::Taken(libvirt.to_owned()), &Answer::Taken(ours.to_owned()))
+    }
+
+    #[test]
+    fn the_same_in_other_words_is_the_same() {
+        let verdict =
+            verdict("A=b q -m 64 -device e1000,id=a", r#"q -device '{"id":"a","driver":"e1000"}' -m size=64M"#);
+        assert!(verdict.untouched() && !verdict.both_refused, "{verdict:?}");
+    }
+
+    #[test]
+    fn what_nobody_explained_is_told_with_its_kind() {
+        for (libvirt, ours, kind) in [
+            ("q -device e1000,id=a,bus=x", "q -device e1000,id=a,bus=y", "-device e1000 {bus}"),
+            ("q -device e1000,id=a", "q", "-device e1000 only libvirt's"),
+            ("q", "q -S", "-S  only ours"),
+            ("q -S", "q -S -S", "-S  only ours"),
+            ("q -global a.b=1 -global a.c=1", "q -global a.c=1 -global a.b=1", "order of -global"),
+            ("q -S", "r -S", "program"),
+            ("q 'a", "q", "unreadable"),
+        ] {
+            let found: Vec<_> = verdict(libvirt, ours).unexplained.into_iter().map(|it| it.0).collect();
+            assert_eq!(found, [kind], "{libvirt} and {ours}");
+        }
+    }
+
+    #[test]
+    fn a_known_difference_is_counted_and_hides_nothing_else() {
+        let verdict = verdict("q -smp 2,cores=1", "q -smp 2,clusters=1,cores=2");
+        assert_eq!(verdict.explained, BTreeSet::from(["clusters"]));
+        assert_eq!(verdict.unexplained[0].0, "-smp  {cores}");
+    }
+
+    #[test]
+    fn one_that_refuses_alone_has_to_have_a_reason() {
+        let (taken, refused) = (Answer::Taken("q".to_owned()), Answer::Refused("error: no such thing".to_owned()));
+        let guest = generator::guest(0);
+        assert!(compare(&guest, &refused, &refused).both_refused);
+        for (libvirt, ours, who) in [(&refused, &taken, "libvirt"), (&taken, &refused, "polyvirt")] {
+            let verdict = compare(&guest, libvirt, ours);
+            assert_eq!(verdict.unexplained[0].0, format!("only {who} refuses: error: no such thing"));
+        }
+    }
+
+    #[test]
+    fn each_known_difference_has_a_name_of_its_own() {
+        let names = DIFFERENCES.iter().map(|it| it.name).chain(REFUSALS.iter().map(|it| it.name));
+        let all: Vec<_> = names.collect();
+        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
+    }
+}

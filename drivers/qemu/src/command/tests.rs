@@ -276,6 +276,7 @@ fn try_stored(text: &str, binary: &Binary) -> Option<DomainConfig> {
 fn a_shell_reads_what_was_meant() {
     let text =
         shell(Path::new("/bin/echo"), &["-n".into(), "it's".into(), "a b".into(), String::new(), "x,y=z".into()]);
+    assert_eq!(shell(Path::new("/a=b"), &[]), "'/a=b'");
     assert_eq!(text, "/bin/echo \\\n-n 'it'\\''s' 'a b' '' x,y=z");
     let output = std::process::Command::new("/bin/sh").arg("-c").arg(text).output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "it's a b  x,y=z");

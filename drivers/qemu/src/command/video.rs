@@ -93,7 +93,8 @@ fn memory(members: Members, model: &VideoModel, input: &Input<'_>) -> Members {
             members
                 .maybe("max_outputs", model.heads.filter(|it| *it > 0))
                 .maybe("virgl", virgl.filter(|_| !split).map(super::option::on_off))
-                .maybe("blob", model.blob)
+                // What is off by itself is not said.
+                .maybe("blob", model.blob.filter(|it| *it))
                 .maybe("edid", model.edid)
         }
         Some(VideoType::Vga) => members.maybe("vgamem_mb", mib(model.vram)).maybe("edid", model.edid),
