@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use nix::sys::signal::{Signal, kill};
@@ -238,6 +239,7 @@ async fn a_held_qemu_that_stops_is_destroyed() {
     let connection = connect("qemu", fault.dir.path(), |options| {
         settings(options, None);
         options.ownership = Ownership::WhileRunning;
+        options.wait_for_owner = Duration::from_millis(200);
     })
     .await;
     let guest = connection.define(&fault.xml()).await.expect("defined").guest;
@@ -245,10 +247,15 @@ async fn a_held_qemu_that_stops_is_destroyed() {
     let processes = processes_with(&["qemu-system", &guest.uuid().to_string()]);
     let [(pid, _)] = processes[..] else { panic!("{processes:?}") };
     kill(nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a pid")), Signal::SIGSTOP).expect("stopped");
-    let error = guest.resume().await.expect_err("it cannot answer");
+    let (first, second) = tokio::join!(guest.resume(), guest.suspend());
+    let error = first.expect_err("it cannot answer");
     println!("{error} | hint: {:?}", error.remedy());
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
     assert!(error.remedy().is_some(), "no remedy: {error}");
+    // Who waits in line behind it learns what it waits for, and leaves.
+    let error = second.expect_err("the first is under way");
+    println!("{error} | hint: {:?}", error.remedy());
+    assert_eq!((error.kind(), error.fact("job")), (ErrorKind::Busy, Some("resume")), "{error}");
     reads_answer(&fault, &connection, true).await;
     guest.destroy(Destroy::default()).await.expect("destroyed");
     reads_answer(&fault, &connection, false).await;

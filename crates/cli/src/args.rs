@@ -6,6 +6,7 @@ mod domxml;
 mod firmware;
 mod guest;
 mod host;
+mod import;
 mod numa;
 mod values;
 mod xml;
@@ -20,10 +21,11 @@ pub(crate) use self::numa::{Simulate, SimulatedCpus};
 pub(crate) use self::{
     capabilities::{CapabilitiesArgs, DomcapabilitiesArgs, QemuCapsArgs},
     cpu::{CpuCommand, CpuRole},
-    domxml::{DefinitionForm, DefinitionOptions, DomxmlCommand, DriverName, Setting, ToNativeArgs},
+    domxml::{DefinitionForm, DefinitionOptions, DescribedHost, DomxmlCommand, DriverName, Setting, ToNativeArgs},
     firmware::{FirmwareCommand, FirmwareList},
     guest::{AffectArgs, List, ShutdownMode, Start, Which},
     host::{Allocpages, ConfigCommand, Freepages, HostCommand, HostTree},
+    import::ImportArgs,
     numa::{Drawing, DriftArgs, Explain, NumaCommand, PlanArgs, RebalanceArgs, Topology},
     values::{CpusetCommand, UriCommand},
     xml::{XmlCommand, XmlOptions},
@@ -92,6 +94,8 @@ pub(crate) enum Command {
         /// Domain XML
         file: PathBuf,
     },
+    /// Take over guests from a directory of libvirt's definitions
+    Import(ImportArgs),
     /// Start a transient guest from an XML file
     #[command(after_help = "Example: polyvirt create guest.xml --paused")]
     Create {
@@ -157,6 +161,9 @@ pub(crate) enum Command {
         /// The stored definition, also of a running guest
         #[arg(long)]
         inactive: bool,
+        /// With its secrets, such as passwords of displays
+        #[arg(long)]
+        security_info: bool,
     },
     /// Edit a stored definition in $VISUAL or $EDITOR
     Edit(Which),
@@ -235,11 +242,10 @@ pub(crate) enum Command {
     /// What a QEMU of which the answers to a probe were recorded is and has, as JSON
     #[command(after_help = "Example: polyvirt qemu-caps --arch x86_64 --replies qemu-10.replies")]
     QemuCaps(QemuCapsArgs),
-    /// What guests can have with a hypervisor of which a probe was recorded: CPUs, devices, features, as XML
-    #[command(after_help = "Example:
-  polyvirt domcapabilities --driver qemu --arch x86_64 --machine q35 --capabilities qemu.replies
-
-It does not ask this host's hypervisor yet.")]
+    /// What guests can have: CPUs, devices, features, as XML
+    #[command(after_help = "Examples:
+  polyvirt domcapabilities --machine q35      with this host's hypervisor
+  polyvirt domcapabilities --driver qemu --arch x86_64 --machine q35 --capabilities qemu.replies")]
     Domcapabilities(DomcapabilitiesArgs),
     /// Firmware that guests can boot
     #[command(subcommand)]

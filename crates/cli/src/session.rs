@@ -1,10 +1,18 @@
 //! What a command needs: settings, options, and the connection, opened when it is first asked for.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use polyvirt::{Connection, Guest, OpenOptions, Ownership, ProbeContext, ProbeResult, Registry, StageObserver};
 
-use crate::{args::Global, commands::Recordings, failure::Failure, settings::Settings};
+use crate::{
+    args::{DriverName, Global},
+    commands::Recordings,
+    failure::Failure,
+    settings::Settings,
+};
+
+/// Where the URI comes from that the command line names.
+const CONNECT: &str = "option --connect";
 
 /// One command's surroundings.
 pub(crate) struct Session {
@@ -19,7 +27,7 @@ impl Session {
     pub(crate) fn new(global: &Global, recordings: Arc<Recordings>) -> Result<Self, Failure> {
         let mut settings = Settings::load(global.settings.as_deref(), |name| std::env::var(name).ok())?;
         if let Some(uri) = &global.connect {
-            settings.uri = crate::settings::Sourced { value: uri.clone(), from: "option --connect".to_owned() };
+            settings.uri = crate::settings::Sourced { value: uri.clone(), from: CONNECT.to_owned() };
         }
         Ok(Self { settings, registry: polyvirt::registry()?, recordings, connection: None })
     }
@@ -29,11 +37,10 @@ impl Session {
         if !self.settings.uri.value.is_empty() {
             return Ok(self.settings.uri.value.clone());
         }
-        let set = if nix::unistd::geteuid().is_root() { "system" } else { "session" };
         let mut reasons = Vec::new();
         for driver in self.registry.drivers().iter().filter(|d| d.name != "mock") {
             match (driver.probe)(&ProbeContext::new(self.settings.driver(driver.name))) {
-                ProbeResult::Usable(_) => return Ok(format!("{}:///{set}", driver.schemes[0])),
+                ProbeResult::Usable(_) => return Ok(format!("{}:///{}", driver.schemes[0], own_guests())),
                 ProbeResult::NotOperational { reason, remedy } => {
                     reasons.push(format!("{}: {reason} ({remedy})", driver.name))
                 }
@@ -47,6 +54,34 @@ impl Session {
         Err(polyvirt::Error::new(polyvirt::ErrorKind::NotFound, message)
             .hint("install one, or name one with -c; mock:///default needs nothing")
             .into())
+    }
+
+    /// Takes the guests of this driver, below this directory: for options that say it instead of `--connect`.
+    pub(crate) fn choose(&mut self, driver: Option<DriverName>, root: Option<&Path>) -> Result<(), Failure> {
+        if driver.is_none() && root.is_none() {
+            return Ok(());
+        }
+        if self.settings.uri.from == CONNECT {
+            return Err(Failure::Usage("--connect says it all: leave out --driver and --root".to_owned()));
+        }
+        let scheme = match driver {
+            Some(driver) => {
+                let known = self.registry.by_name(driver.registered());
+                let lacking = || Failure::Usage(format!("this build has no {} driver", driver.registered()));
+                known.ok_or_else(lacking)?.schemes[0].to_owned()
+            }
+            None => self.uri()?.split(':').next().unwrap_or_default().to_owned(),
+        };
+        self.settings.uri.value = match root {
+            None => format!("{scheme}:///{}", own_guests()),
+            Some(root) => {
+                let root = std::path::absolute(root).map_err(|error| polyvirt::io_error("use", root, error))?;
+                let text = root.to_str();
+                let text = text.ok_or_else(|| Failure::argument(format!("{} is no UTF-8 name", root.display())))?;
+                format!("{scheme}:///embed?root={}", escaped(text))
+            }
+        };
+        Ok(())
     }
 
     /// The connection.
@@ -86,4 +121,15 @@ impl Session {
     pub(crate) async fn guest(&mut self, key: &str) -> Result<Guest, Failure> {
         Ok(self.connection().await?.lookup(key).await?)
     }
+}
+
+/// Whose guests this user has: the system's, or one's own.
+fn own_guests() -> &'static str {
+    if nix::unistd::geteuid().is_root() { "system" } else { "session" }
+}
+
+/// A path as it stands in a URI.
+fn escaped(path: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    path.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }

@@ -84,3 +84,16 @@ fn what_does_not_fit_the_recording_is_refused() {
         assert_eq!(root.run(wrong).0, 2, "{wrong:?}");
     }
 }
+
+#[test]
+fn without_a_recording_the_driver_of_the_connection_is_asked() {
+    let root = Root::new();
+    let refused = root.refused(&["domcapabilities"]);
+    assert!(refused.contains("the mock driver has no domain capabilities"), "{refused}");
+    let (status, _, err) = root.run(&["domcapabilities", "--set", "swtpm_versions=1.2", "--sysroot", "/"]);
+    assert_eq!(status, 2);
+    assert!(err.contains("--sysroot, --set swtpm_versions=1.2 tell of another host"), "{err}");
+    let (status, _, err) = root.run(&["domcapabilities", "--driver", "qemu"]);
+    assert_eq!(status, 2, "-c names a mock");
+    assert!(err.contains("--connect says it all"), "{err}");
+}

@@ -211,3 +211,19 @@ fn completions_are_scripts() {
         assert!(root.ok(&["completion", shell]).contains("polyvirt"));
     }
 }
+
+#[test]
+fn secrets_are_stored_and_shown_only_when_asked_for() {
+    let root = Root::new();
+    let xml = guest("g").replace("<serial", "<graphics type='vnc' port='-1' passwd='geheim'/><serial");
+    root.ok(&["define", &root.file("g.in", &xml)]);
+    assert!(!root.ok(&["dumpxml", "g"]).contains("geheim"));
+    assert!(root.ok(&["dumpxml", "g", "--security-info"]).contains("passwd='geheim'"));
+    let editor = root.file("editor", "sed -i s/65536/131072/g \"$1\"");
+    let edited = root.command(&["edit", "g"]).env("EDITOR", format!("sh {editor}")).output().unwrap();
+    assert!(edited.status.success(), "{edited:?}");
+    let after = root.ok(&["dumpxml", "g", "--security-info"]);
+    assert!(after.contains("131072") && after.contains("passwd='geheim'"), "{after}");
+    root.ok(&["start", "g"]);
+    assert!(!root.ok(&["dumpxml", "g"]).contains("geheim"));
+}

@@ -7,6 +7,7 @@ mod domain;
 mod facts;
 
 pub use domain::{
-    Choice, CpuModes, CustomModel, DomainCaps, DomainCapsQuery, Facility, Fact, HostModel, NamedFeature, OsCaps,
+    Choice, CpuModes, CustomModel, DomainCapabilities, DomainCaps, DomainCapsQuery, Facility, Fact, HostModel,
+    NamedFeature, OsCaps,
 };
 pub use facts::{AcceleratorFacts, HypervisorFacts, MachineFacts};

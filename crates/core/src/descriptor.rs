@@ -28,6 +28,10 @@ pub enum CapabilityId {
     LivePlacement,
     /// [`crate::NativeExport`]
     NativeExport,
+    /// [`crate::DomainCapabilities`]
+    DomainCapabilities,
+    /// [`crate::TopologySource`]
+    TopologySource,
     /// A [`polyvirt_numa_placement::PlacementProfile`]: guests are placed by the engine.
     Placement,
 }
@@ -42,6 +46,8 @@ impl CapabilityId {
         Self::VcpuInfo,
         Self::LivePlacement,
         Self::NativeExport,
+        Self::DomainCapabilities,
+        Self::TopologySource,
         Self::Placement,
     ];
 
@@ -56,6 +62,8 @@ impl CapabilityId {
             Self::VcpuInfo => "vcpu-info",
             Self::LivePlacement => "live-placement",
             Self::NativeExport => "native-export",
+            Self::DomainCapabilities => "domain-capabilities",
+            Self::TopologySource => "topology-source",
             Self::Placement => "placement",
         }
     }

@@ -4,12 +4,12 @@ use std::{any::Any, fmt::Debug, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use polyvirt_model::{DomainConfig, Problems};
-use polyvirt_numa_placement::{Owner, PlacementProfile, Plan};
+use polyvirt_numa_placement::{HostTopology, Owner, PlacementProfile, Plan};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CancelToken, Deadline, Domain, DomainEvents, DomainId, DriverDescriptor, DriverRecord, GuestRef, Journal, Result,
-    Roots, StopReason,
+    CancelToken, Deadline, Domain, DomainCapabilities, DomainEvents, DomainId, DriverDescriptor, DriverRecord,
+    GuestRef, Journal, ProcessIdentity, Result, Roots, StopReason,
 };
 
 /// A kind of guest that a hypervisor can run.
@@ -124,6 +124,16 @@ pub trait Driver: Any + Send + Sync + Debug {
         None
     }
 
+    /// What guests can have here.
+    fn domain_capabilities(&self) -> Option<&dyn DomainCapabilities> {
+        None
+    }
+
+    /// The host as the hypervisor has it, where that is not the host that the kernel shows; `None`: it is.
+    fn topology(&self) -> Option<&dyn TopologySource> {
+        None
+    }
+
     /// Definitions in the hypervisor's own language.
     fn native_export(&self) -> Option<&dyn NativeExport> {
         None
@@ -135,6 +145,17 @@ pub trait Driver: Any + Send + Sync + Debug {
 pub enum Custody<'a> {
     /// We keep definitions and start guests.
     Ours(&'a dyn Launcher),
+}
+
+/// A host of which the kernel does not show the whole: a hypervisor below it has the memory, or it is simulated.
+///
+/// Guests are placed on it, and promises are kept apart from those on the kernel's host: its nodes are others, whatever their numbers.
+#[async_trait]
+pub trait TopologySource: Send + Sync {
+    /// Its nodes, CPUs, distances and free memory.
+    ///
+    /// *Behaviour*: read anew with each call; what is free is free of guests that run, promised or not.
+    async fn topology(&self) -> Result<HostTopology>;
 }
 
 /// Writes a definition in the hypervisor's own language.
@@ -173,6 +194,19 @@ impl LiveConfig {
     }
 }
 
+/// What a guest's process does with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Access {
+    /// Reads it.
+    Read,
+    /// Reads and writes it.
+    Write,
+    /// Is it.
+    Execute,
+}
+
 /// What a start touches on the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -181,23 +215,32 @@ pub struct Resource {
     pub path: PathBuf,
     /// Where the definition asks for it, `/domain/devices/disk[1]/source/@file`; empty if it does not.
     pub asked_at: String,
-    /// Whether the guest writes to it.
-    pub writable: bool,
+    /// What the guest's process does with it.
+    pub access: Access,
     /// Whether it must be there before the start.
     pub must_exist: bool,
+    /// Whether it may be given to the guest's user for as long as the guest runs.
+    pub relabel: bool,
 }
 
 impl Resource {
     /// A file that must be there.
     #[must_use]
-    pub fn existing(path: impl Into<PathBuf>, asked_at: impl Into<String>, writable: bool) -> Self {
-        Self { path: path.into(), asked_at: asked_at.into(), writable, must_exist: true }
+    pub fn existing(path: impl Into<PathBuf>, asked_at: impl Into<String>, access: Access) -> Self {
+        Self { path: path.into(), asked_at: asked_at.into(), access, must_exist: true, relabel: true }
     }
 
     /// A file or socket that the start makes.
     #[must_use]
     pub fn created(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), asked_at: String::new(), writable: true, must_exist: false }
+        Self { path: path.into(), asked_at: String::new(), access: Access::Write, must_exist: false, relabel: false }
+    }
+
+    /// A resource that belongs to whom it belongs (`relabel='no'`).
+    #[must_use]
+    pub fn as_it_is(mut self) -> Self {
+        self.relabel = false;
+        self
     }
 }
 
@@ -207,13 +250,15 @@ impl Resource {
 pub struct Manifest {
     /// In the order of the definition.
     pub resources: Vec<Resource>,
+    /// Who the guest's process is; `None`: as who starts it.
+    pub identity: Option<ProcessIdentity>,
 }
 
 impl Manifest {
     /// A manifest of these resources.
     #[must_use]
     pub fn new(resources: Vec<Resource>) -> Self {
-        Self { resources }
+        Self { resources, identity: None }
     }
 }
 
@@ -380,6 +425,18 @@ impl Reaped {
 /// Starts guests whose definitions are ours.
 #[async_trait]
 pub trait Launcher: Send + Sync {
+    /// Writes into the live definition what is decided anew for each run: names of devices, free ports.
+    ///
+    /// *Behaviour*: changes nothing but `live`, and touches nothing that would have to be undone. The guest is started with what
+    /// it wrote. A driver that decides nothing of the kind keeps this default.
+    ///
+    /// # Errors
+    /// `NoResources` when there is none free of what the guest needs.
+    async fn resolve(&self, live: &mut LiveConfig) -> Result<()> {
+        let _ = live;
+        Ok(())
+    }
+
     /// Everything the start will touch.
     ///
     /// *Behaviour*: pure; the same input gives the same manifest.

@@ -264,6 +264,7 @@ pub fn io_error(doing: &str, path: &std::path::Path, error: std::io::Error) -> E
             (ErrorKind::Storage, "mount the file system read-write, or choose another root with ?root=")
         }
         Io::StorageFull | Io::QuotaExceeded => (ErrorKind::Storage, "free some space on this file system"),
+        Io::InvalidData => (ErrorKind::InvalidArgument, "check that this is the file you meant"),
         _ => (ErrorKind::Storage, "check the file system that holds this path"),
     };
     Error::new(kind, format!("cannot {doing} {}: {error}", path.display())).hint(hint).source(error)

@@ -32,6 +32,8 @@ pub enum Stage {
     Resolve,
     /// Everything the start will touch is listed and there.
     Manifest,
+    /// The guest's process will have the right to all of it.
+    Label,
     /// The driver made the process, which waits behind its gate.
     Spawn,
     /// The record holds the process id.
@@ -61,6 +63,7 @@ impl Stage {
         Self::Intent,
         Self::Resolve,
         Self::Manifest,
+        Self::Label,
         Self::Spawn,
         Self::Pid,
         Self::Gate,
@@ -82,6 +85,7 @@ impl Stage {
             Self::Intent => "intent",
             Self::Resolve => "resolve",
             Self::Manifest => "manifest",
+            Self::Label => "label",
             Self::Spawn => "spawn",
             Self::Pid => "pid",
             Self::Gate => "gate",

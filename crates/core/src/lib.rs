@@ -1,7 +1,7 @@
 //! What a hypervisor driver implements, and what the engine and its clients share with it.
 //!
 //! A driver crate needs this crate alone: it re-exports the [`model`], the [`placement`] types, [`macro@async_trait`] and
-//! [`register_driver!`]. It holds traits and values; it starts nothing, stores nothing and never looks at the host.
+//! [`register_driver!`]. Services of the host that guests use register with [`register_service!`]. It holds traits and values; it starts nothing, stores nothing and never looks at the host.
 //!
 //! Rules of the family:
 //! - No method that a backend may be unable to honour sits on [`Driver`] or [`Domain`]: it is a capability behind an accessor.
@@ -19,14 +19,15 @@ mod journal;
 mod offline;
 mod registry;
 mod roots;
+mod services;
 mod settings;
 mod uri;
 
 pub use async_trait::async_trait;
 pub use cancel::{CancelSource, CancelToken, Deadline};
 pub use capabilities::{
-    AcceleratorFacts, Choice, CpuModes, CustomModel, DomainCaps, DomainCapsQuery, Facility, Fact, HostModel,
-    HypervisorFacts, MachineFacts, NamedFeature, OsCaps,
+    AcceleratorFacts, Choice, CpuModes, CustomModel, DomainCapabilities, DomainCaps, DomainCapsQuery, Facility, Fact,
+    HostModel, HypervisorFacts, MachineFacts, NamedFeature, OsCaps,
 };
 pub use descriptor::{
     AttendedAction, BoxFuture, CapabilityId, DriverDescriptor, Identity, OpenContext, Opened, ProbeContext,
@@ -37,9 +38,9 @@ pub use domain::{
     Shutdown, VcpuInfo, VcpuState,
 };
 pub use driver::{
-    Custody, DeviceRef, Driver, GuestFacts, GuestFeature, GuestSupport, Launcher, LiveConfig, LiveEffect,
+    Access, Custody, DeviceRef, Driver, GuestFacts, GuestFeature, GuestSupport, Launcher, LiveConfig, LiveEffect,
     MachineSupport, Manifest, NativeExport, ReapContext, Reaped, Reattached, Resource, StartContext, StartHow,
-    StartRequest, Started,
+    StartRequest, Started, TopologySource,
 };
 pub use error::{Error, ErrorKind, Result, io_error};
 pub use event::{DomainEvents, Event, EventKind, Signal, StopReason};
@@ -51,5 +52,8 @@ pub use polyvirt_model as model;
 pub use polyvirt_numa_placement as placement;
 pub use registry::Registry;
 pub use roots::Roots;
+pub use services::{
+    Labels, OwnerRef, ProcessIdentity, Service, ServiceContext, ServiceDescriptor, ServiceRegistration,
+};
 pub use settings::Settings;
 pub use uri::{ConnectUri, URI_LIMIT, UriError};

@@ -1,11 +1,14 @@
-//! Which drivers this program has.
+//! Which drivers and services this program has.
 
-use crate::{ConnectUri, DriverDescriptor, Error, ErrorKind, Registration, Result};
+use crate::{
+    ConnectUri, DriverDescriptor, Error, ErrorKind, Registration, Result, ServiceDescriptor, ServiceRegistration,
+};
 
-/// The drivers of a program, sorted by name, at most one per URI scheme.
+/// The drivers of a program, sorted by name, at most one per URI scheme, and its services, at most one of a name.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
     drivers: Vec<&'static DriverDescriptor>,
+    services: Vec<&'static ServiceDescriptor>,
 }
 
 impl Registry {
@@ -15,7 +18,7 @@ impl Registry {
         Self::default()
     }
 
-    /// All drivers that were linked into this program with `use … as _`.
+    /// All drivers and services that were linked into this program with `use … as _`.
     ///
     /// # Errors
     /// `AlreadyExists` when two of them claim one name or scheme; the message names both.
@@ -25,6 +28,9 @@ impl Registry {
         let mut registry = Self::empty();
         for driver in found {
             registry.add(driver)?;
+        }
+        for service in inventory::iter::<ServiceRegistration> {
+            registry.add_service(service.0)?;
         }
         Ok(registry)
     }
@@ -50,6 +56,25 @@ impl Registry {
         let at = self.drivers.partition_point(|d| d.name < driver.name);
         self.drivers.insert(at, driver);
         Ok(())
+    }
+
+    /// Adds a service.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when there is one of that name.
+    pub fn add_service(&mut self, service: &'static ServiceDescriptor) -> Result<()> {
+        if self.services.iter().any(|other| other.name == service.name) {
+            return Err(Error::new(ErrorKind::AlreadyExists, format!("two services are named '{}'", service.name))
+                .hint("link one of them only"));
+        }
+        self.services.push(service);
+        Ok(())
+    }
+
+    /// The services.
+    #[must_use]
+    pub fn services(&self) -> &[&'static ServiceDescriptor] {
+        &self.services
     }
 
     /// The drivers, sorted by name.

@@ -20,6 +20,8 @@ pub struct Roots {
     pub cache: PathBuf,
     /// The host's ledger of NUMA promises, shared by all drivers.
     pub numa: PathBuf,
+    /// To whom files belonged before they were lent to guests; the host's, shared by all drivers, and survives everything.
+    pub labels: PathBuf,
 }
 
 impl Roots {
@@ -34,6 +36,7 @@ impl Roots {
             log: below("/var/log"),
             cache: below("/var/cache"),
             numa: PathBuf::from("/run/polyvirt/numa"),
+            labels: PathBuf::from("/var/lib/polyvirt/labels"),
         }
     }
 
@@ -64,6 +67,7 @@ impl Roots {
             config: xdg("XDG_CONFIG_HOME", ".config").join(driver),
             state: xdg("XDG_STATE_HOME", ".local/state").join(driver),
             log: xdg("XDG_STATE_HOME", ".local/state").join(driver).join("log"),
+            labels: xdg("XDG_STATE_HOME", ".local/state").join("labels"),
             cache: cache.join(driver),
             numa: run.join("numa"),
             run: run.join(driver),
@@ -72,17 +76,20 @@ impl Roots {
 
     /// Everything below one directory, for an embedder or a test.
     ///
-    /// The ledger is the host's when this process may write it (`host_ledger`), because promises made in two places are no promises.
+    /// The ledger of promises and that of lent files are the host's when this process may write them (`of_host`), because promises
+    /// made in two places are no promises.
     #[must_use]
-    pub fn embedded(root: &Path, driver: &str, host_ledger: Option<&Path>) -> Self {
+    pub fn embedded(root: &Path, driver: &str, of_host: bool) -> Self {
         let below = |kind: &str| root.join(kind).join(driver);
+        let system = Self::system(driver);
         Self {
             config: below("config"),
             state: below("state"),
             run: below("run"),
             log: below("log"),
             cache: below("cache"),
-            numa: host_ledger.map_or_else(|| root.join("run/numa"), Path::to_path_buf),
+            numa: if of_host { system.numa } else { root.join("run/numa") },
+            labels: if of_host { system.labels } else { root.join("state/labels") },
         }
     }
 }

@@ -177,6 +177,10 @@ impl CpuDefinition {
         self.model.as_ref().is_some_and(|model| model.fallback == Some(ModelFallback::Forbid))
     }
 
+    pub(crate) fn fallback(&self) -> ModelFallback {
+        if self.forbids_fallback() { ModelFallback::Forbid } else { ModelFallback::Allow }
+    }
+
     /// Sets what the guest gets: this model, with features of these policies.
     pub(crate) fn set_custom(&mut self, model: &str, fallback: ModelFallback) {
         self.mode = Some(CpuMode::Custom);

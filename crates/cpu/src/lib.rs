@@ -144,11 +144,12 @@ pub fn guest(
     cpu: &CpuDefinition,
     models: Option<&Usable>,
 ) -> Result<CpuDefinition, CpuError> {
-    let family = family(arch)?;
-    check_host(host)?;
-    match family {
+    if let Comparison::Incompatible(why) = compare(arch, host, cpu)? {
+        return Err(CpuError::Incompatible(why));
+    }
+    match family(arch)? {
         Family::X86 => x86::guest(host, cpu, models),
-        Family::Ppc64 => ppc64::guest(host, cpu, models),
+        Family::Ppc64 => ppc64::guest(cpu, models),
     }
 }
 
@@ -185,6 +186,33 @@ pub fn check_cpuid(arch: &str) -> Result<(), CpuError> {
     match family(arch)? {
         Family::X86 => Ok(()),
         Family::Ppc64 => Err(CpuError::Cpuid(format!("there are no CPUID leaves of {arch}; x86_64 has them"))),
+    }
+}
+
+/// A model that definitions of guests may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownModel {
+    /// Its name in a definition.
+    pub name: &'static str,
+    /// Who makes such processors, if that is one company.
+    pub vendor: Option<&'static str>,
+}
+
+/// What definitions call a model of QEMU's; `None` if they cannot name it, or no model of the architecture is known here.
+#[must_use]
+pub fn model_of_qemu(arch: &str, name: &str) -> Option<KnownModel> {
+    match family(arch).ok()? {
+        Family::X86 => x86::model_of_qemu(name),
+        Family::Ppc64 => ppc64::model_of_qemu(name),
+    }
+}
+
+/// What definitions call a feature of QEMU's; one that is not known here has QEMU's name.
+#[must_use]
+pub fn feature_of_qemu<'a>(arch: &str, name: &'a str) -> &'a str {
+    match family(arch) {
+        Ok(Family::X86) => x86::feature_of_qemu(name).unwrap_or(name),
+        _ => name,
     }
 }
 

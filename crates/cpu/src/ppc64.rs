@@ -2,15 +2,16 @@
 
 use polyvirt_model::cpu::{CpuMatch, CpuMode, ModelFallback};
 
-use crate::{BaselineOptions, Comparison, CpuDefinition, CpuError, Usable, same_vendor};
+use crate::{BaselineOptions, Comparison, CpuDefinition, CpuError, KnownModel, Usable, same_vendor};
 
 /// Models and their vendor, from the oldest to the newest. Source: QEMU's `-cpu help` for ppc64, and the POWER processors' user manuals.
-const MODELS: [(&str, &str); 7] = [
+const MODELS: [(&str, &str); 8] = [
     ("POWER6", "IBM"),
     ("POWER7", "IBM"),
     ("POWER8", "IBM"),
     ("POWER9", "IBM"),
     ("POWER10", "IBM"),
+    ("POWER11", "IBM"),
     ("POWERPC_e5500", "Freescale"),
     ("POWERPC_e6500", "Freescale"),
 ];
@@ -20,12 +21,24 @@ const FORMER: [(&str, &str); 4] =
     [("POWER7_v2.1", "POWER7"), ("POWER7_v2.3", "POWER7"), ("POWER7+_v2.1", "POWER7"), ("POWER8_v1.0", "POWER8")];
 
 /// Modes in which a processor is as an older one, and from which model on there is each (QEMU's manual: pSeries, `max-cpu-compat`).
-const COMPAT: [(&str, &str); 5] =
-    [("power6", "POWER6"), ("power7", "POWER7"), ("power8", "POWER8"), ("power9", "POWER9"), ("power10", "POWER10")];
+const COMPAT: [(&str, &str); 6] = [
+    ("power6", "POWER6"),
+    ("power7", "POWER7"),
+    ("power8", "POWER8"),
+    ("power9", "POWER9"),
+    ("power10", "POWER10"),
+    ("power11", "POWER11"),
+];
 
 /// What a name stands for now.
 fn now(name: &str) -> &str {
     FORMER.iter().find(|(former, _)| *former == name).map_or(name, |(_, now)| now)
+}
+
+/// The model that definitions name like this one of QEMU's, which writes it in small letters.
+pub(crate) fn model_of_qemu(name: &str) -> Option<KnownModel> {
+    let (name, vendor) = MODELS.iter().find(|(model, _)| model.eq_ignore_ascii_case(name))?;
+    Some(KnownModel { name, vendor: Some(vendor) })
 }
 
 fn index(name: &str) -> Result<usize, CpuError> {
@@ -83,23 +96,15 @@ pub(crate) fn update(cpu: &CpuDefinition) -> CpuDefinition {
     let mut updated = cpu.clone();
     updated.arch = None;
     if let (CpuMode::Custom, Some(name)) = (cpu.described(), cpu.model_name()) {
-        let fallback = if cpu.forbids_fallback() { ModelFallback::Forbid } else { ModelFallback::Allow };
-        updated.set_custom(name, fallback);
+        updated.set_custom(name, cpu.fallback());
     } else if let Some(model) = &mut updated.model {
         model.fallback.get_or_insert(ModelFallback::Allow);
     }
     updated
 }
 
-/// The CPU that a guest gets on a host. No model can stand for another.
-pub(crate) fn guest(
-    host: &CpuDefinition,
-    cpu: &CpuDefinition,
-    models: Option<&Usable>,
-) -> Result<CpuDefinition, CpuError> {
-    if let Comparison::Incompatible(why) = compare(host, cpu)? {
-        return Err(CpuError::Incompatible(why));
-    }
+/// The CPU that a guest gets on a host that can be it. No model can stand for another.
+pub(crate) fn guest(cpu: &CpuDefinition, models: Option<&Usable>) -> Result<CpuDefinition, CpuError> {
     let mut updated = update(cpu);
     if updated.described() == CpuMode::Custom
         && let Some(model) = &mut updated.model

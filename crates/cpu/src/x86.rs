@@ -8,6 +8,7 @@ mod catalog;
 mod compare;
 mod data;
 mod decode;
+mod names;
 #[cfg(test)]
 mod tests;
 mod update;
@@ -16,5 +17,6 @@ pub use self::decode::Role;
 pub(crate) use self::{
     compare::{baseline, compare, has_feature},
     decode::decode,
+    names::{feature_of_qemu, model_of_qemu},
     update::{guest, update},
 };

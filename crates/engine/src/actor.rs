@@ -8,18 +8,21 @@
 //!     └──release────┴───────────Stopped────────┘
 //! ```
 //!
-//! Destroy comes through a lane of its own and pre-empts: a start under way is cancelled, given [`GRACE`], then aborted. The
-//! actor never awaits the driver itself: calls run in tasks of their own, so a stuck hypervisor leaves the actor answering.
+//! Destroy comes through a lane of its own and pre-empts: a start under way is cancelled, given [`GRACE`], then aborted. Questions
+//! have a lane too: they are answered beside a change. Who waits longer than the connection's patience for a change of another is
+//! told what it waits for. The actor never awaits the driver itself: calls run in tasks of their own, so a stuck hypervisor leaves
+//! the actor answering.
 
 mod attach;
 mod command;
 mod end;
+mod line;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use polyvirt_core::{
     CancelSource, Deadline, Destroy, Domain, DomainEvents, Error, ErrorKind, EventKind, GuestState, Result, Signal,
-    Stage, StartHow,
+    Stage, StartHow, StopReason,
     model::DomainConfig,
     placement::{Kib, PlanDelta, PlanStep},
 };
@@ -28,6 +31,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use self::command::apply;
 pub(crate) use self::command::{ActorHandle, Change, Command, Reply};
+use self::line::{Current, Place};
 use crate::{
     options::Ownership,
     owner::own,
@@ -57,6 +61,11 @@ pub(crate) struct Actor {
     attached: Option<Attached>,
     destroy: mpsc::Receiver<(Destroy, Reply<()>)>,
     waiting: Vec<(Destroy, Reply<()>)>,
+    probes: mpsc::Receiver<Reply<Arc<dyn Domain>>>,
+    looking: Vec<Reply<Arc<dyn Domain>>>,
+    /// The guest stopped while something was done to it.
+    ended: Option<StopReason>,
+    current: Current,
 }
 
 impl Actor {
@@ -64,23 +73,37 @@ impl Actor {
     pub(crate) fn spawn(shared: Arc<Shared>, name: &str) -> ActorHandle {
         let (commands, mut inbox) = mpsc::channel(16);
         let (destroy, urgent) = mpsc::channel(4);
-        let mut actor =
-            Self { shared, name: name.to_owned(), lock: None, attached: None, destroy: urgent, waiting: Vec::new() };
+        let (probes, questions) = mpsc::channel(16);
+        let current = Current::default();
+        let mut actor = Self {
+            shared,
+            name: name.to_owned(),
+            lock: None,
+            attached: None,
+            destroy: urgent,
+            waiting: Vec::new(),
+            probes: questions,
+            looking: Vec::new(),
+            ended: None,
+            current: current.clone(),
+        };
         tokio::spawn(async move {
             loop {
                 tokio::select! {
                     biased;
                     Some((how, reply)) = actor.destroy.recv() => actor.on_destroy(how, reply).await,
                     Some(signal) = next_signal(&mut actor.attached) => actor.on_signal(signal).await,
-                    command = inbox.recv() => match command {
-                        Some(command) => actor.on_command(command).await,
+                    Some(reply) = actor.probes.recv() => actor.on_probe(reply).await,
+                    asked = inbox.recv() => match asked {
+                        Some((command, place)) => actor.on_command(command, &place).await,
                         None => break,
                     },
                 }
+                actor.afterwards().await;
                 actor.rest();
             }
         });
-        ActorHandle { commands, destroy }
+        ActorHandle { commands, probes, destroy, current }
     }
 
     /// Between operations: give the guest up if this process owns guests only while it works on them.
@@ -101,7 +124,29 @@ impl Actor {
         }
     }
 
-    async fn on_command(&mut self, command: Command) {
+    /// What waited for the end of what was done.
+    async fn afterwards(&mut self) {
+        for (how, reply) in std::mem::take(&mut self.waiting) {
+            self.on_destroy(how, reply).await;
+        }
+        if let Some(reason) = self.ended.take() {
+            self.on_signal(Signal::Stopped(reason)).await;
+        }
+        for reply in std::mem::take(&mut self.looking) {
+            self.on_probe(reply).await;
+        }
+    }
+
+    async fn on_probe(&mut self, reply: Reply<Arc<dyn Domain>>) {
+        let done = self.domain("look into").await;
+        self.answer(reply, done);
+    }
+
+    async fn on_command(&mut self, command: Command, place: &Place) {
+        if !place.serve() {
+            return;
+        }
+        let _doing = self.current.begin(command.name());
         match command {
             Command::Start { config, paused, reply } => {
                 let done = self.start(config, StartHow::Boot { paused }, None).await;
@@ -111,17 +156,10 @@ impl Actor {
                 let done = self.change(what).await;
                 self.answer(reply, done);
             }
-            Command::Attach { reply } => {
-                let done = self.domain("look into").await;
-                self.answer(reply, done);
-            }
             Command::Release { reply } => {
                 self.free();
                 self.answer(reply, Ok(()));
             }
-        }
-        for (how, reply) in std::mem::take(&mut self.waiting) {
-            self.on_destroy(how, reply).await;
         }
     }
 
@@ -176,6 +214,7 @@ impl Actor {
             self.shared.settle(&record).await?;
         }
         let Running { domain, record } = running?;
+        self.ended = None;
         self.attached = Some(Attached { domain, record, signals });
         Ok(())
     }
@@ -187,15 +226,27 @@ impl Actor {
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
         let mut task = tokio::spawn(work);
-        tokio::select! {
-            done = &mut task => finished(done),
-            Some(destroy) = self.destroy.recv() => {
-                self.waiting.push(destroy);
-                source.cancel();
-                match tokio::time::timeout(GRACE, &mut task).await {
-                    Ok(done) => finished(done),
-                    Err(_) => abort(task).await,
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut task => return finished(done),
+                Some(destroy) = self.destroy.recv() => {
+                    self.waiting.push(destroy);
+                    source.cancel();
+                    return match tokio::time::timeout(GRACE, &mut task).await {
+                        Ok(done) => finished(done),
+                        Err(_) => abort(task).await,
+                    };
                 }
+                Some(signal) = next_signal(&mut self.attached) => match signal {
+                    // The job learns it too, and fails; then the end is looked after.
+                    Signal::Stopped(reason) => self.ended = Some(reason),
+                    news => self.news(news).await,
+                },
+                Some(reply) = self.probes.recv() => match &self.attached {
+                    Some(attached) => drop(reply.send(Ok(attached.domain.clone()))),
+                    None => self.looking.push(reply),
+                },
             }
         }
     }
@@ -266,6 +317,17 @@ impl Actor {
     }
 
     async fn on_signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::Stopped(reason) => {
+                let done = self.stopped(reason).await;
+                self.kept(done);
+            }
+            news => self.news(news).await,
+        }
+    }
+
+    /// What a guest reports that goes on.
+    async fn news(&mut self, signal: Signal) {
         let done = match signal {
             Signal::Paused => self.set_state(GuestState::Paused).await,
             Signal::Resumed => self.set_state(GuestState::Running).await,
@@ -275,9 +337,12 @@ impl Actor {
                 self.tell(EventKind::Panicked { message }).ok();
                 self.set_state(GuestState::Crashed).await
             }
-            Signal::Stopped(reason) => self.stopped(reason).await,
             _ => Ok(()),
         };
+        self.kept(done);
+    }
+
+    fn kept(&self, done: Result<()>) {
         if let Err(error) = done {
             tracing::error!(guest = %self.name, %error, "what a guest reported could not be kept");
         }

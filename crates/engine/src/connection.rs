@@ -12,7 +12,8 @@ use std::{
 
 use polyvirt_core::{
     ConnectUri, Custody, Driver, Error, ErrorKind, Event, GuestSupport, Identity, OpenContext, Result, Roots,
-    placement::Ledger,
+    ServiceContext,
+    placement::{HostTopology, Ledger},
 };
 use polyvirt_host::Host;
 use tokio::sync::broadcast;
@@ -22,6 +23,7 @@ use crate::{
     actor::{Actor, ActorHandle},
     options::OpenOptions,
     owner::succeed,
+    services::Services,
     shared::Shared,
     store::{Definitions, History, Records, blocking, make_directories},
 };
@@ -66,7 +68,8 @@ impl Connection {
             None => roots_of(&uri, descriptor.name, uid)?,
         };
         let privileged = uri.path.as_deref() == Some("/system") || uid == 0;
-        let cx = OpenContext::new(uri.clone(), Identity::new(uid, privileged), roots.clone(), options.settings.clone());
+        let identity = Identity::new(uid, privileged);
+        let cx = OpenContext::new(uri.clone(), identity.clone(), roots.clone(), options.settings.clone());
         let driver = (descriptor.open)(cx).await?;
         if !matches!(driver.custody(), Custody::Ours(_)) {
             return Err(Error::new(
@@ -74,7 +77,12 @@ impl Connection {
                 format!("the {} driver keeps its definitions itself", descriptor.name),
             ));
         }
-        let made = roots.clone();
+        let services = Services::open(&options.registry, &ServiceContext::new(roots.clone(), identity))?;
+        let mut made = roots.clone();
+        if driver.topology().is_some() {
+            // Nodes of another host: no promise about ours.
+            made.numa = made.run.join("numa");
+        }
         let host_root = options.host_root.clone();
         let (ledger, boot_id) = blocking(move || {
             make_directories(&made)?;
@@ -93,6 +101,7 @@ impl Connection {
             options,
             boot_id,
             ledger,
+            services,
         };
         let connection = Self { shared: Arc::new(shared), actors: Arc::default() };
         connection.recover().await?;
@@ -160,6 +169,26 @@ impl Connection {
     #[must_use]
     pub fn host(&self) -> &Host {
         &self.shared.host
+    }
+
+    /// The host's nodes as guests are placed on them: all the driver's hypervisor has, whatever our own cgroup leaves us.
+    ///
+    /// # Errors
+    /// `Storage` when they cannot be read.
+    pub async fn topology(&self) -> Result<HostTopology> {
+        match self.shared.driver.topology() {
+            Some(source) => source.topology().await,
+            None => {
+                let shared = self.shared.clone();
+                blocking(move || {
+                    let read = shared.host.topology();
+                    read.map_err(|e| {
+                        Error::new(ErrorKind::Storage, format!("cannot read the host's topology: {e}")).source(e)
+                    })
+                })
+                .await
+            }
+        }
     }
 
     /// The ledger of promises, or why there is none.
@@ -264,8 +293,7 @@ fn roots_of(uri: &ConnectUri, driver: &str, uid: u32) -> Result<Roots> {
                     .hint("write qemu:///embed?root=/some/directory")
             })?;
             let root = std::path::absolute(root).map_err(|e| polyvirt_core::io_error("use", Path::new(root), e))?;
-            let host_ledger = (uid == 0).then_some(Path::new("/run/polyvirt/numa"));
-            Ok(Roots::embedded(&root, driver, host_ledger))
+            Ok(Roots::embedded(&root, driver, uid == 0))
         }
         other => Err(Error::new(
             ErrorKind::InvalidArgument,

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use polyvirt_core::{
     ByteStream, Destroy, DeviceRef, Domain, DomainId, Error, ErrorKind, EventKind, GuestRef, GuestState, Result,
     Shutdown, StopReason, VcpuState,
-    model::DomainConfig,
+    model::{DomainConfig, FormatOptions},
     placement::{Kib, Plan},
 };
 use serde::Serialize;
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
@@ -177,20 +176,32 @@ impl Guest {
         Ok(self.view().await?.entry.state)
     }
 
-    /// A definition as XML.
+    /// A definition as XML, its secrets left out.
     ///
     /// # Errors
     /// `InvalidState` for the live definition of a guest that does not run; `NotFound` for the stored one of a transient guest.
     pub async fn xml(&self, which: Which) -> Result<String> {
+        self.xml_with(which, FormatOptions::new()).await
+    }
+
+    /// A definition as XML with its secrets, such as passwords of displays: to change it and store it again.
+    ///
+    /// # Errors
+    /// Those of [`Guest::xml`].
+    pub async fn xml_with_secrets(&self, which: Which) -> Result<String> {
+        self.xml_with(which, FormatOptions::new().secure()).await
+    }
+
+    async fn xml_with(&self, which: Which, format: FormatOptions) -> Result<String> {
         let (stored, record) = self.files().await?;
         let stored = || {
-            stored.map(|d| d.config.to_xml()).ok_or_else(|| {
+            stored.map(|d| d.config.to_xml_with(format)).ok_or_else(|| {
                 Error::new(ErrorKind::NotFound, format!("the guest '{}' has no stored definition", self.name))
                     .hint("it is transient; store one with define")
             })
         };
         match (which, record) {
-            (Which::Current | Which::Live, Some(record)) => Ok(record.live_xml().to_owned()),
+            (Which::Current | Which::Live, Some(record)) => Ok(record.live()?.config.to_xml_with(format)),
             (Which::Live, None) => Err(not_running(&self.name)),
             (Which::Current | Which::Stored, _) => stored(),
         }
@@ -272,10 +283,7 @@ impl Guest {
     /// # Errors
     /// `InvalidState` when it does not run; `Busy` when another process owns it.
     pub async fn destroy(&self, how: Destroy) -> Result<()> {
-        let (reply, answer) = oneshot::channel();
-        let actor = self.connection.actor(&self.name);
-        actor.destroy.send((how, reply)).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        self.connection.actor(&self.name).destroy(how).await
     }
 
     /// Removes its definition. A running guest goes on and becomes transient.
@@ -335,7 +343,7 @@ impl Guest {
 
     /// The running guest itself, for questions that change nothing.
     pub(crate) async fn domain(&self) -> Result<Arc<dyn Domain>> {
-        self.ask(|reply| Command::Attach { reply }).await
+        self.connection.actor(&self.name).look().await
     }
 
     /// Gives it up, so that another process can change it; it goes on running.
@@ -351,10 +359,8 @@ impl Guest {
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T> {
-        let (reply, answer) = oneshot::channel();
-        let actor = self.connection.actor(&self.name);
-        actor.commands.send(command(reply)).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        let patience = self.connection.shared.options.wait_for_owner;
+        self.connection.actor(&self.name).ask(&self.name, patience, command).await
     }
 }
 
@@ -368,8 +374,4 @@ fn default_console(config: &DomainConfig) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-fn gone() -> Error {
-    Error::new(ErrorKind::Internal, "the actor of this guest ended; open a new connection")
 }

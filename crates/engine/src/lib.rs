@@ -21,6 +21,7 @@ mod options;
 mod owner;
 mod placement;
 mod rebalance;
+mod services;
 mod shared;
 mod start;
 mod store;

@@ -18,8 +18,18 @@ pub(crate) async fn topology(shared: &Arc<Shared>) -> Result<Option<HostTopology
     if shared.driver.placement().is_none() {
         return Ok(None);
     }
-    let shared = shared.clone();
-    blocking(move || read_topology(&shared).map(Some)).await
+    host(shared).await.map(Some)
+}
+
+/// The host that guests are placed on, the part of it that we may use.
+pub(crate) async fn host(shared: &Arc<Shared>) -> Result<HostTopology> {
+    match shared.driver.topology() {
+        Some(source) => source.topology().await,
+        None => {
+            let shared = shared.clone();
+            blocking(move || read_topology(&shared)).await
+        }
+    }
 }
 
 fn read_topology(shared: &Shared) -> Result<HostTopology> {
@@ -102,7 +112,9 @@ pub(crate) async fn reserve(shared: &Arc<Shared>, config: &Arc<DomainConfig>, to
         let asked = ask(&shared, &config, &topology, None)?;
         // Seconds have passed, and free memory is not what it was.
         let topology = match &shared.options.advisor {
-            Advisor::Numad(_) if asked.request.stored.wants_advice() => read_topology(&shared)?,
+            Advisor::Numad(_) if asked.request.stored.wants_advice() && shared.driver.topology().is_none() => {
+                read_topology(&shared)?
+            }
             _ => topology,
         };
         let Some(profile) = shared.driver.placement() else {

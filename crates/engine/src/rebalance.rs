@@ -19,7 +19,7 @@ use polyvirt_core::{
     },
 };
 
-use crate::{actor::not_running, connection::Connection, guest::Guest, store::blocking};
+use crate::{actor::not_running, connection::Connection, guest::Guest, placement, store::blocking};
 
 mod relocate;
 
@@ -126,10 +126,10 @@ impl Connection {
     pub async fn suggest(&self, guests: &[Observation], hysteresis: Hysteresis) -> Result<Option<Suggestion>> {
         let (shared, guests) = (self.shared.clone(), guests.to_vec());
         let since = self.since_move().await?;
+        let host = placement::host(&shared).await?;
         blocking(move || {
             let storage =
                 |what: &str, why: String| Error::new(ErrorKind::Storage, format!("cannot read {what}: {why}"));
-            let host = shared.host.usable().map_err(|e| storage("the host's topology", e.to_string()))?;
             let snapshot = match &shared.ledger {
                 Ok(ledger) => ledger.snapshot().map_err(|e| storage("the ledger", e.to_string()))?,
                 Err(_) => Snapshot::default(),

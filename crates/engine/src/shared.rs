@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use polyvirt_core::{
-    ConnectUri, Custody, Deadline, Driver, DriverRecord, Error, ErrorKind, EventKind, GuestRef, Launcher, ReapContext,
-    Result, Roots, StopReason,
+    ConnectUri, Custody, Deadline, Driver, DriverRecord, Error, ErrorKind, EventKind, GuestRef, Launcher, OwnerRef,
+    ReapContext, Result, Roots, StopReason,
     model::DomainConfig,
     placement::{LeaseId, Ledger},
 };
@@ -13,6 +13,7 @@ use polyvirt_lease::OwnerLock;
 
 use crate::{
     options::OpenOptions,
+    services::Services,
     store::{Definitions, History, Phase, Records, StatusRecord, blocking, lock_error},
 };
 
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) boot_id: String,
     /// `None` when the ledger cannot be written: plans are advisory then, and this says why.
     pub(crate) ledger: std::result::Result<Ledger, String>,
+    pub(crate) services: Services,
 }
 
 impl Shared {
@@ -91,8 +93,19 @@ impl Shared {
             tracing::info!(guest = %guest.name, removed = ?reaped.removed, "cleaned up");
         }
         self.release(lease).await;
+        if let (Some(labels), Ok(owner)) = (self.services.labels(), self.owner_ref(guest))
+            && let Err(error) = labels.restore(&owner).await
+        {
+            // Found again, without a record, by whoever looks next.
+            tracing::warn!(guest = %guest.name, %error, "a file that was lent to a guest is not given back yet");
+        }
         let (records, name) = (self.records.clone(), guest.name.clone());
         blocking(move || records.remove(&name)).await
+    }
+
+    /// As whom services know a run of a guest.
+    pub(crate) fn owner_ref(&self, guest: &GuestRef) -> Result<OwnerRef> {
+        Ok(OwnerRef::new(guest.clone(), self.records.file(&guest.name)?))
     }
 
     /// Gives a promise back. What fails here is found dead by the ledger itself, later.

@@ -94,11 +94,18 @@ impl Start {
         self.at(journal, Stage::Intent).await?;
 
         live.config.id = i32::try_from(id.0).ok();
+        shared.launcher().resolve(&mut live).await?;
         self.at(journal, Stage::Resolve).await?;
 
         let manifest = shared.launcher().manifest(&live, plan.as_ref())?;
-        blocking(move || manifest.resources.iter().try_for_each(check_resource)).await?;
+        let resources = manifest.resources.clone();
+        blocking(move || resources.iter().try_for_each(check_resource)).await?;
         self.at(journal, Stage::Manifest).await?;
+
+        if let Some(labels) = shared.services.labels() {
+            labels.apply(&shared.owner_ref(&live.guest())?, &manifest).await?;
+        }
+        self.at(journal, Stage::Label).await?;
 
         let sink: Arc<dyn JournalSink> = journal.clone();
         let deadline = Deadline::after(shared.options.start_timeout);
@@ -158,7 +165,8 @@ impl Start {
 
     async fn admit(&self) -> Result<()> {
         let facts = self.shared.driver.facts(&self.config).await?;
-        self.shared.driver.check(&self.config, &facts).map_err(Error::invalid_config)
+        self.shared.driver.check(&self.config, &facts).map_err(Error::invalid_config)?;
+        self.shared.services.check(&self.config).map_err(Error::invalid_config)
     }
 }
 

@@ -16,7 +16,6 @@ use crate::{
     actor::{Change, not_running},
     definition,
     guest::Guest,
-    store::blocking,
 };
 
 /// Which side of a guest a change is for.
@@ -50,7 +49,7 @@ impl Guest {
     /// `InvalidArgument` for an empty set, CPUs the host does not have or a vCPU the guest does not have; `InvalidState` for the
     /// live side of a guest that does not run; `Unsupported`; `Busy`.
     pub async fn pin(&self, target: PinTarget, cpus: &CpuSet, affect: Affect) -> Result<()> {
-        let host = self.topology().await?;
+        let host = self.connection.topology().await?;
         let online = host.online_cpus();
         if cpus.is_empty() || !cpus.is_subset(online) {
             return Err(Error::new(
@@ -94,7 +93,7 @@ impl Guest {
         if nodes.is_some_and(|n| n.is_empty()) {
             return Err(Error::new(ErrorKind::InvalidArgument, "the nodeset is empty; name at least one node"));
         }
-        let host = self.topology().await?;
+        let host = self.connection.topology().await?;
         let edit = |config: &mut DomainConfig| -> Result<()> {
             definition::set_numatune(config, mode, nodes);
             Ok(())
@@ -153,17 +152,6 @@ impl Guest {
                 .map_err(|e| if live_too { e.with("live", "done, not stored") } else { e })?;
         }
         Ok(())
-    }
-
-    async fn topology(&self) -> Result<polyvirt_core::placement::HostTopology> {
-        let shared = self.connection.shared.clone();
-        blocking(move || {
-            shared
-                .host
-                .topology()
-                .map_err(|e| Error::new(ErrorKind::Storage, format!("cannot read the host's topology: {e}")).source(e))
-        })
-        .await
     }
 }
 

@@ -99,5 +99,11 @@ pub fn abi_changes(before: &DomainConfig, after: &DomainConfig) -> Vec<Change> {
     diff(before, after).into_iter().filter(|change| change.guest).collect()
 }
 
+/// Whether the guest sees what stands at this place of its definition, `/domain/devices/disk[1]/serial`.
+#[must_use]
+pub fn guest_sees(path: &str) -> bool {
+    abi::guest_sees(path)
+}
+
 #[cfg(test)]
 mod tests;

@@ -114,7 +114,7 @@ pub mod wishes;
 
 pub use check::check;
 pub use complete::{Guest, complete, complete_and_check, imply_controllers};
-pub use diff::{Change, ChangeKind, abi_changes, diff};
+pub use diff::{Change, ChangeKind, abi_changes, diff, guest_sees};
 pub use domain::{DomainConfig, DomainKind, GenId, LifecycleAction, LockFailureAction};
 pub use name::{MAX_NAME, NameError, check_name};
 pub use polyvirt_numa_placement::{CellSet, CpuSet, Kib, MemMode, NodeSet, VcpuSet};

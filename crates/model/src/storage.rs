@@ -30,6 +30,28 @@ words! {
     }
 }
 
+impl StorageProtocol {
+    /// Where servers of this protocol listen (IANA, and each protocol's manual). Ceph's monitors have ports of their own, and those of NFS
+    /// are not the client's to name.
+    #[must_use]
+    pub fn default_port(self) -> Option<u16> {
+        Some(match self {
+            Self::Nbd => 10809,
+            Self::Sheepdog => 7000,
+            Self::Gluster => 24007,
+            Self::Iscsi => 3260,
+            Self::Http => 80,
+            Self::Https => 443,
+            Self::Ftp => 21,
+            Self::Ftps => 990,
+            Self::Tftp => 69,
+            Self::Ssh => 22,
+            Self::Vxhs => 9999,
+            Self::Rbd | Self::Nfs => return None,
+        })
+    }
+}
+
 words! {
     /// How a source is addressed.
     pub enum SourceAddress { Pci = "pci", Unix = "unix" }

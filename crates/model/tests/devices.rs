@@ -139,6 +139,17 @@ fn controllers_are_numbered() {
     );
     let pci = "<controller type='pci' model='pci-bridge'/><controller type='pci' model='pci-root'/>";
     becomes(pci, &["index='1' model='pci-bridge'", "index='0' model='pci-root'"]);
+    // A part that the set has already begins another; what comes between does not part it.
+    let part = |model: &str| format!("<controller type='usb' model='{model}'/>");
+    let models =
+        ["ich9-uhci1", "ich9-ehci1", "ich9-uhci1", "ich9-uhci2", "nec-xhci", "ich9-ehci1", "ich9-ehci1", "ich9-uhci2"];
+    let numbers = [0, 0, 1, 1, 2, 1, 3, 3];
+    let expected: Vec<_> = models
+        .iter()
+        .zip(numbers)
+        .map(|(it, number)| format!("<controller type='usb' index='{number}' model='{it}'"))
+        .collect();
+    becomes(&models.map(part).concat(), &expected.iter().map(String::as_str).collect::<Vec<_>>());
     let twice = "<controller type='scsi' index='3'/><controller type='scsi' index='3'/>";
     assert!(refused("", twice).contains("controller[2]/@index, line 3"));
 }

@@ -1,6 +1,6 @@
 //! polyvirt: one model of a guest, many hypervisors behind one trait, NUMA placement decided once for all of them.
 //!
-//! This is the crate that programs embed. One cargo feature a driver (`qemu`, `mock`); no daemon, no C library.
+//! This is the crate that programs embed. One cargo feature a driver (`qemu`, `mock`) and a service (`security`); no daemon, no C library.
 //!
 //! ```no_run
 //! # async fn run() -> polyvirt::Result<()> {
@@ -14,6 +14,7 @@
 
 mod capabilities;
 mod domain_capabilities;
+pub mod import;
 
 pub use capabilities::{capabilities_xml, guest_capabilities_xml};
 pub use domain_capabilities::domain_capabilities_xml;
@@ -23,11 +24,13 @@ pub use polyvirt_engine::*;
 pub use polyvirt_firmware as firmware;
 pub use polyvirt_host::{Check, Host, HostError, Outcome, PoolSize};
 
-// A driver crate that is only a dependency registers nothing: it must be mentioned.
+// A driver or a service that is only a dependency registers nothing: it must be mentioned.
 #[cfg(feature = "mock")]
 use polyvirt_driver_mock as _;
 #[cfg(feature = "qemu")]
 use polyvirt_driver_qemu as _;
+#[cfg(feature = "security")]
+use polyvirt_security as _;
 
 /// The drivers that this build's features name.
 pub const EXPECTED: &[&str] = &[

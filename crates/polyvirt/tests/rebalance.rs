@@ -45,7 +45,7 @@ fn host(root: &Path, free: [u64; 2]) {
 async fn open(root: &Path) -> Connection {
     let mut options = OpenOptions::new(polyvirt::registry().unwrap());
     options.host_root = root.join("host");
-    options.roots = Some(Roots::embedded(&root.join("guests"), "mock", None));
+    options.roots = Some(Roots::embedded(&root.join("guests"), "mock", false));
     Connection::open("mock:///default", options).await.unwrap()
 }
 

@@ -187,7 +187,7 @@ impl Bench {
         // Root's hypervisors may run as another user, who must be able to pass through.
         std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
             .expect("rights of the directory");
-        let mut roots = Roots::embedded(dir.path(), subject.descriptor.name, None);
+        let mut roots = Roots::embedded(dir.path(), subject.descriptor.name, false);
         roots.numa = dir.path().join("numa");
         for made in [&roots.run, &roots.config, &roots.state, &roots.log, &roots.cache] {
             std::fs::create_dir_all(made).expect("directories");

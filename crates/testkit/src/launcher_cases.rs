@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use polyvirt_core::{
-    CancelSource, Deadline, Destroy, DomainEvents, DriverRecord, ErrorKind, Journal, JournalSink, LiveConfig,
-    Reattached, Result, Stage, StartContext,
+    CancelSource, Deadline, Destroy, DomainCapsQuery, DomainEvents, DriverRecord, ErrorKind, Journal, JournalSink,
+    LiveConfig, Reattached, Result, Stage, StartContext,
 };
 use tokio::sync::mpsc;
 
@@ -21,6 +21,23 @@ pub(crate) async fn complete_is_idempotent(bench: &Bench) {
     assert_eq!(once.to_xml(), twice.to_xml());
     assert!(once == twice, "the text is the same, the values are not");
     bench.driver.check(&twice, &facts).expect("a completed definition passes");
+}
+
+pub(crate) async fn capabilities_of_guests(bench: &Bench) {
+    let Some(told) = bench.driver.domain_capabilities() else { return };
+    let config = bench.config("capabilities").await;
+    let of = config.os.and_then(|os| os.r#type);
+    let mut query = DomainCapsQuery::default();
+    query.arch = of.as_ref().and_then(|it| it.arch.clone());
+    query.machine = of.and_then(|it| it.machine);
+    let first = told.capabilities(&query).await.expect("what guests can have");
+    assert_eq!(Some(&first.arch), query.arch.as_ref(), "the architecture that was asked for");
+    assert_eq!(first.machine, query.machine, "a machine type with its version is told as it is");
+    assert_eq!(first, told.capabilities(&query).await.expect("asked again"));
+    query.machine = Some("no-such-machine".to_owned());
+    let error = told.capabilities(&query).await.expect_err("a machine that is none");
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+    assert!(error.to_string().contains("no-such-machine"), "{error}");
 }
 
 pub(crate) async fn manifest_is_pure(bench: &Bench) {

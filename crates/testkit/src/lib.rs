@@ -60,6 +60,8 @@ cases! {
     complete_is_idempotent = launcher_cases::complete_is_idempotent;
     /// The same definition gives the same manifest.
     manifest_is_pure = launcher_cases::manifest_is_pure;
+    /// What guests can have is told the same way twice, and what the hypervisor lacks is `InvalidArgument`.
+    capabilities_of_guests = launcher_cases::capabilities_of_guests;
     /// A start goes through the driver's stages in order, with records at `pid` and `monitor`.
     stages_come_in_order = launcher_cases::stages_come_in_order;
     /// Cancelled at any stage, a start returns `Cancelled` and leaves nothing.

@@ -28,6 +28,8 @@ fn present(driver: &dyn Driver, domain: &dyn Domain, capability: CapabilityId) -
         CapabilityId::VcpuInfo => domain.vcpu_info().is_some(),
         CapabilityId::LivePlacement => domain.placement().is_some(),
         CapabilityId::NativeExport => driver.native_export().is_some(),
+        CapabilityId::DomainCapabilities => driver.domain_capabilities().is_some(),
+        CapabilityId::TopologySource => driver.topology().is_some(),
         CapabilityId::Placement => driver.placement().is_some(),
         other => panic!("the suite does not know the capability {other:?}"),
     }

@@ -64,7 +64,9 @@ pub struct Problem {
     pub source_line: Option<String>,
 }
 
-/// Longer source lines are not shown: a marker below them would help nobody.
+/// How much of a long line is shown on each side of the place that is meant, in characters.
+const SHOWN_ON_A_SIDE: usize = 60;
+/// Longer source lines are not kept: what made them, made them for no reader.
 const MAX_SOURCE_LINE: usize = 400;
 
 impl Problem {
@@ -123,19 +125,25 @@ impl Problem {
         let mut out = self.to_string();
         if let (Some(source), Some(line), Some(column)) = (&self.source_line, self.line, self.column) {
             // One character for one, so that the marker stays where it belongs.
-            let source: String =
+            let source: Vec<char> =
                 source.chars().map(|c| if is_hidden(c) { char::REPLACEMENT_CHARACTER } else { c }).collect();
-            let indent: String = source
-                .chars()
-                .take(usize::try_from(column).unwrap_or(1) - 1)
-                .map(|c| if c == '\t' { '\t' } else { ' ' })
-                .collect();
+            let (source, at) = around(&source, usize::try_from(column).unwrap_or(1).saturating_sub(1));
+            let indent: String = source.chars().take(at).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
             let gutter = line.to_string();
             let blank = " ".repeat(gutter.len());
             out.push_str(&format!("\n {gutter} | {source}\n {blank} | {indent}^"));
         }
         out
     }
+}
+
+/// Of a line that no terminal shows whole, the part on both sides of a place, and where in it that place is.
+fn around(line: &[char], at: usize) -> (String, usize) {
+    let from = if line.len() <= 2 * SHOWN_ON_A_SIDE { 0 } else { at.saturating_sub(SHOWN_ON_A_SIDE).min(line.len()) };
+    let to = if line.len() <= 2 * SHOWN_ON_A_SIDE { line.len() } else { (at + SHOWN_ON_A_SIDE).min(line.len()) };
+    let cut = |is: bool| if is { "…" } else { "" };
+    let shown: String = line[from..to.max(from)].iter().collect();
+    (format!("{}{shown}{}", cut(from > 0), cut(to < line.len())), at - from.min(at) + usize::from(from > 0))
 }
 
 /// Line ends, and what commands terminals: documents may hold the control characters from U+0080.
@@ -311,6 +319,17 @@ mod tests {
             "{}",
             problem.long()
         );
+    }
+
+    #[test]
+    fn of_a_long_line_the_part_around_the_place_is_shown() {
+        let text = format!("<a>{}<b c='x'/>{}</a>", "<d/>".repeat(40), "<e/>".repeat(40));
+        let at = text.find("x'").unwrap();
+        let shown = Problem::error("/a/b/@c", "wrong").located(&text, at).long();
+        let lines: Vec<&str> = shown.lines().skip(1).collect();
+        assert!(lines[0].chars().count() < 130 && lines[0].contains(" | …") && lines[0].ends_with('…'), "{shown}");
+        let marker = lines[1].chars().count() - 1;
+        assert_eq!(lines[0].chars().nth(marker), Some('x'), "{shown}");
     }
 
     #[test]

@@ -1,12 +1,12 @@
-//! Settings of the mock driver: the faults to inject.
+//! Settings of the mock driver: the faults to inject, the host to simulate.
 
 use std::time::Duration;
 
 use polyvirt_core::{SettingDoc, Stage};
 use serde::Deserialize;
 
-/// Faults; all off by default.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// Faults, all off by default, and the host.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct MockSettings {
     /// The start fails at this stage.
@@ -19,6 +19,27 @@ pub(crate) struct MockSettings {
     pub(crate) unreachable: bool,
     /// How long a guest takes to power off, in milliseconds.
     pub(crate) shutdown_ms: u64,
+    /// Guests are placed on a host with so many nodes that is simulated too; 0: on the real one.
+    pub(crate) nodes: u32,
+    /// CPUs of each of these nodes.
+    pub(crate) cpus_per_node: u32,
+    /// Memory of each, in MiB.
+    pub(crate) memory_per_node: u64,
+}
+
+impl Default for MockSettings {
+    fn default() -> Self {
+        Self {
+            fail_at: None,
+            hang_at: None,
+            deaf: false,
+            unreachable: false,
+            shutdown_ms: 0,
+            nodes: 0,
+            cpus_per_node: 8,
+            memory_per_node: 16 << 10,
+        }
+    }
 }
 
 impl MockSettings {
@@ -34,4 +55,11 @@ pub(crate) const SETTINGS: &[SettingDoc] = &[
     SettingDoc { key: "deaf", default: "false", doc: "guests ignore the power button" },
     SettingDoc { key: "unreachable", default: "false", doc: "guests run but do not answer when looked for" },
     SettingDoc { key: "shutdown_ms", default: "0", doc: "how long a guest takes to power off, in milliseconds" },
+    SettingDoc {
+        key: "nodes",
+        default: "0",
+        doc: "NUMA nodes of a simulated host that guests are placed on; 0: the real one",
+    },
+    SettingDoc { key: "cpus_per_node", default: "8", doc: "CPUs of each simulated node" },
+    SettingDoc { key: "memory_per_node", default: "16384", doc: "memory of each simulated node, in MiB" },
 ];

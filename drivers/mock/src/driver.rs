@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use polyvirt_core::{
     Custody, Driver, DriverDescriptor, Error, ErrorKind, GuestFacts, GuestSupport, LiveConfig, MachineSupport,
-    NativeExport, OpenContext, Opened, Result, async_trait,
+    NativeExport, OpenContext, Opened, Result, TopologySource, async_trait,
     model::{DomainConfig, Problems},
     placement::{PlacementProfile, Plan},
 };
 
-use crate::{DESCRIPTOR, config::MockSettings, world::World};
+use crate::{DESCRIPTOR, config::MockSettings, host::SimulatedHost, world::World};
 
 /// The mock driver, opened.
 #[derive(Debug)]
@@ -17,12 +17,15 @@ pub(crate) struct MockDriver {
     pub(crate) world: Arc<World>,
     pub(crate) settings: MockSettings,
     profile: PlacementProfile,
+    host: Option<SimulatedHost>,
 }
 
 impl MockDriver {
     pub(crate) fn open(cx: &OpenContext) -> Opened {
-        let settings = cx.settings.typed(DESCRIPTOR.name)?;
-        Ok(Arc::new(Self { world: World::of(&cx.roots.run), settings, profile: PlacementProfile::qemu() }))
+        let settings: MockSettings = cx.settings.typed(DESCRIPTOR.name)?;
+        let world = World::of(&cx.roots.run);
+        let host = SimulatedHost::of(&settings)?;
+        Ok(Arc::new(Self { world, settings, profile: PlacementProfile::qemu(), host }))
     }
 }
 
@@ -57,6 +60,10 @@ impl Driver for MockDriver {
 
     fn placement(&self) -> Option<&PlacementProfile> {
         Some(&self.profile)
+    }
+
+    fn topology(&self) -> Option<&dyn TopologySource> {
+        self.host.as_ref().map(|host| host as &dyn TopologySource)
     }
 
     fn native_export(&self) -> Option<&dyn NativeExport> {

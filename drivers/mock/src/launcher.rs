@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use polyvirt_core::{
-    DriverRecord, Error, ErrorKind, GuestState, Launcher, LiveConfig, Manifest, ReapContext, Reaped, Reattached,
-    Resource, Result, Stage, StartContext, StartHow, StartRequest, Started, StopReason, async_trait,
+    Access, DriverRecord, Error, ErrorKind, GuestState, Launcher, LiveConfig, Manifest, ReapContext, Reaped,
+    Reattached, Resource, Result, Stage, StartContext, StartHow, StartRequest, Started, StopReason, async_trait,
     placement::{Owner, Plan},
 };
 use serde::{Deserialize, Serialize};
@@ -83,7 +83,11 @@ impl Launcher for MockDriver {
         let disks = live.config.devices.disks.iter().enumerate();
         let files = disks.filter_map(|(i, disk)| {
             let file = disk.source.as_ref()?.file.as_ref()?;
-            Some(Resource::existing(file, format!("/domain/devices/disk[{}]/source/@file", i + 1), !disk.readonly))
+            Some(Resource::existing(
+                file,
+                format!("/domain/devices/disk[{}]/source/@file", i + 1),
+                if disk.readonly { Access::Read } else { Access::Write },
+            ))
         });
         Ok(Manifest::new(files.collect()))
     }

@@ -8,6 +8,7 @@
 mod config;
 mod domain;
 mod driver;
+mod host;
 mod launcher;
 mod world;
 
@@ -19,7 +20,17 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
     summary: "guests simulated in memory",
     version: env!("CARGO_PKG_VERSION"),
     schemes: &["mock"],
-    capabilities: CapabilityId::ALL,
+    // All but what guests can have: there is no hypervisor that could tell. A host of its own it has if the settings say so.
+    capabilities: &[
+        CapabilityId::Pause,
+        CapabilityId::Reboot,
+        CapabilityId::Reset,
+        CapabilityId::Consoles,
+        CapabilityId::VcpuInfo,
+        CapabilityId::LivePlacement,
+        CapabilityId::NativeExport,
+        CapabilityId::Placement,
+    ],
     honours: &["/domain/**"],
     needs_attendant: &[AttendedAction::RestartOnPoweroff, AttendedAction::OnCrash],
     settings: config::SETTINGS,

@@ -103,7 +103,8 @@ fn expanders(config: &DomainConfig) -> impl Iterator<Item = Problem> {
     })
 }
 
-fn types(config: &DomainConfig) -> impl Iterator<Item = Problem> {
+/// Guests of other hypervisors.
+pub(crate) fn types(config: &DomainConfig) -> impl Iterator<Item = Problem> {
     let domain = match config.kind {
         DomainKind::Qemu | DomainKind::Kvm | DomainKind::Hvf => None,
         other => Some(Problem::error("/domain/@type", format!("type '{other}' is not QEMU's; use 'kvm' or 'qemu'"))),

@@ -22,6 +22,13 @@ impl Config {
         settings.typed("qemu")
     }
 
+    /// Warns of settings that have no effect: who sets one counts on it.
+    pub(crate) fn tell_without_effect(&self) {
+        for key in self.without_effect() {
+            tracing::warn!("the setting '{key}' of the qemu driver has no effect yet");
+        }
+    }
+
     pub(crate) fn start_timeout(&self) -> Duration {
         Duration::from_secs(self.start_timeout)
     }
@@ -99,6 +106,22 @@ mod tests {
             let error = Config::read(&settings).unwrap_err().to_string();
             assert!(!error.contains("unknown field"), "{}: {error}", doc.key);
         }
+    }
+
+    #[test]
+    fn settings_without_effect_say_so() {
+        let said: Vec<_> = DOCS.iter().filter(|it| it.doc.ends_with("read by nothing yet.")).map(|it| it.key).collect();
+        let (mut said, mut unread) = (said, keys::UNREAD.to_vec());
+        said.sort_unstable();
+        unread.sort_unstable();
+        assert_eq!(said, unread);
+        let mut settings = Settings::default();
+        settings.set("security_driver", "none");
+        settings.set("vnc_tls", true);
+        assert_eq!(Config::read(&settings).unwrap().without_effect(), [""; 0], "nothing is asked that does not happen");
+        settings.set("security_driver", "selinux");
+        settings.set("vxhs_tls", true);
+        assert_eq!(Config::read(&settings).unwrap().without_effect(), ["vxhs_tls", "security_driver"]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The driver: finding and probing emulators, completing and checking definitions.
 
+mod capabilities;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -7,8 +9,9 @@ use std::{
 };
 
 use polyvirt_core::{
-    BoxFuture, Custody, Driver, DriverDescriptor, Error, ErrorKind, GuestFacts, GuestRef, GuestSupport, LiveConfig,
-    MachineSupport, NativeExport, OpenContext, Opened, ProbeContext, ProbeResult, Result, Roots, async_trait,
+    BoxFuture, Custody, DomainCapabilities, Driver, DriverDescriptor, Error, ErrorKind, GuestFacts, GuestRef,
+    GuestSupport, LiveConfig, MachineSupport, NativeExport, OpenContext, Opened, ProbeContext, ProbeResult, Result,
+    Roots, async_trait,
     model::{DomainConfig, DomainKind, Problem, Problems},
     placement::{PlacementProfile, Plan},
 };
@@ -16,12 +19,12 @@ use polyvirt_core::{
 use polyvirt_firmware::Firmwares;
 
 use crate::{
-    capabilities,
+    capabilities as abilities,
     command::{self, Input, MonitorAt, Purpose},
     complete::{self, Choices, Given},
     config::{Config, KvmUse, RunAs},
     kvm::{self, Verdict},
-    places::Places,
+    places::{self, Places},
     probe::{Binary, Cache, ProbeError},
     scsi,
 };
@@ -79,7 +82,12 @@ pub(crate) fn probe(cx: &ProbeContext) -> ProbeResult {
 
 pub(crate) fn open(cx: OpenContext) -> BoxFuture<Opened> {
     Box::pin(async move {
-        let config = Config::read(&cx.settings)?;
+        let mut config = Config::read(&cx.settings)?;
+        config.tell_without_effect();
+        if !cx.settings.values().contains_key("nvram_dir") {
+            // What is usual is libvirt's folder, with variables of libvirt's guests in it.
+            config.nvram_dir = places::nvram(&cx.roots);
+        }
         let privileged = cx.identity.privileged;
         let settings = config.clone();
         let run_as = tokio::task::spawn_blocking(move || RunAs::decide(&settings, privileged))
@@ -159,9 +167,9 @@ impl Qemu {
 
     async fn support(&self, path: &Path) -> Result<GuestSupport> {
         let binary = self.probe(path).await?;
-        let arch = capabilities::arch(&binary);
+        let arch = abilities::arch(&binary);
         let mut support = GuestSupport::new("hvm", arch);
-        support.features = capabilities::guest_features(arch);
+        support.features = abilities::guest_features(arch);
         support.emulator = Some(binary.path.clone());
         support.domain_types = vec!["qemu".into()];
         match self.kvm(&binary, "host").await {
@@ -251,11 +259,17 @@ impl Driver for Qemu {
     }
 
     async fn facts(&self, config: &DomainConfig) -> Result<GuestFacts> {
+        // The emulator of another hypervisor's guest is no QEMU: it must not be run to ask.
+        let foreign: Vec<Problem> = crate::check::types(config).collect();
+        if !foreign.is_empty() {
+            return Err(Error::invalid_config(foreign.into_iter().collect())
+                .hint("leave it to a driver of that hypervisor; `polyvirt drivers` shows those of this build"));
+        }
         let binary = self.binary(config).await?;
         let kvm = match config.kind {
             DomainKind::Kvm => {
                 // QEMU's default for x86 is this.
-                let cpu = command::cpu::argument(config, None).unwrap_or_else(|| "qemu64".into());
+                let cpu = command::cpu::argument(config, None, None).unwrap_or_else(|| "qemu64".into());
                 Some(self.kvm(&binary, &cpu).await)
             }
             _ => None,
@@ -284,6 +298,10 @@ impl Driver for Qemu {
 
     fn placement(&self) -> Option<&PlacementProfile> {
         Some(&self.profile)
+    }
+
+    fn domain_capabilities(&self) -> Option<&dyn DomainCapabilities> {
+        Some(self)
     }
 
     fn native_export(&self) -> Option<&dyn NativeExport> {

@@ -3,8 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use polyvirt_core::{
-    Deadline, DriverRecord, Launcher, LiveConfig, Manifest, ReapContext, Reaped, Reattached, Resource, Result,
-    StartContext, StartRequest, Started, StopReason, async_trait,
+    Access, Deadline, DriverRecord, Launcher, LiveConfig, Manifest, ProcessIdentity, ReapContext, Reaped, Reattached,
+    Resource, Result, StartContext, StartRequest, Started, StopReason, async_trait,
     model::DomainConfig,
     placement::{Owner, Plan},
 };
@@ -12,10 +12,11 @@ use polyvirt_process::{ProcessId, Signal, Watched, command_line};
 use polyvirt_qmp::{Monitor, QmpError, QueryStatus, Quit, RunState};
 
 use crate::{
-    command::{disk, firmware},
+    command::{self, disk, firmware},
     config::CgroupUse,
     domain::{Parts, Process, QemuDomain},
     driver::Qemu,
+    labels,
     log::Log,
     places::Places,
     start,
@@ -30,9 +31,16 @@ const ENDING: Duration = Duration::from_secs(1);
 
 #[async_trait]
 impl Launcher for Qemu {
+    async fn resolve(&self, live: &mut LiveConfig) -> Result<()> {
+        command::name_devices(&mut live.config)
+    }
+
     fn manifest(&self, live: &LiveConfig, _: Option<&Plan>) -> Result<Manifest> {
         let places = self.places(&live.guest());
-        Ok(Manifest::new(resources(&live.config, &places)))
+        let user = labels::user(&live.config, self.run_as.credentials.as_ref())?;
+        let mut manifest = Manifest::new(resources(&live.config, &places));
+        manifest.identity = user.map(|it| ProcessIdentity::new(it.uid, it.gid, it.groups));
+        Ok(manifest)
     }
 
     async fn start(&self, cx: &StartContext, request: StartRequest) -> Result<Started> {
@@ -149,18 +157,19 @@ async fn kill(watched: &Watched, deadline: Deadline) -> Result<String> {
 fn resources(config: &DomainConfig, places: &Places) -> Vec<Resource> {
     let mut found = Vec::new();
     if let Some(emulator) = &config.devices.emulator {
-        found.push(Resource::existing(emulator, "/domain/devices/emulator", false));
+        found.push(Resource::existing(emulator, "/domain/devices/emulator", Access::Execute));
     }
     if let Some(os) = &config.os {
         let named = [(&os.kernel, "/domain/os/kernel"), (&os.initrd, "/domain/os/initrd"), (&os.dtb, "/domain/os/dtb")];
-        found.extend(named.iter().filter_map(|(path, at)| Some(Resource::existing(path.as_ref()?, *at, false))));
+        found.extend(named.iter().filter_map(|(path, at)| Some(Resource::existing(path.as_ref()?, *at, Access::Read))));
         if let Some(loader) = &os.loader
             && let Some(path) = &loader.path
         {
-            found.push(Resource::existing(path, "/domain/os/loader", loader.readonly == Some(false)));
+            let access = if loader.readonly == Some(false) { Access::Write } else { Access::Read };
+            found.push(Resource::existing(path, "/domain/os/loader", access));
         }
         if let Some(template) = os.nvram.as_ref().and_then(|it| it.template.as_ref()) {
-            found.push(Resource::existing(template, "/domain/os/nvram/@template", false));
+            found.push(Resource::existing(template, "/domain/os/nvram/@template", Access::Read).as_it_is());
         }
     }
     found.extend(firmware::variables(config, &places.folders).map(Resource::created));
@@ -168,8 +177,14 @@ fn resources(config: &DomainConfig, places: &Places) -> Vec<Resource> {
         if let Some(path) = disk::path(disk) {
             let attribute = if disk.source.as_ref().is_some_and(|it| it.file.is_some()) { "file" } else { "dev" };
             let asked_at = format!("/domain/devices/disk[{}]/source/@{attribute}", at + 1);
-            found.push(Resource::existing(path, asked_at, !disk::is_readonly(disk)));
+            let access = if disk::is_readonly(disk) { Access::Read } else { Access::Write };
+            let resource = Resource::existing(path, asked_at, access);
+            let labels = disk.source.as_ref().map_or(&[][..], |it| &it.seclabel);
+            found.push(if labels::relabels_source(labels) { resource } else { resource.as_it_is() });
         }
+    }
+    if !labels::relabels(config) {
+        found.iter_mut().for_each(|it| it.relabel = false);
     }
     found.extend([&places.folders.run, &places.monitor, &places.log].map(PathBuf::from).map(Resource::created));
     found

@@ -30,6 +30,7 @@ mod domain;
 mod driver;
 mod failure;
 mod kvm;
+mod labels;
 mod launcher;
 mod log;
 mod machine;
@@ -64,6 +65,7 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::VcpuInfo,
         CapabilityId::LivePlacement,
         CapabilityId::NativeExport,
+        CapabilityId::DomainCapabilities,
         CapabilityId::Placement,
     ],
     honours: HONOURS,
@@ -100,6 +102,10 @@ const HONOURS: &[&str] = &[
     "/domain/cputune/emulatorpin/**",
     "/domain/cputune/iothreadpin/**",
     "/domain/numatune/**",
+    "/domain/seclabel/@type",
+    "/domain/seclabel/@model",
+    "/domain/seclabel/@relabel",
+    "/domain/seclabel/label",
     "/domain/throttlegroups/**",
     "/domain/sysinfo/**",
     "/domain/os/@firmware",

@@ -48,6 +48,7 @@ struct Offline {
 /// `InvalidArgument` for settings or a recording that cannot be read.
 pub(crate) fn open(cx: OfflineContext) -> Result<Box<dyn OfflineDriver>> {
     let config = Config::read(&cx.settings)?;
+    config.tell_without_effect();
     let unreadable = |error: RecordingError| Error::new(ErrorKind::InvalidArgument, error.to_string()).source(error);
     let binary = cx.recording.as_ref().map(|recording| recording.read_as(recorded)).transpose().map_err(unreadable)?;
     let choices = Choices { guest: cx.guest, keep_machine_alias: cx.keep_machine_alias, running: cx.running };

@@ -37,7 +37,7 @@ impl Places {
         let run = roots.run.join(&folder);
         Self {
             monitor: run.join("monitor"),
-            folders: Folders { run, ram: roots.state.join("ram").join(&folder), nvram: roots.state.join("nvram") },
+            folders: Folders { run, ram: roots.state.join("ram").join(&folder), nvram: nvram(roots) },
             log: roots.log.join(format!("{}.log", file_name(&guest.name))),
             group: GroupName::new(&format!("qemu-{folder}")),
         }
@@ -100,6 +100,11 @@ impl Places {
     }
 }
 
+/// Where the firmware variables of a root's guests are.
+pub(crate) fn nvram(roots: &Roots) -> PathBuf {
+    roots.state.join("nvram")
+}
+
 /// A guest's name as a file's. Names have no slash; a leading dot would hide it.
 fn file_name(name: &str) -> String {
     name.chars()
@@ -152,7 +157,7 @@ mod tests {
 
     #[test]
     fn names_stay_within_their_folders() {
-        let roots = Roots::embedded(Path::new("/r"), "qemu", None);
+        let roots = Roots::embedded(Path::new("/r"), "qemu", false);
         let places = Places::of(&guest("../../etc/x"), &roots);
         assert_eq!(places.folders.run.parent(), Some(Path::new("/r/run/qemu")));
         assert_eq!(places.log.parent(), Some(Path::new("/r/log/qemu")));
@@ -162,7 +167,7 @@ mod tests {
 
     #[test]
     fn guests_of_two_roots_do_not_meet() {
-        let places = |root: &str| Places::of(&guest("a"), &Roots::embedded(Path::new(root), "qemu", None));
+        let places = |root: &str| Places::of(&guest("a"), &Roots::embedded(Path::new(root), "qemu", false));
         assert_ne!(places("/r").group, places("/s").group);
         assert_eq!(places("/r").group, places("/r").group);
     }
@@ -170,7 +175,7 @@ mod tests {
     #[tokio::test]
     async fn sweeping_twice_is_no_error() {
         let directory = tempfile::tempdir().unwrap();
-        let places = Places::of(&guest("a"), &Roots::embedded(directory.path(), "qemu", None));
+        let places = Places::of(&guest("a"), &Roots::embedded(directory.path(), "qemu", false));
         places.make(None).unwrap();
         fs::write(&places.monitor, "").unwrap();
         assert_eq!(fs::metadata(&places.folders.run).unwrap().permissions().mode() & 0o777, 0o700);
@@ -181,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_socket_path_that_is_too_long_is_told() {
-        let roots = Roots::embedded(Path::new(&format!("/{}", "x".repeat(90))), "qemu", None);
+        let roots = Roots::embedded(Path::new(&format!("/{}", "x".repeat(90))), "qemu", false);
         let error = Places::of(&guest("a"), &roots).make(None).unwrap_err();
         assert!(error.to_string().contains("at most 107 work"), "{error}");
     }

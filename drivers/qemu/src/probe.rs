@@ -58,8 +58,16 @@ impl std::fmt::Display for Words {
     }
 }
 
-/// Asks the binary.
-pub(crate) async fn probe(path: &Path, user: Option<&Credentials>, within: Duration) -> Result<Binary, ProbeError> {
+/// TCG first: it can be had everywhere, and opening KVM may kill QEMU where KVM is not what it seems.
+pub(crate) const ANYWHERE: &str = "tcg:kvm";
+
+/// Asks the binary under the first of these accelerators that can be had, as `-machine accel=…` takes them.
+pub(crate) async fn probe(
+    path: &Path,
+    accelerators: &str,
+    user: Option<&Credentials>,
+    within: Duration,
+) -> Result<Binary, ProbeError> {
     let socket = |source| ProbeError::Missing { path: path.into(), source };
     let (ours, theirs) = UnixStream::pair().map_err(socket)?;
     ours.set_nonblocking(true).map_err(socket)?;
@@ -70,9 +78,8 @@ pub(crate) async fn probe(path: &Path, user: Option<&Credentials>, within: Durat
         "-nodefaults",
         "-display",
         "none",
-        // TCG first: it can be had everywhere, and opening KVM may kill QEMU where KVM is not what it seems.
         "-machine",
-        "none,accel=tcg:kvm",
+        &format!("none,accel={accelerators}"),
         "-chardev",
         &format!("socket,id=monitor,fd={MONITOR_FD}"),
         "-mon",

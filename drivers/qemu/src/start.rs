@@ -36,6 +36,7 @@ use crate::{
     domain::{Parts, Process, QemuDomain},
     driver::{self, Qemu},
     failure::{cgroup_error, ended, explain, monitor_error, not_started},
+    labels,
     log::Log,
     pins::{self, Placer, Threads},
     places::{Places, make_folder},
@@ -53,12 +54,14 @@ const UNDO: Duration = Duration::from_secs(5);
 pub(crate) async fn start(driver: &Qemu, cx: &StartContext, request: StartRequest) -> Result<Started> {
     let binary = driver.binary(&request.live.config).await?;
     let places = driver.places(&request.live.guest());
+    let user = labels::user(&request.live.config, driver.run_as.credentials.as_ref())?;
     let mut attempt = Attempt {
         driver,
         cx,
         request,
         binary,
         places,
+        user,
         stage: Stage::Spawn,
         process: None,
         child: None,
@@ -87,6 +90,8 @@ struct Attempt<'a> {
     request: StartRequest,
     binary: Arc<Binary>,
     places: Places,
+    /// Whom the guest runs as, if not as ourselves.
+    user: Option<Credentials>,
     stage: Stage,
     /// Known from the fork on, whatever becomes of the handle.
     process: Option<ProcessId>,
@@ -175,9 +180,9 @@ impl Attempt<'_> {
 
     async fn spawn(&mut self) -> Result<GatedChild> {
         // What stays with the definition may take its time on a disk.
-        let (places, user) = (self.places.clone(), self.driver.run_as.credentials.clone());
-        let config = self.live().config.clone();
-        blocking(move || make_variables(&config, &places, user.as_ref())).await?;
+        let (places, user) = (self.places.clone(), self.user.clone());
+        let (config, folder) = (self.live().config.clone(), self.driver.config.nvram_dir.clone());
+        blocking(move || make_variables(&config, &places, &folder, user.as_ref())).await?;
         let log = self.open_log().await?;
         // What reap has to find is made here and not on a thread of its own, which would go on if we are dropped. It is a
         // few calls to file systems in memory.
@@ -187,7 +192,7 @@ impl Attempt<'_> {
     }
 
     fn make_places(&self) -> Result<OwnedFd> {
-        let (places, user) = (&self.places, self.driver.run_as.credentials.as_ref());
+        let (places, user) = (&self.places, self.user.as_ref());
         places.make(user)?;
         let backing = self.live().config.memory_backing.as_ref();
         if backing.and_then(|it| it.source.as_ref()).and_then(|it| it.kind) == Some(BackingType::File) {
@@ -216,7 +221,7 @@ impl Attempt<'_> {
 
     /// Opens the log and writes down what is about to be run.
     async fn open_log(&mut self) -> Result<File> {
-        let user = self.driver.run_as.credentials.as_ref();
+        let user = self.user.as_ref();
         let about = format!(
             "starting '{}' with QEMU {} as {}:\n{}",
             self.live().config.name,
@@ -235,10 +240,10 @@ impl Attempt<'_> {
         let mut spec = SpawnSpec::new(&self.binary.path);
         spec.args = self.arguments()?.into_iter().map(Into::into).collect();
         spec.env = program::environment();
-        spec.env
-            .extend(command::extra_environment(config).into_iter().map(|(name, value)| (name.into(), value.into())));
+        let extra = command::extra_environment(config, &self.driver.config);
+        spec.env.extend(extra.into_iter().map(|(name, value)| (name.into(), value.into())));
         spec.keep = vec![KeptFd::new(listener, MONITOR_FD)];
-        spec.credentials = self.driver.run_as.credentials.clone();
+        spec.credentials = self.user.clone();
         spec.no_new_privs = true;
         if config.memory_backing.as_ref().is_some_and(|it| it.locked) {
             spec.limits.push((Resource::LockedMemory, Limit::exactly(Limit::INFINITY)));
@@ -429,7 +434,7 @@ fn place_threads(places: &Places, with_group: bool, threads: &Threads, plan: &Pl
 }
 
 /// Copies the firmware's variables from their template, if the guest has none yet.
-fn make_variables(config: &DomainConfig, places: &Places, user: Option<&Credentials>) -> Result<()> {
+fn make_variables(config: &DomainConfig, places: &Places, usual: &Path, user: Option<&Credentials>) -> Result<()> {
     let Some(path) = firmware::variables(config, &places.folders) else { return Ok(()) };
     let Some(template) = config.os.as_ref().and_then(|it| it.nvram.as_ref()).and_then(|it| it.template.as_ref()) else {
         return Ok(());
@@ -437,7 +442,7 @@ fn make_variables(config: &DomainConfig, places: &Places, user: Option<&Credenti
     if path.exists() {
         return Ok(());
     }
-    if let Some(folder) = path.parent().filter(|it| *it == places.folders.nvram) {
+    if let Some(folder) = path.parent().filter(|it| *it == places.folders.nvram || *it == usual) {
         make_folder(folder, 0o711, None)?;
     }
     let bytes = std::fs::read(template).map_err(|error| io_error("read", Path::new(template), error))?;

@@ -25,13 +25,13 @@ const SUITES: &[Suite] = &[
     Suite { name: "generic/xml", floor: 29 },
     Suite { name: "syntax", floor: 29 },
     Suite { name: "hostcaps", floor: 22 },
-    Suite { name: "qemuxmlconf/xml", floor: 762 },
-    Suite { name: "qemuxmlconf/argv", floor: 641 },
+    Suite { name: "qemuxmlconf/xml", floor: 763 },
+    Suite { name: "qemuxmlconf/argv", floor: 664 },
     Suite { name: "qemuactive", floor: 9 },
     Suite { name: "memlock", floor: 12 },
     Suite { name: "firmware", floor: 6 },
     Suite { name: "cpu", floor: 215 },
-    Suite { name: "domcaps", floor: 67 },
+    Suite { name: "domcaps", floor: 75 },
 ];
 
 pub(super) fn run(cx: &Context<'_>) -> Result<Tally, String> {

@@ -28,7 +28,7 @@ const TABLE: &[Row] = &[
     row("polyvirt-images", TOOLS),
     row("polyvirt-netdev", TOOLS),
     row("polyvirt-helpers", TOOLS),
-    row("polyvirt-security", &["polyvirt-core"]),
+    row("polyvirt-security", &["polyvirt-core", "polyvirt-lease"]),
     row("polyvirt-engine", &["polyvirt-core", "polyvirt-host", "polyvirt-lease", "polyvirt-cpu"]),
     row("polyvirt-rpc", &["polyvirt-engine", "polyvirt-core"]),
     row(

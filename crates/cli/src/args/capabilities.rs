@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, builder::PossibleValuesParser};
 
-use super::domxml::{ARCHITECTURES, DriverName, Setting};
+use super::domxml::{ARCHITECTURES, DescribedHost, DriverName};
 
 /// `capabilities …`
 #[derive(Args, Debug)]
@@ -41,34 +41,24 @@ pub(crate) struct QemuCapsArgs {
 /// `domcapabilities …`
 #[derive(Args, Debug)]
 pub(crate) struct DomcapabilitiesArgs {
-    /// Whose hypervisor was recorded
+    /// Whose hypervisor (default: as for every command)
     #[arg(long)]
-    pub(crate) driver: DriverName,
-    /// What it can do, as it was recorded
-    #[arg(long, value_name = "FILE")]
-    pub(crate) capabilities: PathBuf,
+    pub(crate) driver: Option<DriverName>,
+    /// What it can do, as it was recorded; without it this host's hypervisor is asked
+    #[arg(long, value_name = "FILE", requires = "driver")]
+    pub(crate) capabilities: Option<PathBuf>,
     /// Architecture of its guests (default: that of this machine)
     #[arg(long, value_name = "ARCH", value_parser = PossibleValuesParser::new(ARCHITECTURES), hide_possible_values = true)]
     pub(crate) arch: Option<String>,
-    /// How guests run, as in <domain type=…>: kvm, hvf, qemu (default: the best that was recorded)
+    /// How guests run, as in <domain type=…>: kvm, hvf, qemu (default: the best there is)
     #[arg(long, value_name = "TYPE")]
     pub(crate) virttype: Option<String>,
-    /// Where its program is on that host
-    #[arg(long, value_name = "PATH")]
+    /// Its program
+    #[arg(long, value_name = "PATH", alias = "emulatorbin")]
     pub(crate) emulator: Option<PathBuf>,
     /// Machine type of guests, or its alias (default: the usual one)
     #[arg(long, value_name = "MACHINE")]
     pub(crate) machine: Option<String>,
-    /// The host's <cpu>, as capabilities have it
-    #[arg(long, value_name = "FILE")]
-    pub(crate) host_cpu: Option<PathBuf>,
-    /// Settings of the driver, in TOML
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// One setting of the driver, by its name in qemu.conf; again for others
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) set: Vec<Setting>,
-    /// A directory that stands for / of that host, for firmware; without it there is none
-    #[arg(long, value_name = "DIR")]
-    pub(crate) sysroot: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) host: DescribedHost,
 }

@@ -113,6 +113,15 @@ pub(crate) struct DefinitionOptions {
     /// FILE describes a running guest: it is read with its state; printed is what --active or --inactive say
     #[arg(long)]
     pub(crate) from_active: bool,
+    #[command(flatten)]
+    pub(crate) host: DescribedHost,
+    /// Domain XML
+    pub(crate) file: PathBuf,
+}
+
+/// A host that is not at hand, as far as options tell of it.
+#[derive(Args, Debug)]
+pub(crate) struct DescribedHost {
     /// The host's <cpu>, as capabilities have it
     #[arg(long, value_name = "FILE")]
     pub(crate) host_cpu: Option<PathBuf>,
@@ -122,11 +131,23 @@ pub(crate) struct DefinitionOptions {
     /// One setting of the driver, by its name in qemu.conf; again for others
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<Setting>,
-    /// A directory that stands for /
+    /// A directory that stands for / of that host: firmware, NUMA nodes; without it the host has no files
     #[arg(long, value_name = "DIR")]
     pub(crate) sysroot: Option<PathBuf>,
-    /// Domain XML
-    pub(crate) file: PathBuf,
+}
+
+impl DescribedHost {
+    /// The options that were given, as they are written.
+    pub(crate) fn given(&self) -> Vec<String> {
+        let all = [
+            ("--host-cpu", self.host_cpu.is_some()),
+            ("--config", self.config.is_some()),
+            ("--sysroot", self.sysroot.is_some()),
+        ];
+        let names = all.into_iter().filter(|(_, given)| *given).map(|(name, _)| name.to_owned());
+        let set = self.set.iter().map(|setting| format!("--set {}={}", setting.key, setting.value));
+        names.chain(set).collect()
+    }
 }
 
 /// Whose defaults a definition gets.

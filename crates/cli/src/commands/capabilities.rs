@@ -1,6 +1,6 @@
 //! What a hypervisor can do: of this host's, or of one that was recorded.
 
-use polyvirt::{DomainCapsQuery, OfflineContext, OfflineDriver};
+use polyvirt::{DomainCapsQuery, Error, OfflineContext, OfflineDriver};
 
 use super::{
     Done,
@@ -8,7 +8,7 @@ use super::{
     host::{host_of, unreadable},
 };
 use crate::{
-    args::{CapabilitiesArgs, DomcapabilitiesArgs, DriverName, HostTree, QemuCapsArgs, Setting},
+    args::{CapabilitiesArgs, DomcapabilitiesArgs, DriverName, HostTree, QemuCapsArgs},
     failure::Failure,
     output::Output,
     session::Session,
@@ -62,27 +62,33 @@ pub(super) fn qemu_caps(args: &QemuCapsArgs, session: &Session, out: &mut Output
     Ok(())
 }
 
-pub(super) fn domcapabilities(args: DomcapabilitiesArgs, session: &Session, out: &mut Output) -> Done {
-    let arch = args.arch.unwrap_or_else(|| offline::host_arch().to_owned());
-    let mut context = OfflineContext::new(&arch);
-    context.recording = Some(session.recordings.read(&args.capabilities)?);
-    context.host_cpu = args.host_cpu.as_deref().map(offline::host_cpu).transpose()?;
-    if let Some(file) = &args.config {
-        context.settings = offline::settings_of(file)?;
-    }
-    for Setting { key, value } in &args.set {
-        context.settings.set(key, offline::typed(value));
-    }
-    if let Some(directory) = args.sysroot {
-        offline::is_directory(&directory)?;
-        context.sysroot = Some(directory);
-    }
+pub(super) async fn domcapabilities(args: DomcapabilitiesArgs, session: &mut Session, out: &mut Output) -> Done {
     let mut query = DomainCapsQuery::default();
-    query.arch = Some(arch);
     query.emulator = args.emulator;
     query.machine = args.machine;
     query.virttype = args.virttype;
-    let caps = opened(args.driver, context, session)?.domain_capabilities(&query)?;
+    let caps = match (args.driver, &args.capabilities) {
+        (Some(driver), Some(file)) => {
+            let context = offline::context(args.arch.as_deref(), Some(file), &args.host, session)?;
+            query.arch = Some(context.arch.clone());
+            opened(driver, context, session)?.domain_capabilities(&query)?
+        }
+        (driver, _) => {
+            let foreign = args.host.given();
+            if !foreign.is_empty() {
+                let message = format!("{} tell of another host; they need --capabilities", foreign.join(", "));
+                return Err(Failure::Usage(message));
+            }
+            session.choose(driver, None)?;
+            query.arch = args.arch;
+            let connection = session.connection().await?;
+            let driver = connection.driver();
+            let told = driver.domain_capabilities();
+            told.ok_or_else(|| Error::unsupported(driver.descriptor().name, "domain capabilities"))?
+                .capabilities(&query)
+                .await?
+        }
+    };
     if out.json {
         out.json(&caps);
     } else {

@@ -13,7 +13,7 @@ const SHOWN: usize = 8;
 pub(super) async fn edit(which: &Which, session: &mut Session, out: &mut Output) -> Done {
     let connection = session.connection().await?;
     let guest = connection.lookup(&which.domain).await?;
-    let before = guest.xml(polyvirt::Which::Stored).await?;
+    let before = guest.xml_with_secrets(polyvirt::Which::Stored).await?;
     let file = write_draft(guest.name(), &before)?;
     loop {
         run_editor(&file).await?;
@@ -58,7 +58,7 @@ async fn store(
             guest.name()
         )));
     }
-    if guest.xml(polyvirt::Which::Stored).await? != before {
+    if guest.xml_with_secrets(polyvirt::Which::Stored).await? != before {
         return Err(Failure::argument(format!(
             "the definition of '{}' was changed by somebody else meanwhile",
             guest.name()

@@ -1,6 +1,6 @@
 //! `explain`: what a start would do and why.
 
-use polyvirt::{Explanation, placement::NodeSet};
+use polyvirt::{Access, Explanation, placement::NodeSet};
 
 use super::{Done, read_xml};
 use crate::{
@@ -95,7 +95,11 @@ fn as_text(explanation: &Explanation, out: &mut Output) {
         Ok(manifest) => {
             out.line("Touches:");
             for resource in &manifest.resources {
-                let access = if resource.writable { "read and write" } else { "read" };
+                let access = match resource.access {
+                    Access::Write => "read and write",
+                    Access::Execute => "execute",
+                    _ => "read",
+                };
                 let there = if !resource.must_exist || resource.path.exists() { "" } else { "  MISSING" };
                 out.line(&format!("  {} ({access}){there}", resource.path.display()));
             }

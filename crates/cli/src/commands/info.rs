@@ -74,10 +74,16 @@ pub(super) async fn domname(which: &Which, session: &mut Session, out: &mut Outp
     Ok(())
 }
 
-pub(super) async fn dumpxml(which: &Which, inactive: bool, session: &mut Session, out: &mut Output) -> Done {
+pub(super) async fn dumpxml(
+    which: &Which,
+    inactive: bool,
+    secrets: bool,
+    session: &mut Session,
+    out: &mut Output,
+) -> Done {
     let guest = session.guest(&which.domain).await?;
-    let xml = guest.xml(if inactive { Definition::Stored } else { Definition::Current }).await?;
-    out.print(&xml);
+    let of = if inactive { Definition::Stored } else { Definition::Current };
+    out.print(&if secrets { guest.xml_with_secrets(of).await? } else { guest.xml(of).await? });
     Ok(())
 }
 

@@ -13,6 +13,7 @@ mod event;
 mod explain;
 mod firmware;
 mod host;
+mod import;
 mod info;
 mod life;
 mod list;
@@ -49,6 +50,7 @@ pub(crate) fn run<'a>(
     Box::pin(async move {
         match command {
             Command::Define { file } => define::define(&file, session, out).await,
+            Command::Import(args) => import::import(&args, session, out).await,
             Command::Create { file, paused, console } => define::create(&file, paused, console, session, out).await,
             Command::Start(start) => life::start(start, session, out).await,
             Command::Shutdown { which, mode } => life::shutdown(&which, mode, session, out).await,
@@ -65,7 +67,9 @@ pub(crate) fn run<'a>(
             Command::Domid(which) => info::domid(&which, session, out).await,
             Command::Domuuid(which) => info::domuuid(&which, session, out).await,
             Command::Domname(which) => info::domname(&which, session, out).await,
-            Command::Dumpxml { which, inactive } => info::dumpxml(&which, inactive, session, out).await,
+            Command::Dumpxml { which, inactive, security_info } => {
+                info::dumpxml(&which, inactive, security_info, session, out).await
+            }
             Command::Vcpuinfo(which) => info::vcpuinfo(&which, session, out).await,
             Command::Edit(which) => edit::edit(&which, session, out).await,
             Command::Console { which, devname } => console::console(&which, devname.as_deref(), session, out).await,
@@ -80,7 +84,7 @@ pub(crate) fn run<'a>(
             }
             Command::Firmware(command) => firmware::firmware(command, out),
             Command::Capabilities(args) => capabilities::capabilities(args, session, out).await,
-            Command::Domcapabilities(args) => capabilities::domcapabilities(args, session, out),
+            Command::Domcapabilities(args) => capabilities::domcapabilities(args, session, out).await,
             Command::QemuCaps(args) => capabilities::qemu_caps(&args, session, out),
             Command::Nodeinfo(tree) => host::nodeinfo(&tree, session, out).await,
             Command::Nodecpustats { cpu, tree } => host::nodecpustats(cpu, &tree, session, out).await,

@@ -110,6 +110,13 @@ pub(super) async fn numatune(
     Ok(())
 }
 
+/// Pins to a set of host CPUs, as it was written.
+async fn pin(guest: &Guest, target: PinTarget, cpus: &str, args: AffectArgs, out: &mut Output) -> Done {
+    guest.pin(target, &set::<CpuSet>(cpus)?, affect(args)).await?;
+    out.done("");
+    Ok(())
+}
+
 pub(super) async fn vcpupin(
     which: &Which,
     vcpu: Option<u32>,
@@ -123,9 +130,7 @@ pub(super) async fn vcpupin(
         let vcpu = vcpu.ok_or_else(|| {
             Failure::Usage("vcpupin: which vCPU? write `polyvirt vcpupin DOMAIN VCPU CPULIST`".to_owned())
         })?;
-        guest.pin(PinTarget::Vcpu(VcpuId(vcpu)), &set::<CpuSet>(&cpus)?, affect(args)).await?;
-        out.done("");
-        return Ok(());
+        return pin(&guest, PinTarget::Vcpu(VcpuId(vcpu)), &cpus, args, out).await;
     }
     let mut rows = Side::of(&guest, args).await?.vcpu_pins();
     rows.retain(|(id, _)| vcpu.is_none_or(|wanted| wanted == *id));
@@ -153,9 +158,7 @@ pub(super) async fn emulatorpin(
 ) -> Done {
     let guest = session.guest(&which.domain).await?;
     if let Some(cpus) = cpus {
-        guest.pin(PinTarget::Emulator, &set::<CpuSet>(&cpus)?, affect(args)).await?;
-        out.done("");
-        return Ok(());
+        return pin(&guest, PinTarget::Emulator, &cpus, args, out).await;
     }
     let pin = Side::of(&guest, args).await?.emulator_pin();
     if out.json {

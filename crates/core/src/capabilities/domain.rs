@@ -4,7 +4,21 @@
 
 use std::path::PathBuf;
 
+use async_trait::async_trait;
 use serde::Serialize;
+
+use crate::Result;
+
+/// Tells what guests can have with the hypervisor of this host.
+#[async_trait]
+pub trait DomainCapabilities: Send + Sync {
+    /// What guests of one kind can have.
+    ///
+    /// *Behaviour*: may run programs under a deadline of its own, and remembers what they said; changes nothing. Asked twice, it answers
+    /// the same. What the hypervisor does not have, a machine type or a way to run, is `InvalidArgument`; a way to run that this host does
+    /// not give is `Unsupported`, with a remedy.
+    async fn capabilities(&self, query: &DomainCapsQuery) -> Result<DomainCaps>;
+}
 
 /// Which guests are asked about. What is `None` is the hypervisor's default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

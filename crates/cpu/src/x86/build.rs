@@ -122,6 +122,7 @@ fn family_models(
             withdrawn: Features::new(),
             for_hosts: true,
             for_guests: false,
+            offered: !family.unversioned,
         };
         let Some(alias) = &version.alias else {
             models.push(model);
@@ -134,7 +135,10 @@ fn family_models(
             ..model
         };
         let for_guests = own.is_none_or(|own| own.guests);
-        models.extend([known.clone(), Model { name: alias.clone(), for_hosts: false, for_guests, ..known }]);
+        models.extend([
+            known.clone(),
+            Model { name: alias.clone(), for_hosts: false, for_guests, offered: true, ..known },
+        ]);
     }
     Ok(models)
 }

@@ -56,6 +56,8 @@ pub(super) struct Model {
     pub(super) for_hosts: bool,
     /// Whether a guest is described by it.
     pub(super) for_guests: bool,
+    /// Whether a guest's definition may name it where QEMU has it.
+    pub(super) offered: bool,
 }
 
 impl Model {

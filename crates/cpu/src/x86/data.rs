@@ -101,6 +101,8 @@ pub(super) struct Family {
     pub(super) withdrawn: String,
     #[serde(default)]
     pub(super) any_vendor: bool,
+    #[serde(default)]
+    pub(super) unversioned: bool,
 }
 
 /// What one name without a version has of its own.

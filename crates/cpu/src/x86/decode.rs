@@ -1,9 +1,9 @@
 //! Which model describes a processor, and what it has beyond.
 //!
 //! Every model that may be taken is tried. One made after the very processor wins over all others; then the one with the fewest
-//! features to tell, where switching off costs more than adding: programs may take for granted what a model has. Of equals the
-//! one with fewer to switch off wins, then the newer. A host is described by what it has, so a model with a feature that the
-//! host lacks is none for it.
+//! features to tell, where switching off costs more than adding ([`Price`]): programs may take for granted what a model has. Of
+//! equals the one with fewer to switch off wins, then the newer. A host is described by what it has, so a model with a feature
+//! that the host lacks is none for it.
 
 use polyvirt_model::cpu::{CpuFeature, FeaturePolicy, ModelFallback};
 
@@ -104,7 +104,7 @@ pub(super) fn describe<'a>(
         if choice.preferred == Some(model.name.as_str()) {
             return Ok(candidate);
         }
-        if best.as_ref().is_none_or(|best| candidate.is_better_than(best, processor.signature)) {
+        if best.as_ref().is_none_or(|best| candidate.is_better_than(best, processor)) {
             best = Some(candidate);
         }
     }
@@ -129,32 +129,49 @@ fn describe_by<'a>(
     }
     let told = &model.features - &model.withdrawn;
     let more = (&processor.features - &told).into_iter().collect();
-    let mut less: Vec<_> = (&told - &processor.features).into_iter().collect();
     if choice.role == Role::Host {
-        return less.is_empty().then_some(Description { model, more, less });
+        return told.is_subset(&processor.features).then_some(Description { model, more, less: Vec::new() });
     }
-    less.extend(&model.withdrawn - &processor.features);
     let blocked = listed.flatten().into_iter().flatten().filter_map(|name| catalog.by_name.get(name).copied());
-    for feature in blocked {
-        if !less.contains(&feature) {
-            less.push(feature);
-        }
-    }
+    let off: Features = (&told - &processor.features).into_iter().chain(blocked).collect();
+    // What is told whether the processor has it or not comes last.
+    let withdrawn = &(&model.withdrawn - &processor.features) - &off;
+    let less = off.into_iter().chain(withdrawn).collect();
     Some(Description { model, more, less })
 }
 
-impl Description<'_> {
-    /// What it costs to tell: each feature that is switched off costs more than the one before.
-    fn cost(&self) -> usize {
-        let off = self.less.len();
-        self.more.len() + off * (off + 2)
+/// What a feature costs that a description switches off; one that it adds costs 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Price {
+    /// Of one processor, which says what it is: whatever it is called here, all that counts is how much there is to tell. What
+    /// is switched off is told twice: the model promises it, the description takes it back.
+    Told,
+    /// Of what several processors have in common: nothing but the model says what it is, and each feature that a newer model
+    /// promises and the guest does not find is worse than the one before. An older model with more to add is then safer.
+    Promised,
+}
+
+impl Price {
+    fn of(processor: &Processor) -> Self {
+        if processor.signature.is_some() { Self::Told } else { Self::Promised }
     }
 
-    fn is_better_than(&self, other: &Self, signature: Option<Signature>) -> bool {
-        match (self.model.is_of(signature), other.model.is_of(signature)) {
+    fn cost(self, more: usize, off: usize) -> usize {
+        match self {
+            Self::Told => more + 2 * off,
+            Self::Promised => more + off * (off + 2),
+        }
+    }
+}
+
+impl Description<'_> {
+    fn is_better_than(&self, other: &Self, processor: &Processor) -> bool {
+        let price = Price::of(processor);
+        let cost = |it: &Self| (price.cost(it.more.len(), it.less.len()), it.less.len());
+        match (self.model.is_of(processor.signature), other.model.is_of(processor.signature)) {
             (true, false) => true,
             (false, true) => false,
-            _ => (self.cost(), self.less.len()) < (other.cost(), other.less.len()),
+            _ => cost(self) < cost(other),
         }
     }
 

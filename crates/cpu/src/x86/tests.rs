@@ -205,6 +205,11 @@ fn switching_off_costs_more_than_adding() {
     // IvyBridge would tell two less to switch off; SandyBridge tells what was added instead.
     assert_eq!(described("IvyBridge", &[], &["smep", "erms"], None, Role::Guest), "SandyBridge");
     assert_eq!(described("IvyBridge", &[], &["erms"], None, Role::Guest), "IvyBridge");
+    // It costs more where nothing but the model says what the processor is.
+    let unknown = Signature { family: 6, model: 999, stepping: 0 };
+    let off = ["xsavec", "xgetbv1"];
+    assert_eq!(described("Skylake-Client-IBRS", &[], &off, None, Role::Guest), "Broadwell-IBRS");
+    assert_eq!(described("Skylake-Client-IBRS", &[], &off, Some(unknown), Role::Guest), "Skylake-Client-IBRS");
 }
 
 #[test]

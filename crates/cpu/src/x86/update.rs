@@ -30,7 +30,7 @@ pub(crate) fn update(host: &CpuDefinition, cpu: &CpuDefinition) -> Result<CpuDef
             take_host(catalog, host, &mut updated, |_| true)?;
         }
         _ => {
-            let fallback = fallback(cpu);
+            let fallback = cpu.fallback();
             updated.set_custom(&Definition::read(catalog, cpu)?.model.name, fallback);
         }
     }
@@ -47,7 +47,7 @@ fn take_host(
 ) -> Result<(), CpuError> {
     let has = Definition::read(catalog, host)?;
     let own: BTreeMap<_, _> = written(catalog, cpu)?.into_iter().collect();
-    let fallback = fallback(cpu);
+    let fallback = cpu.fallback();
     cpu.set_custom(&has.model.name, fallback);
     let of_host = has.written.iter().filter(|(id, _)| keep(id));
     let mut features: Vec<_> = of_host.map(|(id, policy)| (*id, *own.get(id).unwrap_or(policy))).collect();
@@ -61,10 +61,6 @@ fn take_host(
     }
     cpu.feature = features.into_iter().map(|(id, policy)| feature(catalog.name(id), Some(policy))).collect();
     Ok(())
-}
-
-fn fallback(cpu: &CpuDefinition) -> ModelFallback {
-    if cpu.forbids_fallback() { ModelFallback::Forbid } else { ModelFallback::Allow }
 }
 
 /// What is optional is had if the host has it.
@@ -81,15 +77,12 @@ fn decide_optional(catalog: &Catalog, host: &CpuDefinition, cpu: &mut CpuDefinit
     Ok(())
 }
 
-/// The CPU that a guest gets on a host, described by a model of the list.
+/// The CPU that a guest gets on a host that can be it, described by a model of the list.
 pub(crate) fn guest(
     host: &CpuDefinition,
     cpu: &CpuDefinition,
     models: Option<&Usable>,
 ) -> Result<CpuDefinition, CpuError> {
-    if let Comparison::Incompatible(why) = compare(host, cpu)? {
-        return Err(CpuError::Incompatible(why));
-    }
     let updated = update(host, cpu)?;
     let catalog = Catalog::get();
     match (models, updated.model_name()) {

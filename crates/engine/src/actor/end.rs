@@ -62,6 +62,7 @@ impl Actor {
             tracing::info!(guest = %self.name, %error, "did not end when asked; its process is ended");
         }
         self.attached = None;
+        self.ended = None;
         match self.finish(&record, StopReason::Destroyed).await {
             // On a disk that turned read-only it has ended all the same; whoever can write next removes what is left.
             Err(error) if error.kind() == ErrorKind::Storage => {

@@ -21,8 +21,8 @@ pub struct Prepared {
     pub config: DomainConfig,
     /// What was dropped, guessed or is not honoured by this driver.
     pub warnings: Problems,
-    /// Whether the text had a UUID.
-    uuid_given: bool,
+    /// Whether the text had a UUID; else one was drawn, and the guest of that name keeps its own if it is there.
+    pub uuid_given: bool,
 }
 
 /// A definition that was stored.
@@ -49,11 +49,12 @@ impl Connection {
         config.make_stored();
         crate::store::file_of(Path::new("/"), &config.name, "xml")?;
         let facts = self.shared.driver.facts(&config).await?;
-        self.shared.driver.complete(&mut config, &facts)?;
+        let located = |problems| Error::invalid_config(definition::locate(problems, &positions));
         self.shared
             .driver
-            .check(&config, &facts)
-            .map_err(|problems| Error::invalid_config(definition::locate(problems, &positions)))?;
+            .complete(&mut config, &facts)
+            .map_err(|error| error.problems().cloned().map(located).unwrap_or(error))?;
+        self.shared.driver.check(&config, &facts).map_err(located)?;
         let descriptor = self.shared.driver.descriptor();
         positions.visit(&mut |path| {
             let honoured = descriptor.honours_path(path);
@@ -72,7 +73,15 @@ impl Connection {
     /// Those of [`Connection::prepare`]; `AlreadyExists` when the name or the UUID belongs to another guest; `Storage`, and then the
     /// definition that was there still is.
     pub async fn define(&self, xml: &str) -> Result<Defined> {
-        let mut prepared = self.prepare(xml).await?;
+        let prepared = self.prepare(xml).await?;
+        self.store(prepared).await
+    }
+
+    /// Stores what [`Connection::prepare`] made, as [`Connection::define`] does.
+    ///
+    /// # Errors
+    /// `AlreadyExists` and `Storage` as there.
+    pub async fn store(&self, mut prepared: Prepared) -> Result<Defined> {
         if !prepared.uuid_given {
             // A definition without a UUID means the guest of that name, if there is one, defined or running.
             match self.lookup_by_name(&prepared.config.name).await {

@@ -9,7 +9,7 @@ use std::{
 
 use polyvirt_core::{
     Error, ErrorKind, Result, io_error,
-    model::{DomainConfig, ParseOptions},
+    model::{DomainConfig, FormatOptions, ParseOptions},
 };
 use polyvirt_lease::{Durability, LockGuard, write_atomic};
 
@@ -166,7 +166,9 @@ impl Definitions {
         let _lock = self.lock()?;
         let existed = self.check_identity(config)?;
         may()?;
-        write_atomic(&path, config.to_xml().as_bytes(), 0o600, Durability::Durable)
+        // Without its secrets the guest would start another time with, say, a display that asks for no password.
+        let text = config.to_xml_with(FormatOptions::new().secure());
+        write_atomic(&path, text.as_bytes(), 0o600, Durability::Durable)
             .map_err(|e| io_error("store the definition", &path, e))?;
         then(existed);
         Ok(existed)

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use polyvirt_core::{
     DomainId, DriverRecord, Error, ErrorKind, GuestRef, GuestState, LiveConfig, Result, Stage, StopReason, io_error,
-    model::{DomainConfig, ParseOptions},
+    model::{DomainConfig, FormatOptions, ParseOptions},
     placement::Plan,
 };
 use polyvirt_lease::{Durability, write_atomic};
@@ -44,6 +44,11 @@ pub(crate) struct StatusRecord {
     pub(crate) driver: Option<DriverRecord>,
 }
 
+/// A relaunch starts what stands here.
+fn with_secrets(config: &DomainConfig) -> String {
+    config.to_xml_with(FormatOptions::new().secure())
+}
+
 impl StatusRecord {
     /// The record of a start that begins now.
     pub(crate) fn begin(live: &LiveConfig, plan: Option<Plan>, boot_id: String) -> Self {
@@ -55,7 +60,7 @@ impl StatusRecord {
             stage: Stage::Intent,
             state: GuestState::ShutOff(StopReason::Unknown),
             since: std::time::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_secs()),
-            live: live.config.to_xml(),
+            live: with_secrets(&live.config),
             plan,
             driver: None,
         }
@@ -71,14 +76,9 @@ impl StatusRecord {
         Ok(LiveConfig::new(parsed.config, id))
     }
 
-    /// The live definition as text.
-    pub(crate) fn live_xml(&self) -> &str {
-        &self.live
-    }
-
     /// Replaces the live definition.
     pub(crate) fn set_live(&mut self, config: &DomainConfig) {
-        self.live = config.to_xml();
+        self.live = with_secrets(config);
     }
 }
 
@@ -98,12 +98,17 @@ impl Records {
         file_of(&self.dir, name, "owner")
     }
 
+    /// The file of a guest's record.
+    pub(crate) fn file(&self, name: &str) -> Result<PathBuf> {
+        file_of(&self.dir, name, "json")
+    }
+
     /// The record of a guest, or `None`.
     ///
     /// # Errors
     /// `Storage` when it is not whole or newer than this program; it is left as it is.
     pub(crate) fn get(&self, name: &str) -> Result<Option<StatusRecord>> {
-        let path = file_of(&self.dir, name, "json")?;
+        let path = self.file(name)?;
         let size = match std::fs::metadata(&path) {
             Ok(meta) => meta.len(),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),

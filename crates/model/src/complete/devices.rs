@@ -83,8 +83,8 @@ fn derived(identity: &[u8; 16], at: usize) -> MacAddress {
     MacAddress([0x52, 0x54, 0x00, a, b, c])
 }
 
-/// A controller without a number gets the lowest free one of its kind. A USB companion has the number of the controller that
-/// it belongs to; the first root of PCI is 0.
+/// A controller without a number gets the lowest free one of its kind. The parts of an ICH9's USB controller share one: a part
+/// joins those before it unless they have one like it already. The first root of PCI is 0.
 fn controller_numbers(devices: &mut Devices) {
     let numbers = devices.controllers.iter().filter_map(|controller| Some((controller.kind, controller.index?)));
     let mut taken: Seen<(Option<ControllerKind>, u32)> = numbers.collect();
@@ -92,18 +92,18 @@ fn controller_numbers(devices: &mut Devices) {
     let mut first_root = devices.controllers.iter().any(|it| is_root(it) && it.index.is_none())
         && taken.insert((Some(ControllerKind::Pci), 0), ()).is_none();
     let mut next: HashMap<Option<ControllerKind>, u32> = HashMap::new();
-    let mut master = None;
+    let mut parts: Option<(u32, Vec<ControllerModel>)> = None;
     for controller in &mut devices.controllers {
         let kind = controller.kind;
-        let companion =
-            kind == Some(ControllerKind::Usb) && controller.model.is_some_and(ControllerModel::is_companion);
+        let part = controller.model.filter(|it| kind == Some(ControllerKind::Usb) && it.is_ich9());
+        let joined = parts.as_ref().filter(|it| part.is_some_and(|part| !it.1.contains(&part))).map(|it| it.0);
         if controller.index.is_none() {
-            controller.index = match master {
+            controller.index = match joined {
                 _ if first_root && is_root(controller) => {
                     first_root = false;
                     Some(0)
                 }
-                Some(master) if companion => Some(master),
+                Some(joined) => Some(joined),
                 _ => {
                     // Numbers are never given back, so the search goes on where it ended.
                     let next = next.entry(kind).or_default();
@@ -116,8 +116,10 @@ fn controller_numbers(devices: &mut Devices) {
         }
         if let Some(index) = controller.index {
             taken.insert((kind, index), ());
-            if kind == Some(ControllerKind::Usb) && !companion {
-                master = Some(index);
+            match (part, &mut parts) {
+                (Some(part), Some((number, known))) if *number == index => known.push(part),
+                (Some(part), _) => parts = Some((index, vec![part])),
+                (None, _) => {}
             }
         }
     }

@@ -117,6 +117,8 @@ const SIDES: &[(&str, Side)] = &[
     ("/domain/devices/parallel/@tty", Host),
     ("/domain/devices/console/@type", Host),
     ("/domain/devices/console/@tty", Host),
+    // Its place among all consoles, of any kind, which completing counts anew.
+    ("/domain/devices/console/target/@port", Host),
     ("/domain/devices/channel/@type", Host),
     ("/domain/devices/channel/@tty", Host),
     ("/domain/devices/redirdev/@type", Host),

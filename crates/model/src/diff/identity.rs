@@ -19,7 +19,7 @@ const KEYS: &[(&str, &[&[&str]])] = &[
     ("Interface", &[&["mac/@address"]]),
     ("Serial", &[&["target/@port"]]),
     ("Parallel", &[&["target/@port"]]),
-    ("Console", &[&["target/@type", "target/@port"]]),
+    ("Console", &[&["target/@type", "target/@port"], &["target/@type"]]),
     ("Channel", &[&["target/@name"], &["target/@address", "target/@port"]]),
     ("Graphics", &[&["@type"]]),
     ("Audio", &[&["@id"]]),

@@ -106,3 +106,17 @@ fn the_abi_check_names_what_the_guest_sees_alone() {
     assert_eq!(changes.len(), 1);
     assert_eq!(changes[0].path, "/domain/devices/disk[vda]/serial");
 }
+
+#[test]
+fn a_console_that_is_counted_anew_is_the_same_console() {
+    let of = |port: &str| {
+        let serial = "<console type='pty'><target type='serial' port='0'/></console>";
+        let text = format!(
+            "<domain type='kvm'><name>a</name><devices>{serial}<console type='pty'><target type='virtio' port='{port}'/></console></devices></domain>"
+        );
+        DomainConfig::parse(&text, &ParseOptions::default()).unwrap().config
+    };
+    let changes = diff(&of("0"), &of("1"));
+    assert_eq!(changes.iter().map(ToString::to_string).collect::<Vec<_>>(), ["console virtio 0: target port 0 → 1"]);
+    assert!(!changes[0].guest, "{changes:?}");
+}

@@ -47,7 +47,8 @@ fn model(arch: &str, cpu: &CpuDefinition) -> Option<CustomModel> {
     let known = models::known(arch, &cpu.name)?;
     let lacking = cpu.unavailable_features.as_ref();
     let canonical = cpu.alias_of.as_deref().and_then(|it| models::known(arch, it));
-    let blockers: BTreeSet<_> = lacking.into_iter().flatten().map(|it| models::feature(arch, it).to_owned()).collect();
+    let blockers: BTreeSet<_> =
+        lacking.into_iter().flatten().map(|it| polyvirt_cpu::feature_of_qemu(arch, it).to_owned()).collect();
     Some(CustomModel {
         name: known.name.to_owned(),
         usable: lacking.map(Vec::is_empty),
@@ -99,7 +100,7 @@ fn of_expansion(kind: &Kind<'_>) -> Option<HostModel> {
     let expansion = kind.abilities?.expansion(|it| *it == wanted)?;
     let features = expansion.properties.iter().filter_map(|(name, value)| {
         let required = value.as_bool()?;
-        Some(NamedFeature { name: models::feature(kind.arch, name).to_owned(), required })
+        Some(NamedFeature { name: polyvirt_cpu::feature_of_qemu(kind.arch, name).to_owned(), required })
     });
     Some(HostModel { model: expansion.model, features: features.collect(), ..HostModel::default() })
 }

@@ -64,6 +64,11 @@ fn features(config: &DomainConfig, family: Family, binary: &Binary, found: &mut 
         let problem = format!("{} cannot leave PS/2 out, remove it", binary.path.display());
         refuse("ps2", problem);
     }
+    let teardown = features.async_teardown.as_ref().and_then(|it| it.enabled);
+    if teardown.is_some() && !binary.has_option("run-with", "async-teardown") {
+        let problem = format!("{} cannot tear guests down in the background, remove it", binary.path.display());
+        refuse("async-teardown", problem);
+    }
     if features.acpi && family == Family::ArmBoard {
         refuse("acpi", "this machine has no ACPI, remove it".to_owned());
     }

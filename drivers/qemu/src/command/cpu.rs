@@ -20,8 +20,8 @@ use super::{
 /// The argument of `-cpu`; `None` takes QEMU's default.
 ///
 /// `host-model` is the model that `host` names. Where nobody knows it: what this host can run, which is the host's CPU with KVM, and
-/// all that TCG emulates without it.
-pub(crate) fn argument(config: &DomainConfig, host: Option<&HostCpu>) -> Option<String> {
+/// all that TCG emulates without it. A feature that is optional is switched on where `known` has it, and off where it lacks it.
+pub(crate) fn argument(config: &DomainConfig, host: Option<&HostCpu>, known: Option<&HostCpu>) -> Option<String> {
     let empty = Cpu::default();
     let cpu = config.cpu.as_ref().unwrap_or(&empty);
     let kvm = config.kind == DomainKind::Kvm;
@@ -43,7 +43,7 @@ pub(crate) fn argument(config: &DomainConfig, host: Option<&HostCpu>) -> Option<
             return (is_x86(arch) && changed != Opts::new(default)).then(|| changed.build());
         }
     };
-    let opts = features(opts, cpu, arch, host);
+    let opts = features(opts, cpu, arch, (host, known));
     let opts = switches(caches(opts, cpu), config);
     let narrow = kvm && arch == "armv7l" && cpu.mode == Some(CpuMode::HostPassthrough);
     Some(opts.maybe("aarch64", narrow.then_some("off")).build())
@@ -66,7 +66,7 @@ fn host_model(host: Option<&HostCpu>) -> Opts {
     Opts::new(host.map_or("", |it| it.model.as_str()))
 }
 
-fn features(mut opts: Opts, cpu: &Cpu, arch: &str, host: Option<&HostCpu>) -> Opts {
+fn features(mut opts: Opts, cpu: &Cpu, arch: &str, (host, known): (Option<&HostCpu>, Option<&HostCpu>)) -> Opts {
     opts = opts.maybe("vendor", cpu.model.as_ref().and_then(|it| it.vendor_id.as_deref()));
     let own = |name: &str| cpu.feature.iter().any(|it| it.name == name);
     for (name, on) in host.iter().flat_map(|it| &it.features).filter(|it| !own(&it.0)) {
@@ -77,8 +77,11 @@ fn features(mut opts: Opts, cpu: &Cpu, arch: &str, host: Option<&HostCpu>) -> Op
         opts = match feature.policy.unwrap_or(FeaturePolicy::Require) {
             FeaturePolicy::Force | FeaturePolicy::Require => opts.switch(&name, true),
             FeaturePolicy::Disable | FeaturePolicy::Forbid => opts.switch(&name, false),
-            // Whatever the model has.
-            _ => opts,
+            // Else whatever the model has.
+            _ => match known.and_then(|it| it.has(arch, &feature.name)) {
+                Some(has) => opts.switch(&name, has),
+                None => opts,
+            },
         };
     }
     opts
@@ -151,7 +154,8 @@ pub(super) fn model(args: &mut Args, input: &Input<'_>) -> Result<()> {
     known_features(input)?;
     compatible(input)?;
     let host = HostCpu::wanted(input.config, input.binary, input.host_cpu);
-    if let Some(argument) = argument(input.config, host.as_ref()) {
+    let known = HostCpu::for_optional(input.config, input.binary, input.host_cpu);
+    if let Some(argument) = argument(input.config, host.as_ref(), known.as_ref()) {
         args.add("-cpu", argument);
     }
     Ok(())

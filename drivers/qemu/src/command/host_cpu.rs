@@ -61,6 +61,31 @@ impl HostCpu {
         Some(Self { model: cpu.model_name()?.to_owned(), features })
     }
 
+    /// Whether it has a feature; `None` where nobody knows, or the feature is never a guest's.
+    pub(super) fn has(&self, arch: &str, name: &str) -> Option<bool> {
+        if NOT_FOR_GUESTS.contains(&name) {
+            return None;
+        }
+        if let Some((_, on)) = self.features.iter().find(|(known, _)| known == name) {
+            return Some(*on);
+        }
+        let mut cpu = polyvirt_cpu::CpuDefinition::default();
+        cpu.model.get_or_insert_default().name = Some(self.model.clone());
+        polyvirt_cpu::has_feature(arch, &cpu, name).ok()
+    }
+
+    /// The host's CPU for a guest with features that are optional; `None` for other guests, or if nobody knows it. What was told
+    /// of the host counts before what QEMU can give: a feature beyond that is refused or warned of, and not lost unseen.
+    pub(super) fn for_optional(config: &DomainConfig, binary: &Binary, given: Option<&HostCpu>) -> Option<Self> {
+        let optional = |it: &CpuFeature| it.policy == Some(FeaturePolicy::Optional);
+        let x86 = matches!(binary.arch.as_str(), "x86_64" | "i386");
+        if !x86 || !config.cpu.as_ref()?.feature.iter().any(optional) {
+            return None;
+        }
+        let virtualised = config.kind == DomainKind::Kvm;
+        given.filter(|_| virtualised).cloned().or_else(|| Self::of_facts(binary, virtualised))
+    }
+
     /// The host's CPU for a guest that is to have it by name; `None` for other guests, or if nobody knows it.
     pub(crate) fn wanted(config: &DomainConfig, binary: &Binary, given: Option<&HostCpu>) -> Option<Self> {
         let cpu = config.cpu.as_ref()?;
@@ -92,5 +117,18 @@ mod tests {
         let expected = HostCpu { model: "Haswell".into(), features: vec![("vme".into(), true)] };
         assert_eq!(HostCpu::read(&tree), Some(expected));
         assert_eq!(HostCpu::read(&XmlTree::parse("<cpu><model/></cpu>").unwrap()), None);
+    }
+
+    #[test]
+    fn a_host_has_what_its_model_has_and_what_it_adds_but_not_what_it_lacks() {
+        let features = vec![("vme".into(), true), ("avx2".into(), false)];
+        let host = HostCpu { model: "Haswell".into(), features };
+        let has = |name| host.has("x86_64", name);
+        assert_eq!(
+            [has("vme"), has("avx2"), has("avx"), has("sse4a")],
+            [Some(true), Some(false), Some(true), Some(false)]
+        );
+        assert_eq!([has("osxsave"), has("no-such")], [None, None]);
+        assert_eq!(HostCpu { model: "unknown".into(), ..host.clone() }.has("x86_64", "avx"), None);
     }
 }

@@ -48,7 +48,7 @@ use std::path::PathBuf;
 
 use polyvirt_core::{
     Error, ErrorKind, Result,
-    model::{DomainConfig, clock::ClockOffset},
+    model::{DomainConfig, clock::ClockOffset, display::GraphicsKind},
     placement::Plan,
 };
 use polyvirt_qmp::Machine;
@@ -176,8 +176,7 @@ pub(crate) fn machine_name(config: &DomainConfig) -> Option<&str> {
 /// `Unsupported` for what is to run and needs something that is not kept here.
 pub(crate) fn build(input: &Input<'_>) -> Result<Vec<String>> {
     let mut named = input.config.clone();
-    usb::assign(&mut named)?;
-    alias::assign(&mut named, input.is_q35());
+    name_devices(&mut named)?;
     let input = &Input { config: &named, monitor: input.monitor.clone(), ..*input };
     let mut args = Args::default();
     begin(&mut args, input)?;
@@ -191,6 +190,16 @@ pub(crate) fn build(input: &Input<'_>) -> Result<Vec<String>> {
             Err(Error::new(ErrorKind::InvalidConfig, problem).with("path", "/domain"))
         }
     }
+}
+
+/// Gives every device what a running guest knows it by: its name, and its port if it is on USB. What has them keeps them.
+///
+/// # Errors
+/// `InvalidConfig` when a device finds no port.
+pub(crate) fn name_devices(config: &mut DomainConfig) -> Result<()> {
+    usb::assign(config)?;
+    alias::assign(config, Family::of_config(config) == Family::Q35);
+    Ok(())
 }
 
 /// The board, its CPUs and memory, and how QEMU is spoken to.
@@ -309,13 +318,20 @@ fn extra(args: &mut Args, config: &DomainConfig) {
     }
 }
 
-/// The time zone of the guest's clock, and the variables of `<qemu:commandline>`.
-pub(crate) fn extra_environment(config: &DomainConfig) -> Vec<(String, String)> {
+/// Where SASL finds its configuration, the time zone of the guest's clock, and the variables of `<qemu:commandline>`.
+pub(crate) fn extra_environment(config: &DomainConfig, settings: &Config) -> Vec<(String, String)> {
+    // There is one variable for all displays: the last that logs in with SASL decides.
+    let mut sasl = config.devices.graphics.iter().filter_map(|display| match display.kind {
+        Some(GraphicsKind::Vnc) if settings.vnc_sasl => settings.vnc_sasl_dir.as_ref(),
+        Some(GraphicsKind::Spice) if settings.spice_sasl => settings.spice_sasl_dir.as_ref(),
+        _ => None,
+    });
+    let sasl = sasl.next_back().map(|folder| ("SASL_CONF_PATH".to_owned(), folder.to_string_lossy().into_owned()));
     let zone = config.clock.as_ref().filter(|it| it.offset == Some(ClockOffset::Timezone));
     let zone = zone.and_then(|it| it.timezone.clone()).map(|it| ("TZ".to_owned(), it));
     let variables = config.qemu_commandline.iter().flat_map(|line| &line.env);
     let variables = variables.map(|it| (it.name.clone(), it.value.clone().unwrap_or_default()));
-    zone.into_iter().chain(variables).collect()
+    sasl.into_iter().chain(zone).chain(variables).collect()
 }
 
 #[cfg(test)]

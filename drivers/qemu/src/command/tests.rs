@@ -281,3 +281,20 @@ fn a_shell_reads_what_was_meant() {
     let output = std::process::Command::new("/bin/sh").arg("-c").arg(text).output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "it's a b  x,y=z");
 }
+
+#[test]
+fn sasl_finds_its_configuration_where_the_settings_say() {
+    let text = "<domain type='kvm'><name>g</name><clock offset='timezone' timezone='Europe/Paris'/>
+        <devices><graphics type='spice'/><graphics type='vnc'/></devices></domain>";
+    let config = DomainConfig::parse(text, &polyvirt_core::model::ParseOptions::default()).unwrap().config;
+    let mut settings =
+        Config { spice_sasl_dir: Some("/s".into()), vnc_sasl_dir: Some("/v".into()), ..Config::default() };
+    let environment = |settings: &Config| -> Vec<String> {
+        extra_environment(&config, settings).into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    };
+    assert_eq!(environment(&settings), ["TZ=Europe/Paris"], "nobody logs in with SASL");
+    settings.spice_sasl = true;
+    assert_eq!(environment(&settings), ["SASL_CONF_PATH=/s", "TZ=Europe/Paris"]);
+    settings.vnc_sasl = true;
+    assert_eq!(environment(&settings), ["SASL_CONF_PATH=/v", "TZ=Europe/Paris"]);
+}

@@ -90,7 +90,7 @@ fn target(disk: &mut Disk, q35: bool, changeable: bool) {
 }
 
 fn complete_source(source: &mut Source) {
-    let port = source.protocol.and_then(port);
+    let port = source.protocol.and_then(StorageProtocol::default_port);
     for host in &mut source.host {
         if host.transport.is_none_or(|it| it == StorageTransport::Tcp) && host.socket.is_none() {
             host.port = host.port.or(port);
@@ -111,24 +111,6 @@ pub(super) fn iscsi_unit(name: &mut String) {
     if !name.contains('/') {
         name.push_str(FIRST_UNIT);
     }
-}
-
-/// Where servers of a protocol listen (IANA, and each protocol's manual). Ceph's monitors and SSH's have their own ideas.
-fn port(protocol: StorageProtocol) -> Option<u16> {
-    Some(match protocol {
-        StorageProtocol::Nbd => 10809,
-        StorageProtocol::Sheepdog => 7000,
-        StorageProtocol::Gluster => 24007,
-        StorageProtocol::Iscsi => 3260,
-        StorageProtocol::Http => 80,
-        StorageProtocol::Https => 443,
-        StorageProtocol::Ftp => 21,
-        StorageProtocol::Ftps => 990,
-        StorageProtocol::Tftp => 69,
-        StorageProtocol::Ssh => 22,
-        StorageProtocol::Vxhs => 9999,
-        _ => return None,
-    })
 }
 
 fn engine(encryption: &mut Encryption) {

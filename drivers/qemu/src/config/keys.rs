@@ -57,7 +57,7 @@ settings! {
     dbus_state_dir: PathBuf = "/var/run/libvirt/qemu/dbus".into(), "/var/run/libvirt/qemu/dbus",
         "Buses of D-Bus displays.";
     rdp_state_dir: PathBuf = "/var/run/libvirt/qemu/rdp".into(), "/var/run/libvirt/qemu/rdp",
-        "State of RDP servers.";
+        "State of RDP servers; read by nothing yet.";
 
     vnc_tls: bool = false, "false",
         "Whether VNC displays speak TLS.";
@@ -92,7 +92,7 @@ settings! {
     spice_auto_unix_socket: bool = false, "false",
         "Whether SPICE displays that name no address listen on a socket of the guest.";
     rdp_tls_x509_cert_dir: PathBuf = "/etc/pki/libvirt-rdp".into(), "/etc/pki/libvirt-rdp",
-        "Certificates of RDP servers.";
+        "Certificates of RDP servers; read by nothing yet.";
     chardev_tls: bool = false, "false",
         "Whether TCP character devices speak TLS that do not say.";
     chardev_tls_x509_verify: bool = false, "false",
@@ -102,11 +102,11 @@ settings! {
     chardev_tls_x509_secret_uuid: Option<String> = None, "none",
         "Secret that unlocks the key of character devices.";
     vxhs_tls: bool = false, "false",
-        "Whether VxHS disks speak TLS that do not say.";
+        "Whether VxHS disks speak TLS that do not say; read by nothing yet.";
     vxhs_tls_x509_cert_dir: PathBuf = "/etc/pki/libvirt-vxhs".into(), "/etc/pki/libvirt-vxhs",
-        "Certificates of VxHS disks.";
+        "Certificates of VxHS disks; read by nothing yet.";
     vxhs_tls_x509_secret_uuid: Option<String> = None, "none",
-        "Secret that unlocks the key of VxHS disks.";
+        "Secret that unlocks the key of VxHS disks; read by nothing yet.";
     nbd_tls: bool = false, "false",
         "Whether NBD disks speak TLS that do not say.";
     nbd_tls_x509_cert_dir: PathBuf = "/etc/pki/libvirt-nbd".into(), "/etc/pki/libvirt-nbd",
@@ -114,14 +114,14 @@ settings! {
     nbd_tls_x509_secret_uuid: Option<String> = None, "none",
         "Secret that unlocks the key of NBD disks.";
     migrate_tls_x509_cert_dir: PathBuf = "/etc/pki/libvirt-migrate".into(), "/etc/pki/libvirt-migrate",
-        "Certificates of migrations.";
+        "Certificates of migrations; read by nothing yet.";
     backup_tls_x509_cert_dir: PathBuf = "/etc/pki/libvirt-backup".into(), "/etc/pki/libvirt-backup",
-        "Certificates of backups.";
+        "Certificates of backups; read by nothing yet.";
 
     nographics_allow_host_audio: bool = false, "false",
         "Whether guests without a display may use the host's sound.";
-    security_driver: Option<String> = None, "none",
-        "Who labels files and processes.";
+    security_driver: String = "none".into(), "none",
+        "Who labels files and processes; read by nothing yet.";
     dump_guest_core: Option<bool> = None, "QEMU's own",
         "Whether a core dump of QEMU has the guest's memory in it.";
     hugetlbfs: Vec<HugetlbMount> = Vec::new(), "the host's mounts",
@@ -130,6 +130,34 @@ settings! {
         "Whether network disks are reached through nbdkit.";
     swtpm_versions: Option<String> = None, "swtpm's own",
         "Versions of TPM that swtpm emulates, 1.2 and 2.0, with commas.";
+}
+
+macro_rules! unread {
+    ($($key:ident),*) => {
+        impl Config {
+            /// Settings that nothing reads yet and that are set to something else than what happens anyway.
+            pub(super) fn without_effect(&self) -> Vec<&'static str> {
+                let usual = Self::default();
+                let all = [$((stringify!($key), self.$key != usual.$key),)*];
+                all.into_iter().filter(|(_, set)| *set).map(|(key, _)| key).collect()
+            }
+        }
+
+        /// Settings that libvirt has and nothing here reads yet.
+        #[cfg(test)]
+        pub(super) const UNREAD: &[&str] = &[$(stringify!($key),)*];
+    };
+}
+
+unread! {
+    rdp_state_dir,
+    rdp_tls_x509_cert_dir,
+    vxhs_tls,
+    vxhs_tls_x509_cert_dir,
+    vxhs_tls_x509_secret_uuid,
+    migrate_tls_x509_cert_dir,
+    backup_tls_x509_cert_dir,
+    security_driver
 }
 
 /// A mount of hugetlbfs.

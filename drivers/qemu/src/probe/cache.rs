@@ -15,7 +15,7 @@ use polyvirt_process::Credentials;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::OnceCell;
 
-use super::{Binary, ProbeError, probe};
+use super::{ANYWHERE, Binary, ProbeError, probe};
 
 /// Version of the records; another one is made anew.
 fn format() -> String {
@@ -80,11 +80,16 @@ impl Cache {
             if let Some(binary) = self.load("probe", &stamp) {
                 return Ok(Arc::new(binary));
             }
-            let binary = probe(path, user, self.within).await?;
+            let binary = probe(path, ANYWHERE, user, self.within).await?;
             self.store("probe", &stamp, &binary);
             Ok(Arc::new(binary))
         });
         made.await.cloned()
+    }
+
+    /// What this binary can do with the host's CPUs. Not kept: it depends on the kernel and on how its modules are set, too.
+    pub(crate) async fn virtualised(&self, path: &Path, user: Option<&Credentials>) -> Result<Binary, ProbeError> {
+        probe(path, "kvm", user, self.within).await
     }
 
     /// A record under this key; `None` if there is none that can be used.

@@ -82,16 +82,22 @@ pub(crate) const SCHEMA: &[&str] = &[
     "query-display-options/!/type/^sdl",
 ];
 
+/// Properties of the CPU model with everything, as it is and with what keeps a guest from migrating.
+fn models() -> [Value; 2] {
+    [json!({ "name": "max" }), json!({ "name": "max", "props": { "migratable": false } })]
+}
+
 /// What is asked with arguments.
 pub(crate) fn with_arguments() -> impl Iterator<Item = (&'static str, Value)> {
     let devices = DEVICES.iter().map(|name| ("device-list-properties", json!({ "typename": name })));
     let objects = OBJECTS.iter().map(|name| ("qom-list-properties", json!({ "typename": name })));
     let types = [("qom-list-types", Value::Null)];
-    let models = [("query-cpu-model-expansion", json!({ "type": "static", "model": { "name": "max" } }))];
+    let expansion = |model| ("query-cpu-model-expansion", json!({ "type": "static", "model": model }));
+    let models = models().map(expansion);
     types.into_iter().chain(devices).chain(objects).chain(models)
 }
 
 /// A number that changes with the questions.
 pub(crate) fn revision() -> usize {
-    COMMANDS.len() + DEVICES.len() + OBJECTS.len() + SCHEMA.len()
+    COMMANDS.len() + DEVICES.len() + OBJECTS.len() + SCHEMA.len() + models().len()
 }

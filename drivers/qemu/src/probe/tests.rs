@@ -16,7 +16,7 @@ fn script(directory: &Path, text: &str) -> PathBuf {
 #[tokio::test]
 async fn learns_what_qemu_can_do() {
     let Some(path) = qemu() else { return };
-    let binary = probe(&path, None, PATIENCE).await.unwrap();
+    let binary = probe(&path, ANYWHERE, None, PATIENCE).await.unwrap();
     assert_eq!(binary.arch, "x86_64");
     assert!(binary.machine("q35").unwrap().name.starts_with("pc-q35-"));
     assert!(binary.default_machine().unwrap().name.starts_with("pc-i440fx-"));
@@ -75,7 +75,7 @@ async fn what_is_no_qemu_is_named_with_its_last_words() {
 async fn what_keeps_silent_is_given_up() {
     let directory = tempfile::tempdir().unwrap();
     let path = script(directory.path(), "echo thinking >&2; exec sleep 1000");
-    let error = probe(&path, None, Duration::from_millis(300)).await.unwrap_err();
+    let error = probe(&path, ANYWHERE, None, Duration::from_millis(300)).await.unwrap_err();
     assert!(matches!(error, ProbeError::Silent { .. }), "{error}");
     assert!(error.to_string().ends_with("it said: thinking"), "{error}");
 }

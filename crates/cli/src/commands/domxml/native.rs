@@ -29,7 +29,7 @@ pub(super) async fn to_native(args: &ToNativeArgs, session: &mut Session, out: &
 /// Where the guest would go on the host that the options name. Whether there is room for it now does not change what would
 /// be executed, so a refusal that more memory ends is none here.
 fn plan(args: &ToNativeArgs, config: &DomainConfig, advice: Option<NodeSet>) -> Result<Option<Plan>, Failure> {
-    let Some(root) = &args.of.sysroot else { return Ok(None) };
+    let Some(root) = &args.of.host.sysroot else { return Ok(None) };
     let host = Host::at(root);
     let topology = host.topology().map_err(unreadable)?;
     if let Ok(plan) = numa::plan_at(config, &host, &topology, advice.clone())? {

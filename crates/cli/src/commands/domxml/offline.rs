@@ -6,7 +6,7 @@ use polyvirt::{OfflineContext, OfflineDriver, Recording, Settings, model::Guest,
 
 use super::super::read_xml;
 use crate::{
-    args::{DefinitionOptions, DriverName, Setting},
+    args::{DefinitionOptions, DescribedHost, DriverName, Setting},
     failure::Failure,
     output::Output,
     session::Session,
@@ -23,7 +23,7 @@ pub(super) fn driver(
     session: &Session,
     out: &mut Output,
 ) -> Result<Option<Box<dyn OfflineDriver>>, Failure> {
-    let context = context(options, session)?;
+    let context = of_definition(options, session)?;
     let Some(name) = options.driver else {
         without_effect(options, out);
         return Ok(None);
@@ -42,16 +42,11 @@ pub(super) fn driver(
 
 /// Names the options that change nothing where no driver is asked.
 fn without_effect(options: &DefinitionOptions, out: &mut Output) {
-    let given = [
-        ("--capabilities", options.capabilities.is_some()),
-        ("--keep-machine-alias", options.keep_machine_alias),
-        ("--host-cpu", options.host_cpu.is_some()),
-        ("--config", options.config.is_some()),
-        ("--sysroot", options.sysroot.is_some()),
-    ];
+    let given =
+        [("--capabilities", options.capabilities.is_some()), ("--keep-machine-alias", options.keep_machine_alias)];
     let mut names: Vec<String> =
         given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name.to_owned()).collect();
-    names.extend(options.set.iter().map(|setting| format!("--set {}={}", setting.key, setting.value)));
+    names.extend(options.host.given());
     if !names.is_empty() {
         out.warning(&format!("without effect, because no --driver is named: {}", names.join(", ")));
     }
@@ -72,27 +67,35 @@ pub(in crate::commands) fn word(driver: DriverName) -> String {
     driver.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
-fn context(options: &DefinitionOptions, session: &Session) -> Result<OfflineContext, Failure> {
-    let mut context = OfflineContext::new(options.arch.as_deref().unwrap_or_else(|| host_arch()));
-    if let Some(file) = &options.capabilities {
-        context.recording = Some(session.recordings.read(file)?);
-    }
-    if let Some(file) = &options.host_cpu {
-        context.host_cpu = Some(host_cpu(file)?);
-    }
-    if let Some(file) = &options.config {
-        context.settings = settings_of(file)?;
-    }
-    for Setting { key, value } in &options.set {
-        context.settings.set(key, typed(value));
-    }
-    if let Some(directory) = &options.sysroot {
-        is_directory(directory)?;
-        context.sysroot = Some(directory.clone());
-    }
+/// What the options of a definition say of a host and of the guest.
+fn of_definition(options: &DefinitionOptions, session: &Session) -> Result<OfflineContext, Failure> {
+    let mut context = context(options.arch.as_deref(), options.capabilities.as_deref(), &options.host, session)?;
     context.guest = if options.new { Guest::New } else { Guest::Existing };
     context.keep_machine_alias = options.keep_machine_alias;
     context.running = options.active || options.from_active;
+    Ok(context)
+}
+
+/// A host of this architecture, else of this machine's, with the hypervisor that was recorded.
+pub(in crate::commands) fn context(
+    arch: Option<&str>,
+    recording: Option<&Path>,
+    host: &DescribedHost,
+    session: &Session,
+) -> Result<OfflineContext, Failure> {
+    let mut context = OfflineContext::new(arch.unwrap_or_else(|| host_arch()));
+    context.recording = recording.map(|file| session.recordings.read(file)).transpose()?;
+    context.host_cpu = host.host_cpu.as_deref().map(host_cpu).transpose()?;
+    if let Some(file) = &host.config {
+        context.settings = settings_of(file)?;
+    }
+    for Setting { key, value } in &host.set {
+        context.settings.set(key, typed(value));
+    }
+    if let Some(directory) = &host.sysroot {
+        is_directory(directory)?;
+        context.sysroot = Some(directory.clone());
+    }
     Ok(context)
 }
 
@@ -125,7 +128,7 @@ impl Recordings {
     }
 }
 
-pub(in crate::commands) fn host_cpu(file: &Path) -> Result<XmlTree, Failure> {
+fn host_cpu(file: &Path) -> Result<XmlTree, Failure> {
     let refuse = |message: String| Failure::argument(format!("{}: {message}", file.display()));
     let tree = XmlTree::parse(&read_xml(file)?).map_err(|problem| refuse(problem.to_string()))?;
     if tree.name == "cpu" {
@@ -135,7 +138,7 @@ pub(in crate::commands) fn host_cpu(file: &Path) -> Result<XmlTree, Failure> {
     }
 }
 
-pub(in crate::commands) fn settings_of(file: &Path) -> Result<Settings, Failure> {
+fn settings_of(file: &Path) -> Result<Settings, Failure> {
     let refuse = |message: &str| Failure::argument(format!("{}: {message}", file.display()));
     let table: toml::Table =
         read_xml(file)?.parse().map_err(|error: toml::de::Error| refuse(&format!("not TOML: {}", error.message())))?;
@@ -146,7 +149,7 @@ pub(in crate::commands) fn settings_of(file: &Path) -> Result<Settings, Failure>
 }
 
 /// A value of the command line: `true`, `false`, a whole number, or text.
-pub(in crate::commands) fn typed(value: &str) -> serde_json::Value {
+fn typed(value: &str) -> serde_json::Value {
     match value {
         "true" => true.into(),
         "false" => false.into(),
@@ -154,7 +157,7 @@ pub(in crate::commands) fn typed(value: &str) -> serde_json::Value {
     }
 }
 
-pub(in crate::commands) fn is_directory(path: &Path) -> Result<(), Failure> {
+fn is_directory(path: &Path) -> Result<(), Failure> {
     let meta = std::fs::metadata(path).map_err(|error| polyvirt::io_error("read", path, error))?;
     if meta.is_dir() { Ok(()) } else { Err(Failure::argument(format!("{} is no directory", path.display()))) }
 }

@@ -10,7 +10,6 @@ use polyvirt::placement::{
 use super::{Done, promises, show};
 use crate::{
     args::Drawing,
-    commands::host::unreadable,
     output::Output,
     picture::{Grid, Ink, Line, Panel, Part, Picture, exact},
     session::Session,
@@ -18,7 +17,7 @@ use crate::{
 
 pub(super) async fn leases(drawing: &Drawing, session: &mut Session, out: &mut Output) -> Done {
     let connection = session.connection().await?;
-    let topology = connection.host().topology().map_err(unreadable)?;
+    let topology = connection.topology().await?;
     let snapshot = promises(&connection, out).await;
     let mut names = BTreeMap::new();
     for entry in connection.list().await? {

@@ -115,7 +115,7 @@ async fn here(
         Error::unsupported(driver, "placement by polyvirt; it places guests itself")
     })?;
     let host = connection.host().clone();
-    let topology = host.topology().map_err(unreadable)?;
+    let topology = connection.topology().await?;
     let promised = promises(&connection, out).await.promised;
     let others = sitting(&connection, &promised).await?;
     Ok(Thought { name: explanation.config.name, host, topology, promised, others, plan })

@@ -11,7 +11,10 @@ use crate::{
 
 pub(super) async fn topology(args: &Topology, session: &mut Session, out: &mut Output) -> Done {
     let (host, _) = host_of(&args.tree(), session).await?;
-    let topology = host.topology().map_err(unreadable)?;
+    let topology = match &args.sysroot {
+        Some(_) => host.topology().map_err(unreadable)?,
+        None => session.connection().await?.topology().await?,
+    };
     let devices = devices(host.root());
     let (promised, guests) = match &args.sysroot {
         Some(_) => Default::default(),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use polyvirt_xml::XmlTree;
 
 use crate::{
-    Word,
+    Signature, Word,
     x86::catalog::{Catalog, Features},
 };
 
@@ -88,6 +88,27 @@ fn models_of_guests_have_the_same_features() {
     }
     assert!(differ.is_empty(), "{}", differ.join("\n"));
     assert!(map.is_empty() || compared > 50, "only {compared} models compared");
+}
+
+#[test]
+fn processors_are_of_the_same_models() {
+    let catalog = Catalog::get();
+    let mut differ = Vec::new();
+    for theirs in files().iter().flat_map(|file| &file.children).filter(|element| element.name == "model") {
+        let name = theirs.attribute("name").unwrap();
+        let Ok(ours) = catalog.model(name) else { continue };
+        let signatures = theirs.children.iter().filter(|child| child.name == "signature");
+        for signature in signatures {
+            let number = |key: &str| signature.attribute(key).unwrap().parse().unwrap();
+            let steppings = signature.attribute("stepping").unwrap_or("0");
+            let stepping = steppings.split(['-', ',']).next().unwrap().parse().unwrap();
+            let processor = Signature { family: number("family"), model: number("model"), stepping };
+            if !ours.is_of(Some(processor)) {
+                differ.push(format!("{name} is not made after {processor:?}"));
+            }
+        }
+    }
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
 }
 
 fn features(catalog: &Catalog, map: &BTreeMap<&str, &XmlTree>, model: &XmlTree) -> Features {

@@ -5,25 +5,6 @@ use serde_json::{Value, json};
 
 use super::super::option::{Members, bracketed};
 
-/// The port of a protocol where none is given.
-pub(super) fn default_port(protocol: StorageProtocol) -> u16 {
-    match protocol {
-        StorageProtocol::Nbd => 10809,
-        StorageProtocol::Sheepdog => 7000,
-        StorageProtocol::Gluster => 24007,
-        StorageProtocol::Iscsi => 3260,
-        StorageProtocol::Http => 80,
-        StorageProtocol::Https => 443,
-        StorageProtocol::Ftp => 21,
-        StorageProtocol::Ftps => 990,
-        StorageProtocol::Tftp => 69,
-        StorageProtocol::Ssh => 22,
-        StorageProtocol::Nfs => 2049,
-        StorageProtocol::Vxhs => 9999,
-        _ => 0,
-    }
-}
-
 /// Whether nbdkit can stand between QEMU and such a source.
 pub(super) fn nbdkit(protocol: StorageProtocol) -> bool {
     matches!(
@@ -38,7 +19,7 @@ pub(super) fn nbdkit(protocol: StorageProtocol) -> bool {
 }
 
 fn port(host: &StorageHost, protocol: StorageProtocol) -> String {
-    host.port.unwrap_or_else(|| default_port(protocol)).to_string()
+    host.port.or(protocol.default_port()).unwrap_or_default().to_string()
 }
 
 /// A server that may be a socket: `{"type": "inet", …}` or `{"type": "unix", …}`.
