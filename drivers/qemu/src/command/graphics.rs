@@ -114,7 +114,7 @@ fn vnc(args: &mut Args, input: &Input<'_>, display: &Graphics, path: &str) -> Re
             return Err(Error::new(ErrorKind::InvalidConfig, problem).with("path", format!("{path}/@port")));
         }
         let web = display.websocket.map(|it| if it > 0 { it } else { 5700 });
-        Opts::new(&format!("{host}:{}", port - VNC)).maybe("websocket", web)
+        Opts::implied("vnc", &format!("{host}:{}", port - VNC)).maybe("websocket", web)
     };
     let password = display.passwd.as_ref().or(settings.vnc_password.as_ref());
     let mut opts =

@@ -233,6 +233,7 @@ fn begin(args: &mut Args, input: &Input<'_>) -> Result<()> {
     args.flag("-no-user-config");
     args.flag("-nodefaults");
     monitor(args, &input.monitor);
+    boot::firmware_memory(args, config);
     clock::clock(args, input);
     // What happens then is said over the monitor, before the guest runs.
     args.flag("-no-shutdown");
