@@ -214,7 +214,7 @@ mod tests {
         let text = format!("<domain type='qemu'><name>a</name><devices>{devices}</devices></domain>");
         let config = DomainConfig::parse(&text, &ParseOptions::default()).unwrap().config;
         let guest = GuestRef::new("a", "11111111-2222-3333-4444-555555555555", None);
-        let places = Places::of(&guest, &Roots::embedded(Path::new("/r"), "qemu", None));
+        let places = Places::of(&guest, &Roots::embedded(Path::new("/r"), "qemu", false));
         of(&config, &places, &[PathBuf::from("/usr/bin"), PathBuf::from("/bin")])
     }
 
