@@ -15,7 +15,7 @@ use serde_json::Value;
 const SEEDS: u64 = 120;
 
 /// How often a field is tried, in guests of which each may use it otherwise.
-const TRIES: usize = 4;
+const TRIES: usize = 3;
 
 /// What is written first, to see where it goes.
 const WORD: &str = "xmarkerz";
