@@ -207,6 +207,16 @@ pub fn model_of_qemu(arch: &str, name: &str) -> Option<KnownModel> {
     }
 }
 
+/// Features that a model's name once stood for and QEMU's model has lost: told whether they are there or not. A guest that names the
+/// model and not them is to go without, whatever the QEMU.
+#[must_use]
+pub fn withdrawn(arch: &str, model: &str) -> Vec<&'static str> {
+    match family(arch) {
+        Ok(Family::X86) => x86::withdrawn(model),
+        _ => Vec::new(),
+    }
+}
+
 /// What definitions call a feature of QEMU's; one that is not known here has QEMU's name.
 #[must_use]
 pub fn feature_of_qemu<'a>(arch: &str, name: &'a str) -> &'a str {

@@ -17,6 +17,6 @@ pub use self::decode::Role;
 pub(crate) use self::{
     compare::{baseline, compare, has_feature},
     decode::decode,
-    names::{feature_of_qemu, model_of_qemu},
+    names::{feature_of_qemu, model_of_qemu, withdrawn},
     update::{guest, update},
 };

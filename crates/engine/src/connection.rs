@@ -79,7 +79,7 @@ impl Connection {
         }
         let services = Services::open(&options.registry, &ServiceContext::new(roots.clone(), identity))?;
         let mut made = roots.clone();
-        if driver.topology().is_some() {
+        if driver.topology().is_some() || options.host_root != Path::new("/") {
             // Nodes of another host: no promise about ours.
             made.numa = made.run.join("numa");
         }

@@ -114,6 +114,11 @@ pub struct MemoryDeviceRequest {
 }
 
 impl MemoryDeviceRequest {
+    /// The cell whose `memnode` is the device's: one of no cell (virtio-pmem) has none, and the guest's own policy.
+    pub(crate) fn policy_cell(&self) -> GuestCell {
+        self.cell.unwrap_or(GuestCell(u32::MAX))
+    }
+
     /// A device of this size in that cell.
     #[must_use]
     pub fn new(cell: Option<GuestCell>, size: Kib) -> MemoryDeviceRequest {

@@ -114,12 +114,6 @@ pub const DIFFERENCES: &[Difference] = &[
         reason: "libvirt 9.0 takes a serial port's <target> without a port for port 0, even if another port has it",
         settle: ports,
     },
-    Difference {
-        name: "features gone from QEMU",
-        reason: "libvirt switches a feature off that its own CPU map lists for a model and QEMU has dropped (`removed`); our CPU facts \
-                 are QEMU's and do not list it",
-        settle: removed_features,
-    },
 ];
 
 /// Options that say where each side keeps its own things; nobody compares these.
@@ -319,17 +313,4 @@ fn ports(sides: &mut Sides<'_>) -> bool {
         ports.map(|it| it.says.remove("index")).collect()
     };
     indices(&mut sides.libvirt) != indices(&mut sides.ours)
-}
-
-/// Models of libvirt 9.0's map with features that it calls removed, and these.
-const REMOVED: &[(&str, &str)] = &[("Opteron_G3", "monitor"), ("EPYC", "monitor"), ("Dhyana", "monitor")];
-
-fn removed_features(sides: &mut Sides<'_>) -> bool {
-    let mut any = false;
-    for (model, feature) in REMOVED {
-        for theirs in sides.libvirt.iter_mut().filter(|it| it.is("-cpu", model) && it.get(feature) == Some("off")) {
-            any |= theirs.says.remove(*feature).is_some();
-        }
-    }
-    any
 }

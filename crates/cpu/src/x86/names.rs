@@ -9,6 +9,13 @@ pub(crate) fn model_of_qemu(name: &str) -> Option<KnownModel> {
     Some(KnownModel { name: &model.name, vendor: model.vendor.as_deref() })
 }
 
+/// What a model once stood for and has lost.
+pub(crate) fn withdrawn(name: &str) -> Vec<&'static str> {
+    let catalog = Catalog::get();
+    let model = catalog.models.iter().find(|model| model.name == name);
+    model.map_or_else(Vec::new, |model| catalog.names(&model.withdrawn))
+}
+
 /// The printed name of the feature that QEMU calls this.
 pub(crate) fn feature_of_qemu(name: &str) -> Option<&'static str> {
     let catalog = Catalog::get();

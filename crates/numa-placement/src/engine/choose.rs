@@ -14,7 +14,7 @@ use crate::request::{AdviceSource, Span, Threads};
 use crate::rules::{GeneralPolicy, VcpuPlacement};
 use crate::set::{CpuSet, NodeSet};
 use crate::trace::Trace;
-use crate::units::{GuestCell, VcpuId};
+use crate::units::VcpuId;
 
 /// What was chosen.
 pub(super) struct Choice {
@@ -322,7 +322,7 @@ fn allowed_for_one(
         Part::Cell(at) => (demand.cells[at].cell, None),
         Part::Device(at) => {
             let device = &cx.request.devices[at];
-            (device.cell.unwrap_or(GuestCell(0)), device.nodes.clone())
+            (device.policy_cell(), device.nodes.clone())
         }
         Part::Headroom => (demand.cells[0].cell, None),
     };

@@ -8,7 +8,6 @@ use crate::policy::PageSize;
 use crate::profile::NodesPerCell;
 use crate::promised::Promised;
 use crate::rules::CellPolicy;
-use crate::units::GuestCell;
 
 /// The policy that fixes this part of the guest, if one does. Drivers with one node for each cell or one set for all have no such cells:
 /// the former are placed one by one anyway, with all that is named.
@@ -17,7 +16,7 @@ pub(super) fn policy<'a>(cx: Context<'a>, demand: &Demand, item: &Item) -> Optio
         Part::Cell(at) => demand.cells[at].cell,
         Part::Device(at) => {
             let device = &cx.request.devices[at];
-            device.cell.filter(|_| device.nodes.is_none()).unwrap_or(GuestCell(u32::MAX))
+            if device.nodes.is_some() { return None } else { device.policy_cell() }
         }
         Part::Headroom => return None,
     };

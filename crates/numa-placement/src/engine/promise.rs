@@ -14,7 +14,7 @@ use crate::request::Overcommit;
 use crate::rules::GeneralPolicy;
 use crate::set::NodeSet;
 use crate::topology::{Node, NodeKind};
-use crate::units::{GuestCell, Kib, VcpuId};
+use crate::units::{Kib, VcpuId};
 
 /// One part of the guest: its policy and its memory.
 pub(super) struct PartPromise {
@@ -90,7 +90,7 @@ fn policy_of(cx: Context<'_>, demand: &Demand, choice: &Choice, at: usize, item:
         Part::Cell(at) => (demand.cells[at].cell, None),
         Part::Device(at) => {
             let device = &cx.request.devices[at];
-            (device.cell.unwrap_or(GuestCell(0)), device.nodes.clone())
+            (device.policy_cell(), device.nodes.clone())
         }
         Part::Headroom => (demand.cells[0].cell, None),
     };

@@ -275,6 +275,18 @@ fn q8_a_devices_own_nodes_replace_those_of_its_cell() {
 }
 
 #[test]
+fn a_device_of_no_cell_has_the_guests_policy() {
+    let cell = rules::CellPolicy::new(GuestCell(0), MemMode::Strict, nodes("1"));
+    let request = Request::new("g", celled(&[1, 1]))
+        .stored(strict("2").with_memnode(cell))
+        .device(MemoryDeviceRequest::new(None, gib(1)))
+        .device(MemoryDeviceRequest::new(Some(GuestCell(0)), gib(1)));
+    let plan = qemu(&four(), &request).unwrap();
+    let policies: Vec<_> = plan.devices.iter().map(|it| it.policy.nodes.to_string()).collect();
+    assert_eq!(policies, ["2", "1"]);
+}
+
+#[test]
 fn q11_preallocation_runs_near_the_memory() {
     let request = Request::new("g", GuestShape::flat(1, gib(1))).stored(strict("1")).prealloc(true);
     let plan = qemu(&two(), &request).unwrap();

@@ -72,6 +72,13 @@ fn features(mut opts: Opts, cpu: &Cpu, arch: &str, (host, known): (Option<&HostC
     for (name, on) in host.iter().flat_map(|it| &it.features).filter(|it| !own(&it.0)) {
         opts = opts.switch(&feature_name(name, arch), *on);
     }
+    if host.is_none()
+        && let Some(model) = cpu.model.as_ref().and_then(|it| it.name.as_deref())
+    {
+        for name in polyvirt_cpu::withdrawn(arch, model).into_iter().filter(|it| !own(it)) {
+            opts = opts.switch(&feature_name(name, arch), false);
+        }
+    }
     for feature in &cpu.feature {
         let name = feature_name(&feature.name, arch);
         opts = match feature.policy.unwrap_or(FeaturePolicy::Require) {

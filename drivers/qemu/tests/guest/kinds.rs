@@ -31,7 +31,7 @@ const Q35: &str = "\
     <controller type='usb' index='1' model='qemu-xhci' ports='8'/>\
     <filesystem type='mount' accessmode='mapped' fmode='0640' dmode='0750' multidevs='remap'><source dir='DIR'/><target dir='t,1'/><readonly/></filesystem>\
     <interface type='user'><ip address='172.17.2.0' family='ipv4' prefix='24'/><model type='virtio'/>\
-      <driver rx_queue_size='512' txmode='iothread'><host csum='off' gso='off' mrg_rxbuf='off'/><guest tso4='off'/></driver><mtu size='1400'/></interface>\
+      <driver rx_queue_size='512' txmode='iothread'><host csum='off' gso='off' mrg_rxbuf='off'/><guest tso4='off'/></driver></interface>\
     <serial type='tcp'><source mode='bind' host='127.0.0.1' service='0'/><protocol type='telnet'/></serial>\
     <channel type='qemu-vdagent'><source><clipboard copypaste='yes'/></source><target type='virtio' name='com.redhat.spice.0'/></channel>\
     <input type='tablet' bus='usb'/><input type='keyboard' bus='virtio'/><hub type='usb'/>\
