@@ -26,7 +26,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "syntax", floor: 29 },
     Suite { name: "hostcaps", floor: 22 },
     Suite { name: "qemuxmlconf/xml", floor: 764 },
-    Suite { name: "qemuxmlconf/argv", floor: 664 },
+    Suite { name: "qemuxmlconf/argv", floor: 665 },
     Suite { name: "qemuactive", floor: 9 },
     Suite { name: "memlock", floor: 12 },
     Suite { name: "firmware", floor: 6 },

@@ -93,8 +93,7 @@ fn memory(members: Members, model: &VideoModel, input: &Input<'_>) -> Members {
             members
                 .maybe("max_outputs", model.heads.filter(|it| *it > 0))
                 .maybe("virgl", virgl.filter(|_| !split).map(super::option::on_off))
-                // What is off by itself is not said.
-                .maybe("blob", model.blob.filter(|it| *it))
+                .maybe("blob", model.blob)
                 .maybe("edid", model.edid)
         }
         Some(VideoType::Vga) => members.maybe("vgamem_mb", mib(model.vram)).maybe("edid", model.edid),
