@@ -58,6 +58,8 @@ pub enum GuestState {
     Running,
     /// Its CPUs are stopped and can be resumed.
     Paused,
+    /// It sleeps (ACPI S3); it wakes by itself or when it is woken.
+    PmSuspended,
     /// It is powering off.
     InShutdown,
     /// It panicked; what is left of it is still there.
@@ -75,6 +77,7 @@ impl GuestState {
         match self {
             Self::Running => "running",
             Self::Paused => "paused",
+            Self::PmSuspended => "pmsuspended",
             Self::InShutdown => "in shutdown",
             Self::Crashed => "crashed",
             Self::ShutOff(_) => "shut off",

@@ -16,6 +16,7 @@ mod driver;
 mod error;
 mod event;
 mod journal;
+mod notice;
 mod offline;
 mod registry;
 mod roots;
@@ -47,6 +48,7 @@ pub use event::{DomainEvents, Event, EventKind, Signal, StopReason};
 #[doc(hidden)]
 pub use inventory as __inventory;
 pub use journal::{DriverRecord, Journal, JournalSink, Stage};
+pub use notice::{Notice, Noticed};
 pub use offline::{ExportOptions, LockedMemory, OfflineContext, OfflineDriver, OpenOffline, Recording, Resources};
 pub use polyvirt_model as model;
 pub use polyvirt_numa_placement as placement;

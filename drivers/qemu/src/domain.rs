@@ -231,6 +231,7 @@ impl Domain for QemuDomain {
 fn state_of(state: &RunState) -> GuestState {
     match state {
         RunState::Running | RunState::FinishMigrate => GuestState::Running,
+        RunState::Suspended => GuestState::PmSuspended,
         RunState::Shutdown => GuestState::InShutdown,
         RunState::GuestPanicked | RunState::InternalError => GuestState::Crashed,
         _ => GuestState::Paused,

@@ -81,6 +81,16 @@ impl Seen {
             }
             "RESET" => signals.send(Signal::Reset).await,
             "GUEST_PANICKED" | "GUEST_CRASHLOADED" => signals.send(Signal::Panicked(panic_text(&event.data))).await,
+            "DEVICE_DELETED" => {
+                if let Some(alias) = event.data["device"].as_str() {
+                    signals.send(Signal::DeviceRemoved(alias.to_owned())).await;
+                }
+            }
+            "DEVICE_UNPLUG_GUEST_ERROR" => {
+                if let Some(alias) = device_of(&event.data) {
+                    signals.send(Signal::DeviceRefused(alias.to_owned())).await;
+                }
+            }
             "SHUTDOWN" => self.shutdown(shared, &event.data).await,
             _ => {}
         }
@@ -133,6 +143,11 @@ async fn boot_again(shared: &Shared) -> polyvirt_core::Result<()> {
     let shutdown = Some(on_shutdown(&shared.parts.live.config));
     shared.execute(&SetAction { shutdown, ..SetAction::default() }).await?;
     shared.execute(&Cont {}).await.map(drop)
+}
+
+/// The device that an event names, or else its object's path does.
+fn device_of(data: &Value) -> Option<&str> {
+    data["device"].as_str().or_else(|| data["path"].as_str()?.strip_prefix("/machine/peripheral/"))
 }
 
 fn panic_text(data: &Value) -> String {
