@@ -10,7 +10,7 @@ use polyvirt_numa_placement::{CpuSet, PlacementReport, PlanDelta, VcpuId};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{DeviceRef, Result, StopReason};
+use crate::{DeviceRef, Keyboard, Nmi, Result, Screen, StopReason};
 
 /// The hypervisor's number of a running guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -170,6 +170,18 @@ pub trait Domain: Any + Send + Sync + Debug {
     }
     /// Consoles and serial ports.
     fn consoles(&self) -> Option<&dyn Consoles> {
+        None
+    }
+    /// Pictures of the screens.
+    fn screen(&self) -> Option<&dyn Screen> {
+        None
+    }
+    /// Typing.
+    fn keyboard(&self) -> Option<&dyn Keyboard> {
+        None
+    }
+    /// The interrupt that nobody can mask.
+    fn nmi(&self) -> Option<&dyn Nmi> {
         None
     }
     /// What vCPUs do, and where.

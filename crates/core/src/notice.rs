@@ -18,7 +18,7 @@ pub enum Notice {
     },
     /// The guest set its clock.
     ClockChanged {
-        /// Seconds that it is ahead of the host's UTC.
+        /// Seconds that it is ahead of what it would be, had nobody set it since the start.
         offset: i64,
     },
     /// The balloon changed.

@@ -285,7 +285,7 @@ impl Actor {
             Change::Suspend => self.set_state(GuestState::Paused).await.map_err(only_recorded),
             Change::Resume => self.set_state(GuestState::Running).await.map_err(only_recorded),
             Change::Place { delta, live } => self.placed(*delta, &live).await,
-            Change::Shutdown(_) | Change::Reboot | Change::Reset => Ok(()),
+            Change::Shutdown(_) | Change::Reboot | Change::Reset | Change::SendKeys(_) | Change::InjectNmi => Ok(()),
         }
     }
 
