@@ -5,6 +5,9 @@
 
 mod attend;
 mod console;
+mod hands;
+mod news;
+mod pace;
 mod placement;
 mod power;
 
@@ -18,8 +21,8 @@ use std::{
 };
 
 use polyvirt_core::{
-    Consoles, Destroy, Domain, DomainEvents, DomainId, Error, ErrorKind, GuestState, LiveConfig, LivePlacement, Pause,
-    Reboot, Reset, Result, Shutdown, StopReason, VcpuInfo, async_trait,
+    Consoles, Destroy, Domain, DomainEvents, DomainId, Error, ErrorKind, GuestState, Keyboard, LiveConfig,
+    LivePlacement, Nmi, Pause, Reboot, Reset, Result, Screen, Shutdown, StopReason, VcpuInfo, async_trait,
 };
 use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Watched};
 use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
@@ -216,6 +219,18 @@ impl Domain for QemuDomain {
     }
 
     fn consoles(&self) -> Option<&dyn Consoles> {
+        Some(self)
+    }
+
+    fn screen(&self) -> Option<&dyn Screen> {
+        Some(self)
+    }
+
+    fn keyboard(&self) -> Option<&dyn Keyboard> {
+        Some(self)
+    }
+
+    fn nmi(&self) -> Option<&dyn Nmi> {
         Some(self)
     }
 

@@ -9,8 +9,9 @@ use polyvirt_core::{Signal, StopReason};
 use polyvirt_process::ExitStatus;
 use polyvirt_qmp::{Cont, Event, EventError, Events, SetAction, SystemReset};
 use serde_json::Value;
+use tokio::time::Instant;
 
-use super::Shared;
+use super::{Shared, news, pace::Pace};
 use crate::command::boot::on_shutdown;
 
 /// How long after the process' end its last events may take to be read from the socket.
@@ -20,11 +21,16 @@ const LAST_EVENTS: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(2);
 
 pub(super) async fn attend(shared: Arc<Shared>, mut events: Events) {
-    let mut seen = Seen { own_resume: shared.parts.expect_resume, booting_again: false, end: None };
+    let mut seen = Seen { own_resume: shared.parts.expect_resume, ..Seen::default() };
     let mut ended = Box::pin(shared.parts.process.wait());
     let status = loop {
         tokio::select! {
             biased;
+            () = until(seen.pace.due()) => {
+                for signal in seen.pace.ripe(Instant::now()) {
+                    shared.parts.signals.send(signal).await;
+                }
+            }
             event = events.next() => match event {
                 Ok(event) => seen.event(&shared, &event).await,
                 Err(EventError::Closed) => break (&mut ended).await,
@@ -41,11 +47,22 @@ pub(super) async fn attend(shared: Arc<Shared>, mut events: Events) {
             }
         }
     };
+    for signal in seen.pace.rest() {
+        shared.parts.signals.send(signal).await;
+    }
     let reason = seen.reason(&shared, status);
     tracing::info!(guest = shared.parts.live.config.name, reason = reason.name(), %status, "guest stopped");
     shared.parts.places.sweep(SWEEP).await;
     shared.parts.signals.send(Signal::Stopped(reason.clone())).await;
     shared.stopped.send_replace(Some(reason));
+}
+
+/// Until that moment; for ever if there is none.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Why QEMU said that it ends.
@@ -59,11 +76,15 @@ enum End {
     Host,
 }
 
+#[derive(Default)]
 struct Seen {
     /// The next RESUME is the start's, and no news.
     own_resume: bool,
     /// Between the two halves of a reboot: the guest's CPUs stop and run again, and nobody paused it.
     booting_again: bool,
+    /// The guest panicked: QEMU stops its CPUs, and nobody paused it.
+    panicked: bool,
+    pace: Pace,
     end: Option<End>,
 }
 
@@ -71,28 +92,27 @@ impl Seen {
     async fn event(&mut self, shared: &Shared, event: &Event) {
         let signals = &shared.parts.signals;
         match event.name.as_str() {
-            "STOP" if self.booting_again => {}
+            "STOP" if self.booting_again || std::mem::take(&mut self.panicked) => {}
             "STOP" => signals.send(Signal::Paused).await,
             "RESUME" => {
                 let own = std::mem::take(&mut self.own_resume);
+                self.panicked = false;
                 if !std::mem::take(&mut self.booting_again) && !own {
                     signals.send(Signal::Resumed).await;
                 }
             }
-            "RESET" => signals.send(Signal::Reset).await,
-            "GUEST_PANICKED" | "GUEST_CRASHLOADED" => signals.send(Signal::Panicked(panic_text(&event.data))).await,
-            "DEVICE_DELETED" => {
-                if let Some(alias) = event.data["device"].as_str() {
-                    signals.send(Signal::DeviceRemoved(alias.to_owned())).await;
-                }
-            }
-            "DEVICE_UNPLUG_GUEST_ERROR" => {
-                if let Some(alias) = device_of(&event.data) {
-                    signals.send(Signal::DeviceRefused(alias.to_owned())).await;
-                }
-            }
             "SHUTDOWN" => self.shutdown(shared, &event.data).await,
-            _ => {}
+            name => {
+                self.panicked |= name == "GUEST_PANICKED";
+                let told = match news::read(event) {
+                    Some((signal, Some(key))) => self.pace.admit(key, signal, Instant::now()),
+                    Some((signal, None)) => Some(signal),
+                    None => None,
+                };
+                if let Some(signal) = told {
+                    signals.send(signal).await;
+                }
+            }
         }
     }
 
@@ -143,16 +163,4 @@ async fn boot_again(shared: &Shared) -> polyvirt_core::Result<()> {
     let shutdown = Some(on_shutdown(&shared.parts.live.config));
     shared.execute(&SetAction { shutdown, ..SetAction::default() }).await?;
     shared.execute(&Cont {}).await.map(drop)
-}
-
-/// The device that an event names, or else its object's path does.
-fn device_of(data: &Value) -> Option<&str> {
-    data["device"].as_str().or_else(|| data["path"].as_str()?.strip_prefix("/machine/peripheral/"))
-}
-
-fn panic_text(data: &Value) -> String {
-    match &data["info"] {
-        Value::Null => "the guest panicked".into(),
-        info => format!("the guest panicked: {}", info.to_string().chars().take(200).collect::<String>()),
-    }
 }
