@@ -5,6 +5,7 @@ mod cpu;
 mod domxml;
 mod firmware;
 mod guest;
+mod hands;
 mod host;
 mod import;
 mod numa;
@@ -24,6 +25,7 @@ pub(crate) use self::{
     domxml::{DefinitionForm, DefinitionOptions, DescribedHost, DomxmlCommand, DriverName, Setting, ToNativeArgs},
     firmware::{FirmwareCommand, FirmwareList},
     guest::{AffectArgs, List, ShutdownMode, Start, Which},
+    hands::{ScreenshotArgs, SendKeyArgs},
     host::{Allocpages, ConfigCommand, Freepages, HostCommand, HostTree},
     import::ImportArgs,
     numa::{Drawing, DriftArgs, Explain, NumaCommand, PlanArgs, RebalanceArgs, Topology},
@@ -175,6 +177,13 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NAME")]
         devname: Option<String>,
     },
+    /// Take a picture of a guest's screen
+    Screenshot(ScreenshotArgs),
+    /// Press keys on a guest's keyboard
+    SendKey(SendKeyArgs),
+    /// Send a guest an interrupt that it cannot mask
+    #[command(after_help = "Example: polyvirt inject-nmi guest")]
+    InjectNmi(Which),
     /// Mark a guest to start with the host
     Autostart {
         #[command(flatten)]
