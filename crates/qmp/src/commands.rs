@@ -57,6 +57,8 @@ plain! {
     QueryMemdev = "query-memdev" -> Vec<Memdev>;
     /// How much memory the balloon leaves the guest.
     QueryBalloon = "query-balloon" -> BalloonInfo;
+    /// The block devices that a guest sees, and what is in them.
+    QueryBlock = "query-block" -> Vec<BlockDevice>;
     /// Stops the virtual CPUs.
     Stop = "stop" -> Empty;
     /// Lets the virtual CPUs run.
@@ -299,6 +301,25 @@ pub struct Memdev {
     pub host_nodes: Vec<u32>,
     /// Its policy: `default`, `preferred`, `bind` or `interleave`.
     pub policy: String,
+}
+
+/// One block device.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct BlockDevice {
+    /// Id of the device, or the path of its object.
+    pub qdev: Option<String>,
+    /// What is in it.
+    pub inserted: Option<BlockNode>,
+}
+
+/// What a block device shows.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct BlockNode {
+    /// Its name.
+    pub node_name: Option<String>,
 }
 
 /// Reply to [`QueryBalloon`].

@@ -5,9 +5,9 @@ use std::{
     time::Duration,
 };
 
-use polyvirt_core::{Signal, StopReason};
+use polyvirt_core::{Notice, Noticed, Signal, StopReason};
 use polyvirt_process::ExitStatus;
-use polyvirt_qmp::{Cont, Event, EventError, Events, SetAction, SystemReset};
+use polyvirt_qmp::{Cont, Event, EventError, Events, QueryBlock, SetAction, SystemReset};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -16,6 +16,9 @@ use crate::command::boot::on_shutdown;
 
 /// How long after the process' end its last events may take to be read from the socket.
 const LAST_EVENTS: Duration = Duration::from_secs(1);
+
+/// How long QEMU may take to say which device shows a block node; without an answer the node is told.
+const NAMES: Duration = Duration::from_secs(1);
 
 /// How long removing what it leaves may take.
 const SWEEP: Duration = Duration::from_secs(2);
@@ -28,7 +31,7 @@ pub(super) async fn attend(shared: Arc<Shared>, mut events: Events) {
             biased;
             () = until(seen.pace.due()) => {
                 for signal in seen.pace.ripe(Instant::now()) {
-                    shared.parts.signals.send(signal).await;
+                    tell(&shared, signal).await;
                 }
             }
             event = events.next() => match event {
@@ -48,7 +51,7 @@ pub(super) async fn attend(shared: Arc<Shared>, mut events: Events) {
         }
     };
     for signal in seen.pace.rest() {
-        shared.parts.signals.send(signal).await;
+        tell(&shared, signal).await;
     }
     let reason = seen.reason(&shared, status);
     tracing::info!(guest = shared.parts.live.config.name, reason = reason.name(), %status, "guest stopped");
@@ -58,6 +61,17 @@ pub(super) async fn attend(shared: Arc<Shared>, mut events: Events) {
     shared.parts.places.sweep(SWEEP).await;
     shared.parts.signals.send(Signal::Stopped(reason.clone())).await;
     shared.stopped.send_replace(Some(reason));
+}
+
+/// Tells a signal; a disk by its device's name, where QEMU knows its node's alone.
+async fn tell(shared: &Shared, mut signal: Signal) {
+    if let Signal::Noticed(Noticed { notice: Notice::DiskError { device, .. }, .. }) = &mut signal
+        && let Ok(devices) = shared.parts.monitor.execute(&QueryBlock {}, NAMES).await
+        && let Some(name) = news::device_of_node(&devices, device)
+    {
+        *device = name;
+    }
+    shared.parts.signals.send(signal).await;
 }
 
 /// Until that moment; for ever if there is none.
@@ -113,7 +127,7 @@ impl Seen {
                     None => None,
                 };
                 if let Some(signal) = told {
-                    signals.send(signal).await;
+                    tell(shared, signal).await;
                 }
             }
         }

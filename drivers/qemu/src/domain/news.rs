@@ -4,7 +4,7 @@
 //! displays, dumps. What the attendant has to judge (stop, resume, shutdown) is not read here.
 
 use polyvirt_core::{Notice, Signal, placement::Kib};
-use polyvirt_qmp::Event;
+use polyvirt_qmp::{BlockDevice, Event};
 use serde_json::Value;
 
 use super::pace::Key;
@@ -103,6 +103,13 @@ fn notice(event: &Event) -> Option<(Notice, String)> {
         _ => return None,
     };
     Some(told)
+}
+
+/// The device that shows a block node.
+pub(super) fn device_of_node(devices: &[BlockDevice], node: &str) -> Option<String> {
+    let shows = |it: &&BlockDevice| it.inserted.as_ref().and_then(|it| it.node_name.as_deref()) == Some(node);
+    let path = devices.iter().find(shows)?.qdev.as_deref()?;
+    Some(peripheral(path).unwrap_or_else(|| path.chars().take(TEXT).collect()))
 }
 
 /// The device that an event names, or else its object's path does.
@@ -218,6 +225,20 @@ mod tests {
             ),
             Notice::BlockThreshold { node: "n".into(), threshold: 17_179_869_184, exceeded: 5 }
         );
+    }
+
+    #[test]
+    fn a_node_is_named_after_its_device() {
+        let devices: Vec<BlockDevice> = serde_json::from_str(
+            r##"[{ "device": "", "qdev": "/machine/peripheral/virtio-disk0/virtio-backend", "inserted": { "node-name": "libvirt-2-format" } },
+                 { "device": "", "qdev": "sata0-0-0", "inserted": { "node-name": "libvirt-1-format" } },
+                 { "device": "floppy0", "qdev": "/machine/unattached/device[13]" }, { "device": "x", "inserted": {} }]"##,
+        )
+        .unwrap();
+        let of = |node| device_of_node(&devices, node);
+        assert_eq!(of("libvirt-2-format"), Some("virtio-disk0".into()));
+        assert_eq!(of("libvirt-1-format"), Some("sata0-0-0".into()));
+        assert_eq!(of("libvirt-3-format"), None);
     }
 
     #[test]
