@@ -1,12 +1,13 @@
 //! Looking at a guest, typing, poking, and what the guest does by itself.
 
 use std::{
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use polyvirt_core::{
-    ByteStream, CodeSet, ErrorKind, GuestState, ImageFormat, KeyPress, LiveConfig, Notice, Screenshot, Signal,
+    ByteStream, CodeSet, ErrorKind, GuestState, ImageFormat, KeyPress, LiveConfig, Notice, Screenshot, Settings, Signal,
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -76,9 +77,17 @@ fn size(shot: &Screenshot) -> (u32, u32) {
 
 #[tokio::test]
 async fn screens_are_pictures_of_their_size() {
-    let Some(host) = Host::new().await else { return };
+    // QEMU's user may be another than ours: it writes the pictures, we read and remove them.
+    let mut settings = Settings::default();
+    if nix::unistd::Uid::effective().is_root() {
+        settings.set("user", "nobody");
+    }
+    let Some(host) = Host::with(settings).await else { return };
     let cards = "<video><model type='vga'/></video><video><model type='bochs'/></video>";
     let live = host.define("<memory unit='MiB'>32</memory>", cards).await;
+    for (path, mode) in [(host.directory.path().to_owned(), 0o755), (host.directory.path().join("disk.raw"), 0o666)] {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    }
     let (guest, _console) = listening(&host, &live).await;
     let screen = guest.domain.screen().unwrap();
     // The VGA's text mode; what nothing was drawn on yet.
