@@ -6,6 +6,7 @@ mod devices;
 mod domxml;
 mod firmware;
 mod guest;
+mod hands;
 mod host;
 mod import;
 mod numa;
@@ -26,6 +27,7 @@ pub(crate) use self::{
     domxml::{DefinitionForm, DefinitionOptions, DescribedHost, DomxmlCommand, DriverName, Setting, ToNativeArgs},
     firmware::{FirmwareCommand, FirmwareList},
     guest::{AffectArgs, List, ShutdownMode, Start, Which},
+    hands::{ScreenshotArgs, SendKeyArgs},
     host::{Allocpages, ConfigCommand, Freepages, HostCommand, HostTree},
     import::ImportArgs,
     numa::{Drawing, DriftArgs, Explain, NumaCommand, PlanArgs, RebalanceArgs, Topology},
@@ -185,6 +187,13 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NAME")]
         devname: Option<String>,
     },
+    /// Take a picture of a guest's screen
+    Screenshot(ScreenshotArgs),
+    /// Press keys on a guest's keyboard
+    SendKey(SendKeyArgs),
+    /// Send a guest an interrupt that it cannot mask
+    #[command(after_help = "Example: polyvirt inject-nmi guest")]
+    InjectNmi(Which),
     /// Mark a guest to start with the host
     Autostart {
         #[command(flatten)]

@@ -50,6 +50,26 @@ fn define_look_change_undefine() {
 }
 
 #[test]
+fn hands_and_eyes_want_a_guest_that_runs_and_keys_that_exist() {
+    let root = Root::new();
+    root.ok(&["define", &root.guest("g")]);
+    for args in [&["screenshot", "g"][..], &["send-key", "g", "KEY_A"], &["inject-nmi", "g"]] {
+        assert!(root.refused(args).contains("does not run"), "{args:?}");
+    }
+    for (args, problem) in [
+        (&["send-key", "g", "KEY_A", "enter"][..], "no key 'enter'"),
+        (&["send-key", "g", "--codeset", "xt", "KEY_A"], "'xt' has no key 'KEY_A'"),
+        (&["send-key", "g", "--holdtime", "60001", "KEY_A"], "at most 60000"),
+        (&[&["send-key", "g"][..], &["1"; 17]].concat(), "17 keys at once"),
+    ] {
+        let error = root.refused(args);
+        assert!(error.contains(problem), "{args:?}: {error}");
+    }
+    assert_eq!(root.run(&["send-key", "g"]).0, 2);
+    assert_eq!(root.run(&["send-key", "g", "--codeset", "win32", "1"]).0, 2);
+}
+
+#[test]
 fn json_everywhere() {
     let root = Root::new();
     root.ok(&["define", &root.guest("g")]);

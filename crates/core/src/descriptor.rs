@@ -22,6 +22,12 @@ pub enum CapabilityId {
     Reset,
     /// [`crate::Consoles`]
     Consoles,
+    /// [`crate::Screen`]
+    Screen,
+    /// [`crate::Keyboard`]
+    Keyboard,
+    /// [`crate::Nmi`]
+    Nmi,
     /// [`crate::VcpuInfo`]
     VcpuInfo,
     /// [`crate::LivePlacement`]
@@ -43,6 +49,9 @@ impl CapabilityId {
         Self::Reboot,
         Self::Reset,
         Self::Consoles,
+        Self::Screen,
+        Self::Keyboard,
+        Self::Nmi,
         Self::VcpuInfo,
         Self::LivePlacement,
         Self::NativeExport,
@@ -59,6 +68,9 @@ impl CapabilityId {
             Self::Reboot => "reboot",
             Self::Reset => "reset",
             Self::Consoles => "consoles",
+            Self::Screen => "screen",
+            Self::Keyboard => "keyboard",
+            Self::Nmi => "nmi",
             Self::VcpuInfo => "vcpu-info",
             Self::LivePlacement => "live-placement",
             Self::NativeExport => "native-export",

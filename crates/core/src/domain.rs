@@ -10,7 +10,7 @@ use polyvirt_numa_placement::{CpuSet, PlacementReport, PlanDelta, VcpuId};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{DeviceRef, Result, StopReason};
+use crate::{DeviceRef, Keyboard, Nmi, Result, Screen, StopReason};
 
 /// The hypervisor's number of a running guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -58,6 +58,8 @@ pub enum GuestState {
     Running,
     /// Its CPUs are stopped and can be resumed.
     Paused,
+    /// It sleeps (ACPI S3); it wakes by itself or when it is woken.
+    PmSuspended,
     /// It is powering off.
     InShutdown,
     /// It panicked; what is left of it is still there.
@@ -75,6 +77,7 @@ impl GuestState {
         match self {
             Self::Running => "running",
             Self::Paused => "paused",
+            Self::PmSuspended => "pmsuspended",
             Self::InShutdown => "in shutdown",
             Self::Crashed => "crashed",
             Self::ShutOff(_) => "shut off",
@@ -167,6 +170,18 @@ pub trait Domain: Any + Send + Sync + Debug {
     }
     /// Consoles and serial ports.
     fn consoles(&self) -> Option<&dyn Consoles> {
+        None
+    }
+    /// Pictures of the screens.
+    fn screen(&self) -> Option<&dyn Screen> {
+        None
+    }
+    /// Typing.
+    fn keyboard(&self) -> Option<&dyn Keyboard> {
+        None
+    }
+    /// The interrupt that nobody can mask.
+    fn nmi(&self) -> Option<&dyn Nmi> {
         None
     }
     /// What vCPUs do, and where.

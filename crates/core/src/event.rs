@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::{GuestRef, Stage};
+use crate::{GuestRef, Noticed, Stage};
 
 /// Why a guest does not run any more; the words are libvirt's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +56,16 @@ pub enum Signal {
     Reset,
     /// The guest panicked and says so.
     Panicked(String),
+    /// The guest sleeps; it can be woken.
+    Asleep,
+    /// The guest sleeps no more.
+    Woken,
+    /// A device is gone: the guest let go of it.
+    DeviceRemoved(String),
+    /// The guest does not let go of a device that it was asked for.
+    DeviceRefused(String),
+    /// Something that changes neither its state nor its devices.
+    Noticed(Noticed),
     /// Nothing runs any more. The last signal of a guest.
     Stopped(StopReason),
 }
@@ -108,6 +118,10 @@ pub enum EventKind {
     Resumed,
     /// The guest began to power off.
     Shutdown,
+    /// The guest went to sleep; its memory is kept.
+    Asleep,
+    /// The guest sleeps no more.
+    Woken,
     /// The guest was reset.
     Rebooted,
     /// The guest panicked.
@@ -122,6 +136,25 @@ pub enum EventKind {
     },
     /// vCPU pins or the memory policy were changed.
     Tuned,
+    /// A device is gone: the guest let go of it.
+    DeviceRemoved {
+        /// Its alias.
+        alias: String,
+    },
+    /// The guest does not let go of a device that it was asked for.
+    DeviceRefused {
+        /// Its alias.
+        alias: String,
+    },
+    /// Something that changes neither its state nor its devices; it has a name of its own.
+    #[serde(untagged)]
+    Noticed(Noticed),
+}
+
+impl From<Noticed> for EventKind {
+    fn from(noticed: Noticed) -> Self {
+        Self::Noticed(noticed)
+    }
 }
 
 /// An event of a guest.

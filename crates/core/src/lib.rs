@@ -16,9 +16,12 @@ mod driver;
 mod error;
 mod event;
 mod journal;
+mod keyboard;
+mod notice;
 mod offline;
 mod registry;
 mod roots;
+mod screen;
 mod services;
 mod settings;
 mod uri;
@@ -47,11 +50,14 @@ pub use event::{DomainEvents, Event, EventKind, Signal, StopReason};
 #[doc(hidden)]
 pub use inventory as __inventory;
 pub use journal::{DriverRecord, Journal, JournalSink, Stage};
+pub use keyboard::{CodeSet, Key, KeyPress, Keyboard};
+pub use notice::{Notice, Noticed};
 pub use offline::{ExportOptions, LockedMemory, OfflineContext, OfflineDriver, OpenOffline, Recording, Resources};
 pub use polyvirt_model as model;
 pub use polyvirt_numa_placement as placement;
 pub use registry::Registry;
 pub use roots::Roots;
+pub use screen::{ImageFormat, Nmi, Screen, Screenshot};
 pub use services::{
     Labels, OwnerRef, ProcessIdentity, Service, ServiceContext, ServiceDescriptor, ServiceRegistration,
 };

@@ -285,7 +285,7 @@ impl Actor {
             Change::Suspend => self.set_state(GuestState::Paused).await.map_err(only_recorded),
             Change::Resume => self.set_state(GuestState::Running).await.map_err(only_recorded),
             Change::Place { delta, live } => self.placed(*delta, &live).await,
-            Change::Shutdown(_) | Change::Reboot | Change::Reset => Ok(()),
+            Change::Shutdown(_) | Change::Reboot | Change::Reset | Change::SendKeys(_) | Change::InjectNmi => Ok(()),
         }
     }
 
@@ -303,10 +303,12 @@ impl Actor {
         if attached.record.state == state {
             return Ok(());
         }
-        let event = match state {
-            GuestState::Paused => Some(EventKind::Suspended),
-            GuestState::Running => Some(EventKind::Resumed),
-            GuestState::InShutdown => Some(EventKind::Shutdown),
+        let event = match (&attached.record.state, &state) {
+            (_, GuestState::Paused) => Some(EventKind::Suspended),
+            (GuestState::PmSuspended, GuestState::Running) => Some(EventKind::Woken),
+            (_, GuestState::Running) => Some(EventKind::Resumed),
+            (_, GuestState::PmSuspended) => Some(EventKind::Asleep),
+            (_, GuestState::InShutdown) => Some(EventKind::Shutdown),
             _ => None,
         };
         attached.record.state = state;
@@ -330,13 +332,17 @@ impl Actor {
     async fn news(&mut self, signal: Signal) {
         let done = match signal {
             Signal::Paused => self.set_state(GuestState::Paused).await,
-            Signal::Resumed => self.set_state(GuestState::Running).await,
+            Signal::Resumed | Signal::Woken => self.set_state(GuestState::Running).await,
+            Signal::Asleep => self.set_state(GuestState::PmSuspended).await,
             Signal::ShutdownBegan => self.set_state(GuestState::InShutdown).await,
             Signal::Reset => self.tell(EventKind::Rebooted),
             Signal::Panicked(message) => {
                 self.tell(EventKind::Panicked { message }).ok();
                 self.set_state(GuestState::Crashed).await
             }
+            Signal::DeviceRemoved(alias) => self.tell(EventKind::DeviceRemoved { alias }),
+            Signal::DeviceRefused(alias) => self.tell(EventKind::DeviceRefused { alias }),
+            Signal::Noticed(noticed) => self.tell(EventKind::Noticed(noticed)),
             _ => Ok(()),
         };
         self.kept(done);

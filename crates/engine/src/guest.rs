@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use polyvirt_core::{
-    ByteStream, Destroy, DeviceRef, Domain, DomainId, Error, ErrorKind, EventKind, GuestRef, GuestState, Result,
-    Shutdown, StopReason, VcpuState,
+    ByteStream, Destroy, DeviceRef, Domain, DomainId, Error, ErrorKind, EventKind, GuestRef, GuestState, KeyPress,
+    Result, Screenshot, Shutdown, StopReason, VcpuState,
     model::{DomainConfig, FormatOptions},
     placement::{Kib, Plan},
 };
@@ -278,6 +278,22 @@ impl Guest {
         self.change(Change::Resume).await
     }
 
+    /// Presses keys on its keyboard and lets them go.
+    ///
+    /// # Errors
+    /// As [`Guest::reboot`]; `InvalidState` when it is paused.
+    pub async fn send_keys(&self, keys: KeyPress) -> Result<()> {
+        self.change(Change::SendKeys(keys)).await
+    }
+
+    /// Sends it an interrupt that it cannot mask.
+    ///
+    /// # Errors
+    /// As [`Guest::reboot`].
+    pub async fn inject_nmi(&self) -> Result<()> {
+        self.change(Change::InjectNmi).await
+    }
+
     /// Ends it, as pulling the plug does. Comes before whatever else is under way.
     ///
     /// # Errors
@@ -315,6 +331,16 @@ impl Guest {
         let domain = self.domain().await?;
         let driver = self.connection.driver().descriptor().name;
         domain.vcpu_info().ok_or_else(|| Error::unsupported(driver, "vCPU information"))?.vcpus().await
+    }
+
+    /// Takes a picture of a screen, counted from 0 over all video cards.
+    ///
+    /// # Errors
+    /// `InvalidState` when it does not run; `NotFound` when it has no such screen; `Unsupported`.
+    pub async fn screenshot(&self, screen: u32) -> Result<Screenshot> {
+        let domain = self.domain().await?;
+        let driver = self.connection.driver().descriptor().name;
+        domain.screen().ok_or_else(|| Error::unsupported(driver, "screenshots"))?.shot(screen).await
     }
 
     /// Opens a console; the first serial port or console when none is named.

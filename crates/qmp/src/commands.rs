@@ -57,6 +57,8 @@ plain! {
     QueryMemdev = "query-memdev" -> Vec<Memdev>;
     /// How much memory the balloon leaves the guest.
     QueryBalloon = "query-balloon" -> BalloonInfo;
+    /// The block devices that a guest sees, and what is in them.
+    QueryBlock = "query-block" -> Vec<BlockDevice>;
     /// Stops the virtual CPUs.
     Stop = "stop" -> Empty;
     /// Lets the virtual CPUs run.
@@ -65,6 +67,8 @@ plain! {
     SystemPowerdown = "system_powerdown" -> Empty;
     /// Presses the reset button.
     SystemReset = "system_reset" -> Empty;
+    /// Sends an NMI: to all virtual CPUs where the machine is a PC, to the monitor's own elsewhere.
+    InjectNmi = "inject-nmi" -> Empty;
     /// Ends QEMU.
     Quit = "quit" -> Empty;
 }
@@ -299,6 +303,25 @@ pub struct Memdev {
     pub policy: String,
 }
 
+/// One block device.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct BlockDevice {
+    /// Id of the device, or the path of its object.
+    pub qdev: Option<String>,
+    /// What is in it.
+    pub inserted: Option<BlockNode>,
+}
+
+/// What a block device shows.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct BlockNode {
+    /// Its name.
+    pub node_name: Option<String>,
+}
+
 /// Reply to [`QueryBalloon`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
@@ -338,6 +361,51 @@ pub struct SetAction {
 
 impl Command for SetAction {
     const NAME: &'static str = "set-action";
+    type Reply = Empty;
+}
+
+/// Writes a picture of a screen to a file.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Screendump<'a> {
+    /// The file, as QEMU sees it.
+    pub filename: &'a str,
+    /// Id of a video card; the first screen if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<&'a str>,
+    /// Which head of that card.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head: Option<u32>,
+    /// `png`; PPM if there is none. Since QEMU 7.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<&'static str>,
+}
+
+impl Command for Screendump<'_> {
+    const NAME: &'static str = "screendump";
+    type Reply = Empty;
+}
+
+/// A key by its number (`KeyValue`): code of set 1, bit 7 for the prefix `e0`.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(tag = "type", content = "data", rename_all = "lowercase")]
+pub enum KeyValue {
+    /// By number.
+    Number(u8),
+}
+
+/// Presses keys in order and lets them go.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SendKey {
+    /// The keys.
+    pub keys: Vec<KeyValue>,
+    /// Milliseconds that they are held; 100 if not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_time: Option<u64>,
+}
+
+impl Command for SendKey {
+    const NAME: &'static str = "send-key";
     type Reply = Empty;
 }
 

@@ -16,6 +16,14 @@ pub struct Event {
     pub timestamp: Timestamp,
 }
 
+impl Event {
+    /// An event without a time, as nobody sends it: for those who read events and want to be tested.
+    #[must_use]
+    pub fn new(name: impl Into<String>, data: Value) -> Self {
+        Self { name: name.into(), data, timestamp: Timestamp::default() }
+    }
+}
+
 /// Time of an event since 1970. Negative if QEMU could not read the clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]

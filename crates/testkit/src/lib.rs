@@ -88,6 +88,12 @@ cases! {
     reset_is_told = running_cases::reset_is_told;
     /// A console that does not exist is `NotFound`.
     no_such_console = running_cases::no_such_console;
+    /// A screen that does not exist is `NotFound`.
+    no_such_screen = running_cases::no_such_screen;
+    /// A paused guest takes no keys, a running one does.
+    nobody_reads_keys_while_paused = running_cases::nobody_reads_keys_while_paused;
+    /// An NMI is sent and changes no state by itself.
+    nmi_is_sent = running_cases::nmi_is_sent;
     /// All vCPUs are listed ascending, within the plan.
     vcpus_are_where_planned = running_cases::vcpus_are_where_planned;
     /// A pin that is applied is read back.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use polyvirt_core::{
-    CapabilityId, Destroy, DeviceRef, Domain, Driver, ErrorKind, GuestState, Signal,
+    CapabilityId, CodeSet, Destroy, DeviceRef, Domain, Driver, ErrorKind, GuestState, KeyPress, Signal,
     placement::{CpuSet, Origin, PlanDelta, PlanStep, VcpuId},
 };
 
@@ -25,6 +25,9 @@ fn present(driver: &dyn Driver, domain: &dyn Domain, capability: CapabilityId) -
         CapabilityId::Reboot => domain.reboot().is_some(),
         CapabilityId::Reset => domain.reset().is_some(),
         CapabilityId::Consoles => domain.consoles().is_some(),
+        CapabilityId::Screen => domain.screen().is_some(),
+        CapabilityId::Keyboard => domain.keyboard().is_some(),
+        CapabilityId::Nmi => domain.nmi().is_some(),
         CapabilityId::VcpuInfo => domain.vcpu_info().is_some(),
         CapabilityId::LivePlacement => domain.placement().is_some(),
         CapabilityId::NativeExport => driver.native_export().is_some(),
@@ -92,6 +95,40 @@ pub(crate) async fn no_such_console(bench: &Bench) {
             assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
         }
         consoles.open(&DeviceRef::new("serial", 0)).await.map(|_| ()).expect("the first serial port opens");
+    }
+    bench.end(run).await;
+}
+
+pub(crate) async fn no_such_screen(bench: &Bench) {
+    let run = bench.start("screen", true).await;
+    let domain = run.started.as_ref().expect("started").domain.clone();
+    if let Some(screen) = domain.screen() {
+        let error = screen.shot(999).await.map(drop).expect_err("no such screen");
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    }
+    bench.end(run).await;
+}
+
+pub(crate) async fn nobody_reads_keys_while_paused(bench: &Bench) {
+    let run = bench.start("keys", true).await;
+    let domain = run.started.as_ref().expect("started").domain.clone();
+    if let (Some(keyboard), Some(pause)) = (domain.keyboard(), domain.pause()) {
+        let key = CodeSet::Linux.key("KEY_A").expect("a key");
+        let press = KeyPress::new(vec![key], Some(Duration::from_millis(1))).expect("a press");
+        let error = keyboard.send(&press).await.expect_err("the guest is paused");
+        assert_eq!(error.kind(), ErrorKind::InvalidState, "{error}");
+        pause.resume().await.expect("resumed");
+        keyboard.send(&press).await.expect("handed over");
+    }
+    bench.end(run).await;
+}
+
+pub(crate) async fn nmi_is_sent(bench: &Bench) {
+    let run = bench.start("nmi", true).await;
+    let domain = run.started.as_ref().expect("started").domain.clone();
+    if let Some(nmi) = domain.nmi() {
+        nmi.inject().await.expect("sent");
+        assert_eq!(domain.state().await.expect("a state"), GuestState::Paused, "a paused guest stays paused");
     }
     bench.end(run).await;
 }

@@ -20,7 +20,8 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
     summary: "guests simulated in memory",
     version: env!("CARGO_PKG_VERSION"),
     schemes: &["mock"],
-    // All but what guests can have: there is no hypervisor that could tell. A host of its own it has if the settings say so.
+    // All but hands and eyes, for there is no machine to look at, and what guests can have: there is no hypervisor that could tell.
+    // A host of its own it has if the settings say so.
     capabilities: &[
         CapabilityId::Pause,
         CapabilityId::Reboot,

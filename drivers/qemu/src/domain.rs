@@ -5,6 +5,9 @@
 
 mod attend;
 mod console;
+mod hands;
+mod news;
+mod pace;
 mod placement;
 mod power;
 
@@ -18,8 +21,8 @@ use std::{
 };
 
 use polyvirt_core::{
-    Consoles, Destroy, Domain, DomainEvents, DomainId, Error, ErrorKind, GuestState, LiveConfig, LivePlacement, Pause,
-    Reboot, Reset, Result, Shutdown, StopReason, VcpuInfo, async_trait,
+    Consoles, Destroy, Domain, DomainEvents, DomainId, Error, ErrorKind, GuestState, Keyboard, LiveConfig,
+    LivePlacement, Nmi, Pause, Reboot, Reset, Result, Screen, Shutdown, StopReason, VcpuInfo, async_trait,
 };
 use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Watched};
 use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
@@ -221,6 +224,18 @@ impl Domain for QemuDomain {
         Some(self)
     }
 
+    fn screen(&self) -> Option<&dyn Screen> {
+        Some(self)
+    }
+
+    fn keyboard(&self) -> Option<&dyn Keyboard> {
+        Some(self)
+    }
+
+    fn nmi(&self) -> Option<&dyn Nmi> {
+        Some(self)
+    }
+
     fn vcpu_info(&self) -> Option<&dyn VcpuInfo> {
         Some(self)
     }
@@ -233,6 +248,7 @@ impl Domain for QemuDomain {
 fn state_of(state: &RunState) -> GuestState {
     match state {
         RunState::Running | RunState::FinishMigrate => GuestState::Running,
+        RunState::Suspended => GuestState::PmSuspended,
         RunState::Shutdown => GuestState::InShutdown,
         RunState::GuestPanicked | RunState::InternalError => GuestState::Crashed,
         _ => GuestState::Paused,

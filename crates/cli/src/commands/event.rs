@@ -2,11 +2,11 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use polyvirt::{Event, EventKind};
+use polyvirt::{Event, EventKind, Notice, Noticed};
 use tokio::time::Instant;
 
 use super::Done;
-use crate::{output::Output, session::Session};
+use crate::{output::Output, picture::measure::clean, session::Session};
 
 /// How often the history is looked at, and how often guests that nobody attends.
 const LOOK: Duration = Duration::from_millis(200);
@@ -63,7 +63,12 @@ fn tell(event: &Event, timestamp: bool, out: &mut Output) {
     }
     let time = event.time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let stamp = if timestamp { format!("{}.{:03}: ", time.as_secs(), time.subsec_millis()) } else { String::new() };
-    let what = match &event.kind {
+    out.line(&format!("{stamp}event for domain '{}': {}", event.guest.name, clean(&words(&event.kind), false)));
+}
+
+/// The event in words. What guests and hypervisors wrote is in it.
+fn words(kind: &EventKind) -> String {
+    match kind {
         EventKind::Defined { updated: false } => "defined".to_owned(),
         EventKind::Defined { updated: true } => "defined again".to_owned(),
         EventKind::Undefined => "undefined".to_owned(),
@@ -76,7 +81,52 @@ fn tell(event: &Event, timestamp: bool, out: &mut Output) {
         EventKind::Panicked { message } => format!("panicked: {message}"),
         EventKind::Stopped { reason } => format!("stopped ({})", reason.name()),
         EventKind::Tuned => "placement changed".to_owned(),
+        EventKind::Asleep => "fell asleep".to_owned(),
+        EventKind::Woken => "woke up".to_owned(),
+        EventKind::DeviceRemoved { alias } => format!("device {alias} was removed"),
+        EventKind::DeviceRefused { alias } => format!("device {alias} is not let go by the guest"),
+        EventKind::Noticed(Noticed { notice, merged: 0, .. }) => noticed(notice),
+        EventKind::Noticed(Noticed { notice, merged, .. }) => format!("{} ({merged} more before)", noticed(notice)),
         other => format!("{other:?}"),
-    };
-    out.line(&format!("{stamp}event for domain '{}': {what}", event.guest.name));
+    }
+}
+
+fn noticed(notice: &Notice) -> String {
+    match notice {
+        Notice::Watchdog { action } => format!("watchdog ran out, action {action}"),
+        Notice::ClockChanged { offset } => format!("clock was set, {offset:+} s since the start"),
+        Notice::BalloonChanged { actual } => format!("balloon leaves {} KiB", actual.0),
+        Notice::DiskError { device, operation, reason, action, .. } => {
+            format!("disk {device}: {operation} failed, {reason}; action {action}")
+        }
+        Notice::BlockThreshold { node, threshold, exceeded } => {
+            format!("block node {node} is written beyond {threshold} B by {exceeded} B")
+        }
+        Notice::MemoryFailure { recipient, action, .. } => {
+            format!("memory of the {recipient} failed, action {action}")
+        }
+        Notice::TrayMoved { device, open: true } => format!("tray of {device} opened"),
+        Notice::TrayMoved { device, open: false } => format!("tray of {device} closed"),
+        Notice::ChannelChanged { device, connected: true } => format!("channel {device} connected"),
+        Notice::ChannelChanged { device, connected: false } => format!("channel {device} disconnected"),
+        Notice::CrashKernelLoaded => "crashed; its crash kernel runs".to_owned(),
+        Notice::SuspendedToDisk => "suspended itself to disk".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notices_in_words() {
+        let open = Notice::TrayMoved { device: "ide0-0-1".into(), open: true };
+        let told = |merged| words(&EventKind::Noticed(Noticed::new(open.clone(), merged)));
+        assert_eq!(told(0), "tray of ide0-0-1 opened");
+        assert_eq!(told(7), "tray of ide0-0-1 opened (7 more before)");
+        let clock = Notice::ClockChanged { offset: 3600 };
+        assert_eq!(words(&EventKind::Noticed(clock.into())), "clock was set, +3600 s since the start");
+        assert_eq!(words(&EventKind::DeviceRemoved { alias: "net1".into() }), "device net1 was removed");
+    }
 }

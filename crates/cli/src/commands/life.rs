@@ -68,7 +68,7 @@ pub(super) async fn warn_weakened(guest: &Guest, out: &mut Output) -> Done {
     Ok(())
 }
 
-fn tell(guest: &Guest, what: &str, out: &mut Output) {
+pub(super) fn tell(guest: &Guest, what: &str, out: &mut Output) {
     if out.json {
         out.json(&serde_json::json!({ "name": guest.name(), "uuid": guest.uuid(), "done": what }));
     }

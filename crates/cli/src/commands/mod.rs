@@ -13,6 +13,7 @@ mod edit;
 mod event;
 mod explain;
 mod firmware;
+mod hands;
 mod host;
 mod import;
 mod info;
@@ -78,6 +79,9 @@ pub(crate) fn run<'a>(
             Command::Vcpuinfo(which) => info::vcpuinfo(&which, session, out).await,
             Command::Edit(which) => edit::edit(&which, session, out).await,
             Command::Console { which, devname } => console::console(&which, devname.as_deref(), session, out).await,
+            Command::Screenshot(args) => hands::screenshot(args, session, out).await,
+            Command::SendKey(args) => hands::send_key(args, session, out).await,
+            Command::InjectNmi(which) => hands::inject_nmi(&which, session, out).await,
             Command::Numatune { which, mode, nodeset, affect } => {
                 tune::numatune(&which, mode, nodeset, affect, session, out).await
             }

@@ -2,7 +2,9 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use polyvirt_core::{Destroy, Domain, Error, ErrorKind, Result, Shutdown, model::DomainConfig, placement::PlanDelta};
+use polyvirt_core::{
+    Destroy, Domain, Error, ErrorKind, KeyPress, Result, Shutdown, model::DomainConfig, placement::PlanDelta,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use super::line::{Current, Place};
@@ -31,6 +33,8 @@ pub(crate) enum Change {
     Shutdown(Shutdown),
     Reboot,
     Reset,
+    SendKeys(KeyPress),
+    InjectNmi,
     /// The plan, and the live definition that goes with it.
     Place {
         delta: Box<PlanDelta>,
@@ -47,6 +51,8 @@ impl Change {
             Self::Shutdown(_) => "shutdown",
             Self::Reboot => "reboot",
             Self::Reset => "reset",
+            Self::SendKeys(_) => "send keys",
+            Self::InjectNmi => "inject an NMI",
             Self::Place { .. } => "change the placement",
         }
     }
@@ -134,6 +140,8 @@ pub(super) async fn apply(domain: &dyn Domain, driver: &str, what: Change) -> Re
         Change::Shutdown(how) => domain.shutdown(how).await,
         Change::Reboot => domain.reboot().ok_or_else(|| missing("reboot"))?.reboot().await,
         Change::Reset => domain.reset().ok_or_else(|| missing("reset"))?.reset().await,
+        Change::SendKeys(keys) => domain.keyboard().ok_or_else(|| missing("send-key"))?.send(&keys).await,
+        Change::InjectNmi => domain.nmi().ok_or_else(|| missing("inject-nmi"))?.inject().await,
         Change::Place { delta, .. } => {
             let report = domain.placement().ok_or_else(|| missing("live placement"))?.apply(&delta).await?;
             match report.weakened.first() {

@@ -5,26 +5,35 @@ use std::{
     time::Duration,
 };
 
-use polyvirt_core::{Signal, StopReason};
+use polyvirt_core::{Notice, Noticed, Signal, StopReason};
 use polyvirt_process::ExitStatus;
-use polyvirt_qmp::{Cont, Event, EventError, Events, SetAction, SystemReset};
+use polyvirt_qmp::{Cont, Event, EventError, Events, QueryBlock, SetAction, SystemReset};
 use serde_json::Value;
+use tokio::time::Instant;
 
-use super::Shared;
+use super::{Shared, news, pace::Pace};
 use crate::command::boot::on_shutdown;
 
 /// How long after the process' end its last events may take to be read from the socket.
 const LAST_EVENTS: Duration = Duration::from_secs(1);
 
+/// How long QEMU may take to say which device shows a block node; without an answer the node is told.
+const NAMES: Duration = Duration::from_secs(1);
+
 /// How long removing what it leaves may take.
 const SWEEP: Duration = Duration::from_secs(2);
 
 pub(super) async fn attend(shared: Arc<Shared>, mut events: Events) {
-    let mut seen = Seen { own_resume: shared.parts.expect_resume, booting_again: false, end: None };
+    let mut seen = Seen { own_resume: shared.parts.expect_resume, ..Seen::default() };
     let mut ended = Box::pin(shared.parts.process.wait());
     let status = loop {
         tokio::select! {
             biased;
+            () = until(seen.pace.due()) => {
+                for signal in seen.pace.ripe(Instant::now()) {
+                    tell(&shared, signal).await;
+                }
+            }
             event = events.next() => match event {
                 Ok(event) => seen.event(&shared, &event).await,
                 Err(EventError::Closed) => break (&mut ended).await,
@@ -41,6 +50,9 @@ pub(super) async fn attend(shared: Arc<Shared>, mut events: Events) {
             }
         }
     };
+    for signal in seen.pace.rest() {
+        tell(&shared, signal).await;
+    }
     let reason = seen.reason(&shared, status);
     tracing::info!(guest = shared.parts.live.config.name, reason = reason.name(), %status, "guest stopped");
     for it in &shared.parts.companions {
@@ -49,6 +61,25 @@ pub(super) async fn attend(shared: Arc<Shared>, mut events: Events) {
     shared.parts.places.sweep(SWEEP).await;
     shared.parts.signals.send(Signal::Stopped(reason.clone())).await;
     shared.stopped.send_replace(Some(reason));
+}
+
+/// Tells a signal; a disk by its device's name, where QEMU knows its node's alone.
+async fn tell(shared: &Shared, mut signal: Signal) {
+    if let Signal::Noticed(Noticed { notice: Notice::DiskError { device, .. }, .. }) = &mut signal
+        && let Ok(devices) = shared.parts.monitor.execute(&QueryBlock {}, NAMES).await
+        && let Some(name) = news::device_of_node(&devices, device)
+    {
+        *device = name;
+    }
+    shared.parts.signals.send(signal).await;
+}
+
+/// Until that moment; for ever if there is none.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Why QEMU said that it ends.
@@ -62,11 +93,15 @@ enum End {
     Host,
 }
 
+#[derive(Default)]
 struct Seen {
     /// The next RESUME is the start's, and no news.
     own_resume: bool,
     /// Between the two halves of a reboot: the guest's CPUs stop and run again, and nobody paused it.
     booting_again: bool,
+    /// The guest panicked: QEMU stops its CPUs, and nobody paused it.
+    panicked: bool,
+    pace: Pace,
     end: Option<End>,
 }
 
@@ -74,18 +109,27 @@ impl Seen {
     async fn event(&mut self, shared: &Shared, event: &Event) {
         let signals = &shared.parts.signals;
         match event.name.as_str() {
-            "STOP" if self.booting_again => {}
+            "STOP" if self.booting_again || std::mem::take(&mut self.panicked) => {}
             "STOP" => signals.send(Signal::Paused).await,
             "RESUME" => {
                 let own = std::mem::take(&mut self.own_resume);
+                self.panicked = false;
                 if !std::mem::take(&mut self.booting_again) && !own {
                     signals.send(Signal::Resumed).await;
                 }
             }
-            "RESET" => signals.send(Signal::Reset).await,
-            "GUEST_PANICKED" | "GUEST_CRASHLOADED" => signals.send(Signal::Panicked(panic_text(&event.data))).await,
             "SHUTDOWN" => self.shutdown(shared, &event.data).await,
-            _ => {}
+            name => {
+                self.panicked |= name == "GUEST_PANICKED";
+                let told = match news::read(event) {
+                    Some((signal, Some(key))) => self.pace.admit(key, signal, Instant::now()),
+                    Some((signal, None)) => Some(signal),
+                    None => None,
+                };
+                if let Some(signal) = told {
+                    tell(shared, signal).await;
+                }
+            }
         }
     }
 
@@ -136,11 +180,4 @@ async fn boot_again(shared: &Shared) -> polyvirt_core::Result<()> {
     let shutdown = Some(on_shutdown(&shared.parts.live.config));
     shared.execute(&SetAction { shutdown, ..SetAction::default() }).await?;
     shared.execute(&Cont {}).await.map(drop)
-}
-
-fn panic_text(data: &Value) -> String {
-    match &data["info"] {
-        Value::Null => "the guest panicked".into(),
-        info => format!("the guest panicked: {}", info.to_string().chars().take(200).collect::<String>()),
-    }
 }

@@ -98,7 +98,7 @@ impl Host {
 
     pub(crate) async fn define_on(&self, machine: &str, more: &str, devices: &str) -> LiveConfig {
         let text = format!(
-            "<domain type='qemu'><name>{}</name><uuid>6e1d2a3b-0000-4000-8000-00000000c0de</uuid>\
+            "<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'><name>{}</name><uuid>6e1d2a3b-0000-4000-8000-00000000c0de</uuid>\
              <os><type arch='x86_64' machine='{machine}'>hvm</type></os><features><acpi/></features>{more}\
              <devices><disk type='file' device='disk'><source file='{}'/><target dev='vda' bus='virtio'/></disk>\
              <serial type='pty'/>{devices}</devices></domain>",

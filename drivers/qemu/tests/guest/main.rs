@@ -4,6 +4,7 @@
 
 mod devices;
 mod faults;
+mod hands;
 mod host;
 mod kinds;
 mod life;
