@@ -34,7 +34,7 @@ fn make(request: &TapRequest<'_>) -> Result<Tap, NetdevError> {
 }
 
 fn find(name: &str) -> Option<Link> {
-    Links::open().unwrap().find(name).unwrap()
+    Links::open().and_then(|mut links| links.find(name)).expect("rtnetlink")
 }
 
 #[test]

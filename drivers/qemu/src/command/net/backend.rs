@@ -7,12 +7,9 @@ use polyvirt_core::{
 use serde_json::json;
 
 use super::super::{
-    Args, Input, Purpose, alias, chardev,
+    Args, HandedTap, Input, SHOWN_DESCRIPTOR, alias, chardev,
     option::{Members, Opts},
 };
-
-/// Stands for a descriptor that nobody opened.
-const SHOWN: &str = "3";
 
 pub(super) fn id(card: &Interface) -> String {
     format!("host{}", alias::of(&card.info))
@@ -36,16 +33,20 @@ pub(super) fn check_tap(card: &Interface, path: &str) -> Result<()> {
     Err(Error::new(ErrorKind::InvalidConfig, problem).with("path", format!("{path}/backend/@tap")))
 }
 
-pub(super) fn add(args: &mut Args, input: &Input<'_>, card: &Interface, path: &str) -> Result<()> {
+pub(super) fn add(
+    args: &mut Args,
+    input: &Input<'_>,
+    card: &Interface,
+    handed: Option<&HandedTap>,
+    path: &str,
+) -> Result<()> {
     let members = match card.kind {
         Some(InterfaceKind::User) => user(card, input),
-        Some(InterfaceKind::Ethernet) if input.purpose == Purpose::Run => {
-            // One that exists; see the driver's checks.
-            let name = card.target.as_ref().and_then(|it| it.dev.as_deref()).unwrap_or_default();
-            Members::new("type", "tap").with("ifname", name).with("script", "no").with("downscript", "no")
-        }
         Some(InterfaceKind::Ethernet | InterfaceKind::Network | InterfaceKind::Bridge | InterfaceKind::Direct) => {
-            tap(card)
+            match handed {
+                Some(tap) => handed_tap(card, tap),
+                None => shown_tap(card),
+            }
         }
         Some(InterfaceKind::VhostUser) => vhost_user(args, card, input, path)?,
         Some(InterfaceKind::Vdpa) => {
@@ -122,17 +123,23 @@ fn user(card: &Interface, input: &Input<'_>) -> Members {
     members
 }
 
-/// A tap that whoever starts the guest opened, with a queue each.
-fn tap(card: &Interface) -> Members {
-    let about = card.driver.as_ref();
-    let queues = about.and_then(|it| it.queues).filter(|_| super::virtio(card).is_some()).unwrap_or(1).clamp(1, 256);
-    let descriptors = (0..queues).map(|_| SHOWN).collect::<Vec<_>>().join(":");
-    let plural = if queues > 1 { "s" } else { "" };
-    let vhost = super::virtio(card).is_some() && about.and_then(|it| it.name) != Some(InterfaceDriverName::Qemu);
+/// A tap that will be opened by whoever starts the guest, with a queue each.
+fn shown_tap(card: &Interface) -> Members {
+    let queues = vec![SHOWN_DESCRIPTOR; usize::try_from(super::queues(card)).unwrap_or(1)];
+    let by_qemu = card.driver.as_ref().and_then(|it| it.name) == Some(InterfaceDriverName::Qemu);
+    let vhost = if super::virtio(card).is_some() && !by_qemu { queues.clone() } else { Vec::new() };
+    handed_tap(card, &HandedTap { card: 0, queues, vhost })
+}
+
+/// A tap that was opened.
+fn handed_tap(card: &Interface, tap: &HandedTap) -> Members {
+    let plural = if tap.queues.len() > 1 { "s" } else { "" };
+    let list = |all: &[i32]| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(":");
+    let vhost = !tap.vhost.is_empty();
     Members::new("type", "tap")
-        .with(&format!("fd{plural}"), descriptors.clone())
+        .with(&format!("fd{plural}"), list(&tap.queues))
         .maybe("vhost", vhost.then_some(true))
-        .maybe(&format!("vhostfd{plural}"), vhost.then_some(descriptors))
+        .maybe(&format!("vhostfd{plural}"), vhost.then(|| list(&tap.vhost)))
         .maybe("sndbuf", card.tune.as_ref().and_then(|it| it.sndbuf))
 }
 
