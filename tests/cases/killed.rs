@@ -7,7 +7,7 @@ use std::{
 };
 
 use polyvirt::{Destroy, GuestState, Stage};
-use polyvirt_tests::{connect, kind_of, no_qemu, processes_with, root, small_guest};
+use polyvirt_tests::{connect, no_qemu, processes_with, root, small_guest};
 
 /// Kills a process that is starting `name` when it has reached `stage`.
 fn kill_at(scheme: &str, root: &Path, name: &str, stage: Stage) {
@@ -24,11 +24,11 @@ fn kill_at(scheme: &str, root: &Path, name: &str, stage: Stage) {
     holder.wait().expect("reaped");
 }
 
-async fn no_orphan_at(scheme: &str, stage: Stage) {
+async fn no_orphan_at(scheme: &str, xml: &str, stage: Stage) {
     let dir = root();
     let uuid = {
         let connection = connect(scheme, dir.path(), |_| {}).await;
-        connection.define(&small_guest(kind_of(scheme), "victim")).await.expect("defined").guest.uuid().to_string()
+        connection.define(xml).await.expect("defined").guest.uuid().to_string()
     };
     kill_at(scheme, dir.path(), "victim", stage);
     let connection = connect(scheme, dir.path(), |_| {}).await;
@@ -42,6 +42,9 @@ async fn no_orphan_at(scheme: &str, stage: Stage) {
     }
     let orphans: Vec<_> = processes_with(&["qemu-system", &uuid]);
     assert!(orphans.is_empty(), "killed at {stage}: {orphans:?}");
+    // What serves a guest keeps its state below the root.
+    let serving = processes_with(&["swtpm", &format!("{}/", dir.path().display())]);
+    assert!(serving.is_empty(), "killed at {stage}: {serving:?}");
     let leases = connection.ledger().expect("a ledger").snapshot().expect("a snapshot");
     assert!(leases.leases.iter().all(|l| l.guest != uuid), "killed at {stage}, yet memory is promised");
     let left: Vec<_> = files_of(&connection.roots().run, "victim");
@@ -62,6 +65,21 @@ async fn at_every_stage_with_real_qemu() {
         return;
     }
     for stage in Stage::ALL {
-        no_orphan_at("qemu", *stage).await;
+        no_orphan_at("qemu", &small_guest("qemu", "victim"), *stage).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_serves_a_guest_is_no_orphan_either() {
+    let missing = (!Path::new("/usr/bin/swtpm").exists()).then(|| "/usr/bin/swtpm is not installed".to_owned());
+    let missing = missing.filter(|reason| polyvirt_driver_testkit::require("swtpm", reason));
+    if let Some(reason) = no_qemu().or(missing) {
+        println!("skipped: {reason}");
+        return;
+    }
+    let tpm = "<tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm></devices>";
+    let xml = small_guest("qemu", "victim").replace("</devices>", tpm);
+    for stage in [Stage::Spawn, Stage::Pid, Stage::Gate, Stage::Run, Stage::Commit] {
+        no_orphan_at("qemu", &xml, stage).await;
     }
 }

@@ -1,5 +1,9 @@
 //! What the end-to-end tests share: roots, guests, and a look at the host's processes.
 
+pub mod generator;
+pub mod offline;
+pub mod peer;
+
 use std::path::{Path, PathBuf};
 
 use polyvirt::{Connection, OpenOptions};

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use clap::Args;
 
 use crate::checkout::{Checkout, Target};
-use crate::{corpus, debian, progress::Progress};
+use crate::{corpus, debian, libvirtd::Libvirtd, progress::Progress};
 
 /// What `cargo xtask bench` is told.
 #[derive(Args)]
@@ -42,9 +42,13 @@ pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<bool, String
     }
     cargo.arg("--").args(&options.arguments);
     let progress = Progress::begin("bench", &bench.name);
-    if bench.name == "xml" {
+    if ["xml", "argv"].contains(&bench.name.as_str()) {
         install_libvirt(&progress);
     }
+    // The rival of `argv` answers through a daemon, which ends with this value.
+    let _libvirtd = (bench.name == "argv")
+        .then(|| Libvirtd::start(checkout, true, &progress))
+        .and_then(|it| it.inspect_err(|why| progress.say(&format!("without libvirtd: {why}"))).ok());
     // A benchmark that wants the corpus and has none says so.
     if let Ok(archive) = corpus::archive(checkout) {
         cargo.env("POLYVIRT_CORPUS", corpus::unpacked(checkout, &progress, &archive)?);
@@ -54,7 +58,7 @@ pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<bool, String
     Ok(status.success())
 }
 
-/// The rival of the benchmark `xml`. Without it the benchmark measures what is left.
+/// The rival of the benchmarks `xml` and `argv`. Without it the benchmark measures what is left.
 fn install_libvirt(progress: &Progress) {
     let has_module = |python: &str| {
         let import = Command::new(python).args(["-c", "import libvirt"]).stderr(Stdio::null()).status();

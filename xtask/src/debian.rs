@@ -22,6 +22,7 @@ pub(crate) struct Tool {
 pub(crate) const GUEST: &[Tool] = &[
     Tool { program: "qemu-system-x86_64", package: "qemu-system-x86", used_for: "starting guests" },
     Tool { program: "qemu-img", package: "qemu-utils", used_for: "disk images" },
+    Tool { program: "swtpm", package: "swtpm", used_for: "guests with a TPM" },
     Tool { program: "busybox", package: "busybox-static", used_for: "the guest image" },
 ];
 

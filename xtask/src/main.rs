@@ -13,6 +13,8 @@ mod demo;
 mod fuzz;
 mod generate;
 mod guest_image;
+mod libvirtd;
+mod peer;
 mod progress;
 mod test;
 mod tidy;
@@ -46,6 +48,8 @@ enum Task {
     CpuFacts,
     /// Hostile input from libFuzzer, until the time is over or something breaks; needs a nightly compiler
     Fuzz(fuzz::Options),
+    /// Command lines of generated guests beside those of Debian's libvirt; needs root and the lab
+    Peer(peer::Options),
     /// Benchmarks, built with the release profile
     Bench(bench::Options),
 }
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Task::Generate => generate::run(&checkout),
         Task::CpuFacts => cpu_facts::run(&checkout),
         Task::Fuzz(options) => fuzz::run(&checkout, &options),
+        Task::Peer(options) => peer::run(&checkout, &options),
         Task::Bench(options) => bench::run(&checkout, &options),
     });
     match done {

@@ -2,6 +2,7 @@
 
 mod capabilities;
 mod cpu;
+mod devices;
 mod domxml;
 mod firmware;
 mod guest;
@@ -21,6 +22,7 @@ pub(crate) use self::numa::{Simulate, SimulatedCpus};
 pub(crate) use self::{
     capabilities::{CapabilitiesArgs, DomcapabilitiesArgs, QemuCapsArgs},
     cpu::{CpuCommand, CpuRole},
+    devices::{AliasArgs, DeviceArgs},
     domxml::{DefinitionForm, DefinitionOptions, DescribedHost, DomxmlCommand, DriverName, Setting, ToNativeArgs},
     firmware::{FirmwareCommand, FirmwareList},
     guest::{AffectArgs, List, ShutdownMode, Start, Which},
@@ -136,6 +138,14 @@ pub(crate) enum Command {
     Resume(Which),
     /// Remove a definition; a running guest goes on
     Undefine(Which),
+    /// Put a device into a guest
+    AttachDevice(DeviceArgs),
+    /// Take a device out of a guest
+    DetachDevice(DeviceArgs),
+    /// Take the device of that name out of a guest
+    DetachDeviceAlias(AliasArgs),
+    /// Change a device of a guest, such as the image in a drive
+    UpdateDevice(DeviceArgs),
     /// List guests
     List(List),
     /// Facts about a guest

@@ -15,6 +15,7 @@
 mod actor;
 mod connection;
 mod definition;
+mod devices;
 mod explain;
 mod guest;
 mod options;

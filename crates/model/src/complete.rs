@@ -92,8 +92,8 @@ pub fn complete(config: &mut DomainConfig, guest: Guest, positions: &Positions) 
 /// Adds the controllers that addresses of devices name and nobody wrote. [`complete`] does it for all guests but QEMU's, whose
 /// driver does it after what the machine has by itself.
 pub fn imply_controllers(devices: &mut Devices) {
-    devices::imply_readers(devices);
     disks::imply_controllers(devices);
+    devices::imply_readers(devices);
 }
 
 /// Completes a definition and checks it: all problems of both in one go.

@@ -88,6 +88,7 @@ pub mod codec;
 mod complete;
 pub mod controller;
 pub mod cpu;
+pub mod device;
 pub mod devices;
 mod diff;
 pub mod disk;

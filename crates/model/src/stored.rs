@@ -60,7 +60,7 @@ impl DomainConfig {
 }
 
 /// What every device has, if this one does.
-fn info_of(device: &mut dyn Element) -> Option<&mut DeviceInfo> {
+pub(crate) fn info_of(device: &mut dyn Element) -> Option<&mut DeviceInfo> {
     let fields = device.table().fields;
     let index = fields.iter().position(|field| field.name == "info" && matches!(field.place, Place::Group(_)))?;
     device.slot_mut(index).downcast_mut()
@@ -75,7 +75,7 @@ macro_rules! each {
 }
 
 /// Shows every device to `visit`.
-fn each_device(devices: &mut Devices, visit: &mut dyn FnMut(&mut dyn Element)) {
+pub(crate) fn each_device(devices: &mut Devices, visit: &mut dyn FnMut(&mut dyn Element)) {
     each!(devices, visit: disks, controllers, filesystems, interfaces, smartcards, serials, parallels, consoles, channels);
     each!(devices, visit: inputs, tpms, sounds, videos, hostdevs, redirdevs, hubs, watchdogs, memballoon, rngs, nvram);
     each!(devices, visit: panics, shmems, memories, iommu, vsock, cryptos, pstore);

@@ -1,5 +1,6 @@
 //! What the driver refuses. Pure; every problem at once, each with its place and what to write instead.
 
+mod combined;
 mod devices;
 mod machine;
 mod storage;
@@ -57,6 +58,7 @@ fn find_indefinable(config: &DomainConfig, facts: &Facts, found: &mut Vec<Proble
     machine::rules(config, &facts.binary, found);
     storage::rules(config, &facts.binary, found);
     devices::rules(config, found);
+    combined::rules(config, found);
     let mut places = HashSet::new();
     for (at, disk) in config.devices.disks.iter().enumerate() {
         target(disk, &format!("/domain/devices/disk[{}]", at + 1), &mut places, found);

@@ -25,7 +25,7 @@ use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Wa
 use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
 use tokio::{sync::watch, task::JoinHandle};
 
-use crate::{failure::monitor_error, log::Log, pins::Threads, places::Places};
+use crate::{companions::Recorded, failure::monitor_error, log::Log, pins::Threads, places::Places};
 
 /// How long QEMU may take for an answer that costs it nothing.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -72,6 +72,8 @@ pub(crate) struct Parts {
     pub(crate) process: Process,
     pub(crate) places: Places,
     pub(crate) log: Log,
+    /// What serves its devices.
+    pub(crate) companions: Vec<Recorded>,
     pub(crate) signals: DomainEvents,
     /// Whether the first RESUME is the start's own and no news.
     pub(crate) expect_resume: bool,

@@ -25,6 +25,7 @@ use crate::{
     config::{Config, KvmUse, RunAs},
     kvm::{self, Verdict},
     places::{self, Places},
+    ports,
     probe::{Binary, Cache, ProbeError},
     scsi,
 };
@@ -55,7 +56,9 @@ pub(crate) struct Qemu {
     /// Whether it is the system's connection.
     privileged: bool,
     pub(crate) cache: Cache,
-    search: Vec<PathBuf>,
+    /// Ports of guests that are being started.
+    pub(crate) ports: ports::Kept,
+    pub(crate) search: Vec<PathBuf>,
     profile: PlacementProfile,
 }
 
@@ -96,7 +99,8 @@ pub(crate) fn open(cx: OpenContext) -> BoxFuture<Opened> {
         let search = ProbeContext::new(cx.settings.clone()).search;
         let cache = Cache::new(cx.roots.cache.clone(), config.start_timeout());
         let profile = PlacementProfile::qemu();
-        let driver = Qemu { config, roots: cx.roots, run_as, privileged, cache, search, profile };
+        let driver =
+            Qemu { config, roots: cx.roots, run_as, privileged, cache, ports: ports::Kept::default(), search, profile };
         Ok(Arc::new(driver) as Arc<dyn Driver>)
     })
 }

@@ -19,7 +19,7 @@ use crate::{
     labels,
     log::Log,
     places::Places,
-    start,
+    ports, start,
     status::Record,
 };
 
@@ -32,7 +32,9 @@ const ENDING: Duration = Duration::from_secs(1);
 #[async_trait]
 impl Launcher for Qemu {
     async fn resolve(&self, live: &mut LiveConfig) -> Result<()> {
-        command::name_devices(&mut live.config)
+        command::name_devices(&mut live.config)?;
+        let guest = live.guest().uuid;
+        ports::choose(&mut live.config, &self.config, &self.ports, guest)
     }
 
     fn manifest(&self, live: &LiveConfig, _: Option<&Plan>) -> Result<Manifest> {
@@ -44,7 +46,10 @@ impl Launcher for Qemu {
     }
 
     async fn start(&self, cx: &StartContext, request: StartRequest) -> Result<Started> {
-        start::start(self, cx, request).await
+        let guest = request.live.guest().uuid;
+        let started = start::start(self, cx, request).await;
+        self.ports.release(&guest);
+        started
     }
 
     async fn reattach(&self, cx: &StartContext, live: &LiveConfig, record: &DriverRecord) -> Result<Reattached> {
@@ -53,7 +58,10 @@ impl Launcher for Qemu {
             // Never touched: whoever wrote it knows better.
             Err(error) => return Ok(Reattached::Unreachable(error.to_string())),
         };
-        let Some(watched) = find(&record).await? else { return Ok(Reattached::Stopped(StopReason::Unknown)) };
+        let Some(watched) = find(&record).await? else {
+            end_all(&record).await;
+            return Ok(Reattached::Stopped(StopReason::Unknown));
+        };
         if !record.answered {
             return Ok(Reattached::Unfinished);
         }
@@ -78,6 +86,7 @@ impl Launcher for Qemu {
             process: Process::Found(watched),
             places: self.places(&live.guest()),
             log: Log { path: record.log, begins: record.log_begins },
+            companions: record.companions,
             signals: cx.events.clone(),
             expect_resume: false,
             cgroups: self.config.cgroups != CgroupUse::Never,
@@ -86,13 +95,15 @@ impl Launcher for Qemu {
     }
 
     async fn reap(&self, cx: &ReapContext, record: Option<&DriverRecord>) -> Result<Reaped> {
+        self.ports.release(&cx.guest.uuid);
         let places = Places::of(&cx.guest, &cx.roots);
         let mut removed = Vec::new();
         // Without a record no process got through its gate. One that cannot be read leaves its guest alone.
-        if let Some(record) = record.map(Record::read).transpose()?
-            && let Some(watched) = find(&record).await?
-        {
-            removed.push(kill(&watched, cx.deadline).await?);
+        if let Some(record) = record.map(Record::read).transpose()? {
+            if let Some(watched) = find(&record).await? {
+                removed.push(kill(&watched, cx.deadline).await?);
+            }
+            end_all(&record).await;
         }
         if let Some(group) = places.cgroup() {
             group.kill_all(cx.deadline.left()).await.map_err(|error| {
@@ -136,6 +147,13 @@ async fn find(record: &Record) -> Result<Option<Watched>> {
         return Ok(None);
     }
     Ok(Some(watched))
+}
+
+/// Ends what served a guest that is gone.
+async fn end_all(record: &Record) {
+    for it in &record.companions {
+        it.end().await;
+    }
 }
 
 async fn carries(process: ProcessId, uuid: &str) -> bool {

@@ -24,6 +24,7 @@
 mod capabilities;
 mod check;
 mod command;
+mod companions;
 mod complete;
 mod config;
 mod domain;
@@ -35,8 +36,10 @@ mod launcher;
 mod log;
 mod machine;
 mod offline;
+mod orders;
 mod pins;
 mod places;
+mod ports;
 mod probe;
 mod program;
 mod resources;
@@ -205,6 +208,7 @@ const HONOURS: &[&str] = &[
     "/domain/devices/disk/target/@removable",
     "/domain/devices/disk/target/@rotation_rate",
     "/domain/devices/disk/target/@dpofua",
+    "/domain/devices/disk/iotune/**",
     "/domain/devices/disk/throttlefilters/**",
     "/domain/devices/disk/readonly",
     "/domain/devices/disk/shareable",
@@ -223,6 +227,7 @@ const HONOURS: &[&str] = &[
     "/domain/devices/filesystem/@fmode",
     "/domain/devices/filesystem/@dmode",
     "/domain/devices/filesystem/driver/**",
+    "/domain/devices/filesystem/binary/**",
     "/domain/devices/filesystem/source/@dir",
     "/domain/devices/filesystem/source/@socket",
     "/domain/devices/filesystem/target/**",
@@ -270,6 +275,8 @@ const HONOURS: &[&str] = &[
     "/domain/devices/input/**",
     "/domain/devices/tpm/@model",
     "/domain/devices/tpm/backend/@type",
+    "/domain/devices/tpm/backend/@version",
+    "/domain/devices/tpm/backend/@debug",
     "/domain/devices/tpm/backend/device/**",
     "/domain/devices/tpm/backend/source/**",
     "/domain/devices/tpm/alias/**",
@@ -282,6 +289,9 @@ const HONOURS: &[&str] = &[
     "/domain/devices/graphics/@listen",
     "/domain/devices/graphics/@socket",
     "/domain/devices/graphics/@keymap",
+    "/domain/devices/graphics/@passwd",
+    "/domain/devices/graphics/@passwdValidTo",
+    "/domain/devices/graphics/@connected",
     "/domain/devices/graphics/@sharePolicy",
     "/domain/devices/graphics/@powerControl",
     "/domain/devices/graphics/@defaultMode",

@@ -37,7 +37,12 @@ impl Places {
         let run = roots.run.join(&folder);
         Self {
             monitor: run.join("monitor"),
-            folders: Folders { run, ram: roots.state.join("ram").join(&folder), nvram: nvram(roots) },
+            folders: Folders {
+                run,
+                ram: roots.state.join("ram").join(&folder),
+                nvram: nvram(roots),
+                tpm: roots.state.join("swtpm").join(&guest.uuid),
+            },
             log: roots.log.join(format!("{}.log", file_name(&guest.name))),
             group: GroupName::new(&format!("qemu-{folder}")),
         }
@@ -53,6 +58,7 @@ impl Places {
                 run,
                 ram: config.memory_backing_dir.join(format!("-1-{short}")),
                 nvram: config.nvram_dir.clone(),
+                tpm: config.lib_dir.join("swtpm"),
             },
             log: PathBuf::new(),
             group: GroupName::new(name),

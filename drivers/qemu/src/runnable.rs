@@ -48,6 +48,9 @@ pub(crate) fn check(config: &DomainConfig, binary: &Binary) -> Result<(), Proble
     if found.is_empty() { Ok(()) } else { Err(found.into_iter().collect()) }
 }
 
+/// Longest password of VNC, whose key it is (RFC 6143, section 7.2.2).
+const VNC_PASSWORD: usize = 8;
+
 /// What is wrong with one device: where in it, and why.
 pub(crate) type Wrong = (&'static str, String);
 
@@ -121,37 +124,40 @@ fn interface(card: &Interface) -> Option<Wrong> {
 fn filesystem(folder: &Filesystem) -> Option<Wrong> {
     let virtiofs = folder.driver.as_ref().and_then(|it| it.kind) == Some(FilesystemDriverType::Virtiofs);
     let socket = folder.source.as_ref().is_some_and(|it| it.socket.is_some());
-    (virtiofs && !socket).then(|| {
-        (
-            "/driver/@type",
-            "virtiofsd is not started yet; start it and write <source socket='…'/> with its socket".into(),
-        )
-    })
+    if !virtiofs || socket {
+        return None;
+    }
+    if folder.readonly {
+        return Some((
+            "/readonly",
+            "virtiofsd is started for folders that can be written alone; use a 9p filesystem".into(),
+        ));
+    }
+    folder.idmap.as_ref().map(|_| ("/idmap", "virtiofsd is started without maps of users yet; leave it out".into()))
 }
 
 fn tpm(tpm: &Tpm) -> Option<Wrong> {
-    let kind = tpm.backend.as_ref().and_then(|it| it.kind);
-    (kind == Some(TpmBackendType::Emulator)).then(|| {
-        ("/backend/@type", "swtpm is not started yet; start it and use type 'external' with its socket".into())
-    })
+    let backend = tpm.backend.as_ref().filter(|it| it.kind == Some(TpmBackendType::Emulator))?;
+    if backend.encryption.is_some() {
+        return Some(("/backend/encryption", "secrets are not handed to swtpm yet; leave it out".into()));
+    }
+    let set_up = backend.profile.is_some() || backend.active_pcr_banks.is_some();
+    set_up.then(|| ("/backend", "swtpm_setup is not run yet; leave <profile> and <active_pcr_banks> out".into()))
 }
 
 fn graphics(display: &Graphics) -> Option<Wrong> {
-    if display.passwd.is_some() {
-        return Some(("/@passwd", "passwords of displays are not told to QEMU yet; listen on a socket instead".into()));
+    let long = display.passwd.as_ref().is_some_and(|it| it.len() > VNC_PASSWORD);
+    if display.kind == Some(GraphicsKind::Vnc) && long {
+        let problem = format!("a password of VNC has at most {VNC_PASSWORD} bytes; write a shorter one");
+        return Some(("/@passwd", problem));
     }
     let first = display.listens.first();
     let kind = first.and_then(|it| it.kind);
     if kind == Some(ListenType::Network) {
         return Some(("/listen", "addresses of networks are not looked up yet; write <listen type='address'/>".into()));
     }
-    let by_port = display.socket.is_none() && !matches!(kind, Some(ListenType::Socket | ListenType::None));
     match display.kind {
-        Some(GraphicsKind::Vnc | GraphicsKind::Spice) => {
-            let any = display.port.filter(|it| *it > 0).or(display.tls_port.filter(|it| *it > 0)).is_some();
-            let problem = "no free port is picked yet; write a port and autoport='no', or listen on a socket";
-            (by_port && (!any || display.autoport == Some(true))).then(|| ("/@autoport", problem.into()))
-        }
+        Some(GraphicsKind::Vnc | GraphicsKind::Spice) => None,
         Some(GraphicsKind::Dbus) if display.p2p != Some(true) && display.address.is_none() => {
             Some(("/@type", "no bus is started yet; write the address of one, or p2p='yes'".into()))
         }
@@ -223,10 +229,9 @@ mod tests {
                 "disk[1]/source/reservations",
                 "managed='no'",
             ),
-            ("<filesystem><driver type='virtiofs'/></filesystem>", "filesystem[1]/driver/@type", "socket="),
-            ("<tpm><backend type='emulator'/></tpm>", "tpm[1]/backend/@type", "'external'"),
-            ("<graphics type='vnc'/>", "graphics[1]/@autoport", "autoport='no'"),
-            ("<graphics type='vnc' port='5901' passwd='x'/>", "graphics[1]/@passwd", "socket"),
+            ("<filesystem><driver type='virtiofs'/><readonly/></filesystem>", "filesystem[1]/readonly", "9p"),
+            ("<tpm><backend type='emulator'><profile name='a'/></backend></tpm>", "tpm[1]/backend", "leave <profile>"),
+            ("<graphics type='vnc' port='5901' passwd='123456789'/>", "graphics[1]/@passwd", "at most 8 bytes"),
             ("<graphics type='sdl'/>", "graphics[1]/@type", "use 'vnc'"),
             ("<hostdev type='usb'/>", "hostdev[1]", "leave them out"),
             ("<vsock><cid auto='yes'/></vsock>", "vsock/cid", "address='3'"),
@@ -238,7 +243,7 @@ mod tests {
         let fine = "<interface type='user'/><interface type='ethernet'><target dev='t' managed='no'/></interface>\
                     <interface type='ethernet'/><interface type='bridge'><source bridge='br0'/></interface>\
                     <disk type='network'><source protocol='nbd' name='x'><host name='h'/></source></disk>\
-                    <graphics type='vnc'><listen type='socket' socket='/s'/></graphics><graphics type='vnc' port='5901'/>";
+                    <graphics type='vnc'><listen type='socket' socket='/s'/></graphics><graphics type='vnc' passwd='12345678'/>";
         assert_eq!(problems(fine), [""; 0]);
     }
 }

@@ -27,18 +27,19 @@ use polyvirt_process::{
     spawn,
 };
 use polyvirt_qmp::{
-    Chardev, Cont, Cpu, Events, IoThread, Monitor, QmpError, QueryChardev, QueryCpusFast, QueryIoThreads, SetAction,
-    SetLink,
+    Chardev, Cont, Cpu, Events, IoThread, Monitor, QmpError, QueryChardev, QueryCpusFast, QueryIoThreads,
 };
 
 use crate::{
-    command::{self, ConsoleTarget, Input, MonitorAt, Purpose, boot, firmware, net},
+    command::{self, ConsoleTarget, Input, MonitorAt, Purpose, firmware},
+    companions::{self, Recorded},
     config::CgroupUse,
     domain::{Parts, Process, QemuDomain},
     driver::{self, Qemu},
     failure::{cgroup_error, ended, explain, monitor_error, not_started},
     labels,
     log::Log,
+    orders,
     pins::{self, Placer, Threads},
     places::{Places, make_folder},
     probe::Binary,
@@ -67,6 +68,8 @@ pub(crate) async fn start(driver: &Qemu, cx: &StartContext, request: StartReques
         stage: Stage::Spawn,
         process: None,
         child: None,
+        gated: Vec::new(),
+        companions: Vec::new(),
         log: None,
         effects: Vec::new(),
         taps: Taps::default(),
@@ -99,6 +102,9 @@ struct Attempt<'a> {
     /// Known from the fork on, whatever becomes of the handle.
     process: Option<ProcessId>,
     child: Option<Child>,
+    /// What serves its devices, each at its gate until the record names it.
+    gated: Vec<GatedChild>,
+    companions: Vec<Recorded>,
     log: Option<Log>,
     effects: Vec<LiveEffect>,
     /// Until the guest's process has them.
@@ -133,6 +139,10 @@ impl Attempt<'_> {
         // Not abandoned when cancelled: it takes milliseconds, and afterwards there is somebody to kill.
         // On a host that is busy with many starts the program waits for its turn, so it has as long as all of the start.
         let within = self.cx.deadline.left().min(self.driver.config.start_timeout());
+        for companion in std::mem::take(&mut self.gated) {
+            // The handle is not needed: the record finds it again.
+            drop(companion.open_gate(within).await.map_err(not_started)?);
+        }
         self.child = Some(gated.open_gate(within).await.map_err(not_started)?);
         self.reached(Stage::Gate).await?;
 
@@ -149,14 +159,10 @@ impl Attempt<'_> {
         recorded?;
 
         self.stage = Stage::Pins;
-        for name in net::unplugged(&self.live().config) {
-            self.execute(&monitor, &SetLink { name, up: false }).await?;
-        }
         self.place(answers?).await?;
-        // The command line only says that QEMU waits at power-off.
-        let (reboot, shutdown, panic) = boot::actions(&self.live().config);
-        let actions = SetAction { reboot: Some(reboot), shutdown: Some(shutdown), panic: Some(panic), watchdog: None };
-        self.execute(&monitor, &actions).await?;
+        let within = || self.cx.deadline.left().min(self.driver.config.start_timeout());
+        let orders = orders::give(&monitor, &self.live().config, &self.driver.config, within);
+        self.cx.cancel.guard(orders).await??;
         self.reached(Stage::Pins).await?;
 
         self.stage = Stage::Run;
@@ -196,7 +202,18 @@ impl Attempt<'_> {
         // What reap has to find is made here and not on a thread of its own, which would go on if we are dropped. It is a
         // few calls to file systems in memory.
         let listener = self.make_places()?;
+        let serving = log.try_clone().map_err(|error| io_error("open", &self.places.log, error))?;
         let spec = self.spec(listener, log)?;
+        for companion in companions::of(&self.live().config, &self.places, &self.driver.search)? {
+            let cgroups = match self.places.cgroup() {
+                Some(group) => group.join_files(Part::Emulator).map_err(|error| cgroup_error(&error))?,
+                None => Vec::new(),
+            };
+            let user = self.driver.run_as.credentials.as_ref();
+            let (gated, recorded) = companion.prepare(user, &serving, cgroups)?;
+            self.gated.push(gated);
+            self.companions.push(recorded);
+        }
         spawn(&spec).map_err(not_started)
     }
 
@@ -335,6 +352,7 @@ impl Attempt<'_> {
             monitor: self.places.monitor.clone(),
             log: self.places.log.clone(),
             log_begins: log.map_or(0, |it| it.begins),
+            companions: self.companions.clone(),
             answered: false,
         })
     }
@@ -421,6 +439,7 @@ impl Attempt<'_> {
             process: Process::Ours(child),
             places: self.places.clone(),
             log,
+            companions: std::mem::take(&mut self.companions),
             signals: self.cx.events.clone(),
             expect_resume,
             cgroups: self.driver.config.cgroups != CgroupUse::Never,
@@ -440,6 +459,10 @@ impl Attempt<'_> {
         }
         // Reaps it.
         drop(child);
+        self.gated.clear();
+        for it in &self.companions {
+            it.end().await;
+        }
         if let Some(group) = self.places.cgroup() {
             group.kill_all(UNDO).await.ok();
         }

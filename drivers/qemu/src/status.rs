@@ -7,6 +7,8 @@ use polyvirt_lease::Owner;
 use polyvirt_process::ProcessId;
 use serde::{Deserialize, Serialize};
 
+use crate::companions::Recorded;
+
 /// Version of the data; a reader refuses what is newer.
 const VERSION: u32 = 1;
 
@@ -21,6 +23,9 @@ pub(crate) struct Record {
     pub(crate) log: PathBuf,
     /// Where in the log this run begins.
     pub(crate) log_begins: u64,
+    /// What serves its devices.
+    #[serde(default)]
+    pub(crate) companions: Vec<Recorded>,
     /// Whether QEMU has answered; before that a start is unfinished.
     pub(crate) answered: bool,
 }
@@ -60,6 +65,7 @@ mod tests {
             monitor: "/m".into(),
             log: "/l".into(),
             log_begins: 7,
+            companions: Vec::new(),
             answered: true,
         };
         let mut written = record.write().unwrap();

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -38,9 +37,7 @@ pub(crate) async fn compare(guest: &Guest, ground: &Ground, with_numbers: bool) 
         return Err(format!("the guest is {state:?}"));
     }
     let xml = guest.xml(Which::Live).await.map_err(|error| error.to_string())?;
-    guest.release().await.map_err(|error| error.to_string())?;
-    let path = monitor_of(ground)?;
-    let (monitor, _events) = Monitor::connect(&path, WITHIN).await.map_err(|error| error.to_string())?;
+    let monitor = monitor_of(guest, ground).await?;
     let status = ask(&monitor, "query-status", &json!({})).await?;
     if status["status"] != "running" {
         return Err(format!("QEMU says {status}"));
@@ -56,14 +53,18 @@ pub(crate) async fn compare(guest: &Guest, ground: &Ground, with_numbers: bool) 
     if wrong.is_empty() { Ok(placed.len()) } else { Err(wrong.join("; ")) }
 }
 
-fn monitor_of(ground: &Ground) -> Result<PathBuf, String> {
+/// QEMU's monitor, which has one client at a time: the connection gives it up until it is asked for something.
+pub(crate) async fn monitor_of(guest: &Guest, ground: &Ground) -> Result<Monitor, String> {
+    guest.release().await.map_err(|error| error.to_string())?;
     let run = ground.path().join("run/qemu");
     let folders = std::fs::read_dir(&run).map_err(|error| format!("{}: {error}", run.display()))?;
     let found = folders.flatten().map(|it| it.path().join("monitor")).find(|it| it.exists());
-    found.ok_or_else(|| format!("no monitor below {}", run.display()))
+    let path = found.ok_or_else(|| format!("no monitor below {}", run.display()))?;
+    let connected = Monitor::connect(&path, WITHIN).await;
+    connected.map(|(monitor, _)| monitor).map_err(|error| error.to_string())
 }
 
-async fn ask(monitor: &Monitor, command: &str, arguments: &Value) -> Result<Value, String> {
+pub(crate) async fn ask(monitor: &Monitor, command: &str, arguments: &Value) -> Result<Value, String> {
     monitor.execute_raw(command, arguments, WITHIN).await.map_err(|error| format!("{command}: {error}"))
 }
 

@@ -36,7 +36,7 @@ const FIRMWARE: &str = "/usr/share/seabios/bios-256k.bin";
 
 /// A folder for one guest, and what listens in it.
 pub(crate) struct Ground {
-    folder: Root,
+    root: Root,
     count: Cell<u32>,
     /// Kept open while the guest runs.
     peers: std::cell::RefCell<Vec<Peer>>,
@@ -52,14 +52,14 @@ enum Peer {
 
 impl Ground {
     pub(crate) fn new() -> Self {
-        let folder = root();
+        let root = root();
         // QEMU runs as a user of its own, who makes sockets in it.
-        open_to_all(folder.path(), 0o777);
-        Self { folder, count: Cell::new(0), peers: Default::default() }
+        open_to_all(root.path(), 0o777);
+        Self { root, count: Cell::new(0), peers: Default::default() }
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
+        self.root.path()
     }
 
     /// Makes what a definition needs, and writes it there.
@@ -74,14 +74,11 @@ impl Ground {
         }
         self.bindings(config);
         let devices = &mut config.devices;
-        devices.disks.iter_mut().for_each(|it| self.disk(it));
+        devices.disks.iter_mut().for_each(|it| self.drive(it));
         devices.interfaces.iter_mut().for_each(|it| self.interface(it));
         for folder in &mut devices.filesystems {
             if let Some(source) = &mut folder.source {
-                let path = self.own("folder");
-                std::fs::create_dir(&path).expect("a folder");
-                open_to_all(&path, 0o777);
-                source.dir = Some(path);
+                source.dir = Some(self.folder());
             }
         }
         devices.graphics.iter_mut().for_each(|it| self.display(it));
@@ -98,6 +95,19 @@ impl Ground {
             }
         }
         self.characters(config);
+    }
+
+    /// A raw image.
+    pub(crate) fn disk(&self) -> String {
+        self.file("disk", DISK)
+    }
+
+    /// A folder that everybody may use.
+    pub(crate) fn folder(&self) -> String {
+        let path = self.own("folder");
+        std::fs::create_dir(&path).expect("a folder");
+        open_to_all(&path, 0o777);
+        path
     }
 
     fn own(&self, what: &str) -> String {
@@ -144,7 +154,7 @@ impl Ground {
         }
     }
 
-    fn disk(&self, disk: &mut Disk) {
+    fn drive(&self, disk: &mut Disk) {
         let Some(source) = disk.source.as_mut().filter(|it| **it != Source::default()) else { return };
         let format = disk.driver.as_ref().and_then(|it| it.kind).unwrap_or(ImageFormat::Raw);
         let below = disk.backing_store.as_mut().and_then(|it| self.backing(it));

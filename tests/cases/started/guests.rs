@@ -56,6 +56,8 @@ pub(crate) const STARTED: &[Listed] = &[
     guest("firmware-manual-efi-secboot-legacy-paths", "flash with variables and SMM"),
     guest("cpu-host-model-fallback-tcg", "the host's model of CPU"),
     guest("user-aliases2", "names of the user's own"),
+    guest("x86_64-pc-default-models", "default models on pc, a TPM"),
+    guest("x86_64-q35-default-models", "default models on q35, a TPM"),
     guest("x86_64-q35-graphics", "a desktop on q35: virtio screen, USB tablet, sound"),
 ];
 

@@ -25,7 +25,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "generic/xml", floor: 29 },
     Suite { name: "syntax", floor: 29 },
     Suite { name: "hostcaps", floor: 22 },
-    Suite { name: "qemuxmlconf/xml", floor: 763 },
+    Suite { name: "qemuxmlconf/xml", floor: 764 },
     Suite { name: "qemuxmlconf/argv", floor: 664 },
     Suite { name: "qemuactive", floor: 9 },
     Suite { name: "memlock", floor: 12 },

@@ -9,6 +9,7 @@ mod guest;
 mod lab;
 mod libtest;
 mod packages;
+mod peer;
 mod report;
 mod session;
 mod tally;
@@ -62,6 +63,7 @@ const STEPS: &[Step] = &[
     Step { name: "doc", about: "rustdoc, warnings refused", run: builds::doc },
     Step { name: "out-of-tree", about: "drivers outside the workspace", run: libtest::out_of_tree },
     Step { name: "conformance", about: "the conformance corpus, against floors", run: conformance::run },
+    Step { name: "peer", about: "command lines beside Debian's libvirt", run: peer::run },
     Step { name: "session", about: "QEMU as an ordinary user", run: session::run },
     Step { name: "lab", about: "end to end on several real NUMA nodes", run: lab::run },
 ];

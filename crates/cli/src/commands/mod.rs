@@ -7,6 +7,7 @@ mod console;
 mod cpu;
 mod cpuset;
 mod define;
+mod devices;
 mod domxml;
 mod edit;
 mod event;
@@ -60,6 +61,10 @@ pub(crate) fn run<'a>(
             Command::Suspend(which) => life::suspend(&which, session, out).await,
             Command::Resume(which) => life::resume(&which, session, out).await,
             Command::Undefine(which) => define::undefine(&which, session, out).await,
+            Command::AttachDevice(args) => devices::attach(&args, session, out).await,
+            Command::DetachDevice(args) => devices::detach(&args, session, out).await,
+            Command::DetachDeviceAlias(args) => devices::detach_alias(&args, session, out).await,
+            Command::UpdateDevice(args) => devices::update(&args, session, out).await,
             Command::Autostart { which, disable } => define::autostart(&which, !disable, session, out).await,
             Command::List(list) => list::list(&list, session, out).await,
             Command::Dominfo(which) => info::dominfo(&which, session, out).await,

@@ -17,7 +17,7 @@ use crate::{
     session::Session,
 };
 
-fn affect(args: AffectArgs) -> Affect {
+pub(super) fn affect(args: AffectArgs) -> Affect {
     match (args.live, args.config) {
         (true, true) => Affect::Both,
         (true, false) => Affect::Live,

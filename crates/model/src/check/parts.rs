@@ -5,12 +5,13 @@ use polyvirt_numa_placement::Kib;
 
 use super::{Report, Seen, nth, shown};
 use crate::address::{Address, DeviceInfo};
-use crate::chardev::{CharEndpoint, ConsoleTargetType};
+use crate::chardev::{CharEndpoint, ConsoleTargetType, SerialTargetType};
 use crate::codec::SizeUnit;
 use crate::controller::{Controller, ControllerKind, ControllerModel};
 use crate::devices::{Devices, Place};
 use crate::disk::DiskBus;
-use crate::display::InputBus;
+use crate::display::{InputBus, SoundModel};
+use crate::hostdev::Hostdev;
 use crate::misc::TpmModel;
 
 pub(super) fn check(devices: &Devices, infos: &[(Place, &DeviceInfo)], report: &mut Report<'_>) {
@@ -174,6 +175,10 @@ fn filesystems(devices: &Devices, report: &mut Report<'_>) {
     }
 }
 
+fn which<T>(all: &[T], wanted: impl Fn(&T) -> bool) -> Vec<usize> {
+    all.iter().enumerate().filter(|(_, it)| wanted(it)).map(|(index, _)| index).collect()
+}
+
 /// A guest whose USB is switched off has no USB devices.
 fn usb(devices: &Devices, infos: &[(Place, &DeviceInfo)], report: &mut Report<'_>) {
     let is_none = |controller: &Controller| {
@@ -195,6 +200,22 @@ fn usb(devices: &Devices, infos: &[(Place, &DeviceInfo)], report: &mut Report<'_
     let disks = devices.disks.iter().enumerate();
     let disks = disks.filter(|(_, disk)| disk.target.as_ref().and_then(|target| target.bus) == Some(DiskBus::Usb));
     used.extend(disks.map(|(index, _)| format!("/domain/devices/{}", nth("disk", devices.disks.len(), index))));
+    let others = [
+        ("redirdev", devices.redirdevs.len(), (0..devices.redirdevs.len()).collect::<Vec<_>>()),
+        ("smartcard", devices.smartcards.len(), (0..devices.smartcards.len()).collect()),
+        ("hostdev", devices.hostdevs.len(), which(&devices.hostdevs, |it| matches!(it, Hostdev::Usb(_)))),
+        ("sound", devices.sounds.len(), which(&devices.sounds, |it| it.model == Some(SoundModel::Usb))),
+        (
+            "serial",
+            devices.serials.len(),
+            which(&devices.serials, |it| {
+                it.target.as_ref().and_then(|it| it.kind) == Some(SerialTargetType::UsbSerial)
+            }),
+        ),
+    ];
+    for (name, count, places) in others {
+        used.extend(places.into_iter().map(|index| format!("/domain/devices/{}", nth(name, count, index))));
+    }
     for &(place, info) in infos {
         if matches!(info.address, Some(Address::Usb(_))) && !used.contains(&place.path()) {
             used.push(place.path());

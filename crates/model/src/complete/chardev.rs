@@ -34,7 +34,7 @@ fn backends(devices: &mut Devices) {
 }
 
 /// The first console of a machine and its first serial port are one and the same device, written twice. Nobody sits at a port
-/// on PCI or USB, unless a console is written.
+/// on PCI or USB or for debugging, unless a console is written.
 fn consoles(devices: &mut Devices) {
     let serial_console = |console: &Console| {
         matches!(console.target.as_ref().and_then(|target| target.kind), None | Some(ConsoleTargetType::Serial))
@@ -49,24 +49,32 @@ fn consoles(devices: &mut Devices) {
         devices.serials.push(serial);
     }
     let has_console = first.is_some();
+    let terminal = first.and_then(|console| console.tty.clone());
     serial_ports(devices);
-    let Some(serial) = devices.serials.first().filter(|_| has_console || devices.consoles.is_empty()) else { return };
+    let Some(serial) = devices.serials.first() else { return };
     let target = serial.target.as_ref();
     let elsewhere = target.and_then(|target| target.kind);
-    if !has_console && matches!(elsewhere, Some(SerialTargetType::PciSerial | SerialTargetType::UsbSerial)) {
+    if !has_console
+        && matches!(
+            elsewhere,
+            Some(SerialTargetType::PciSerial | SerialTargetType::UsbSerial | SerialTargetType::IsaDebug)
+        )
+    {
         return;
     }
     let port = target.and_then(|target| target.port).unwrap_or(0);
     let console = Console {
         kind: serial.kind,
-        tty: devices.consoles.first().and_then(|console| console.tty.clone()).or_else(|| serial.tty.clone()),
+        tty: terminal.or_else(|| serial.tty.clone()),
         backend: serial.backend.clone(),
         target: Some(ConsoleTarget::default().with_kind(ConsoleTargetType::Serial).with_port(port)),
         info: serial.info.clone(),
     };
-    match devices.consoles.first_mut() {
-        Some(first) => *first = console,
-        None => devices.consoles.push(console),
+    if has_console {
+        devices.consoles[0] = console;
+    } else {
+        // Before consoles of other kinds: what the first console is, is the serial port's wherever there is one.
+        devices.consoles.insert(0, console);
     }
 }
 
@@ -160,7 +168,9 @@ mod tests {
         assert_eq!(consoles_of("<console type='pty'/>", true), (1, vec![serial]));
         assert_eq!(consoles_of("<console type='pty'/>", false), (0, vec![None]));
         let own = "<serial type='pty'/><console type='pty'><target type='virtio'/></console>";
-        assert_eq!(consoles_of(own, true), (1, vec![virtio]));
+        assert_eq!(consoles_of(own, true), (1, vec![serial, virtio]));
+        let debug = own.replace("<serial type='pty'/>", "<serial type='pty'><target type='isa-debug'/></serial>");
+        assert_eq!(consoles_of(&debug, true), (1, vec![virtio]));
         let usb = "<serial type='pty'><target type='usb-serial'/></serial>";
         assert_eq!(consoles_of(usb, true), (1, vec![]));
         assert_eq!(consoles_of(&format!("{usb}<console type='pty'/>"), true), (1, vec![serial]));

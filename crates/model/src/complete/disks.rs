@@ -146,6 +146,13 @@ pub(super) fn imply_controllers(devices: &mut Devices) {
             }
         }
     }
+    // By kind, whatever came first: the order decides on their PCI addresses.
+    let rank = |kind| {
+        [ControllerKind::Scsi, ControllerKind::Fdc, ControllerKind::Ide, ControllerKind::Sata]
+            .iter()
+            .position(|it| *it == kind)
+    };
+    needed.sort_by_key(|(kind, _)| rank(*kind).unwrap_or(usize::MAX));
     for (kind, index) in needed {
         if !devices.controllers.iter().any(|it| it.kind == Some(kind) && it.index.unwrap_or(0) == index) {
             devices.controllers.push(Controller::default().with_kind(kind).with_index(index));

@@ -41,6 +41,19 @@ impl DateTime {
     }
 }
 
+impl DateTime {
+    /// Seconds since the beginning of 1970; before that they are negative.
+    #[must_use]
+    pub fn seconds(self) -> i64 {
+        let years = i64::from(self.year);
+        // Days of whole years, by the Gregorian rule, from year 0 on.
+        let before = |year: i64| year * 365 + (year + 3) / 4 - (year + 99) / 100 + (year + 399) / 400;
+        let months: i64 = (1..u16::from(self.month)).map(|month| i64::from(days(self.year, month))).sum();
+        let days = before(years) - before(1970) + months + i64::from(self.day) - 1;
+        days * 86400 + i64::from(self.hour) * 3600 + i64::from(self.minute) * 60 + i64::from(self.second)
+    }
+}
+
 fn number(text: &str, most: usize) -> Option<u16> {
     let digits = (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     text.parse().ok().filter(|_| digits)
@@ -92,6 +105,16 @@ impl Value for DateTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn seconds_are_those_of_unix() {
+        let seconds = |text: &str| text.parse::<DateTime>().unwrap().seconds();
+        assert_eq!(seconds("1970-01-01T00:00:00"), 0);
+        assert_eq!(seconds("2010-04-09T15:51:01"), 1_270_828_261);
+        assert_eq!(seconds("2000-03-01T00:00:00") - seconds("2000-02-28T00:00:00"), 2 * 86400);
+        assert_eq!(seconds("1900-03-01T00:00:00") - seconds("1900-02-28T00:00:00"), 86400);
+        assert_eq!(seconds("0000-03-01T00:00:00"), -62_162_035_200);
+    }
 
     #[test]
     fn moments_exist() {

@@ -26,7 +26,8 @@ pub(super) fn rules(config: &DomainConfig, found: &mut Vec<Problem>) {
     let (family, devices) = (Family::of_config(config), &config.devices);
     displays(devices, found);
     platform(devices, family, found);
-    iommus(devices, family, found);
+    let acpi = config.features.as_ref().is_some_and(|it| it.acpi);
+    iommus(devices, family, acpi, found);
     mediated(devices, found);
     shared_memory(config, found);
     character_devices(devices, found);
@@ -98,7 +99,7 @@ fn platform(devices: &Devices, family: Family, found: &mut Vec<Problem>) {
     }
 }
 
-fn iommus(devices: &Devices, family: Family, found: &mut Vec<Problem>) {
+fn iommus(devices: &Devices, family: Family, acpi: bool, found: &mut Vec<Problem>) {
     for (at, iommu) in devices.iommu.iter().enumerate() {
         let (fits, on) = match iommu.model {
             Some(IommuModel::Intel | IommuModel::Amd) => (family == Family::Q35, "q35"),
@@ -110,6 +111,15 @@ fn iommus(devices: &Devices, family: Family, found: &mut Vec<Problem>) {
             refuse(found, "iommu", at, "/@model", format!("this IOMMU is for machines of type {on}"));
         }
         if iommu.model == Some(IommuModel::Virtio) {
+            if !acpi {
+                refuse(
+                    found,
+                    "iommu",
+                    at,
+                    "/@model",
+                    "guests find a virtio IOMMU by ACPI; add <features><acpi/></features>",
+                );
+            }
             if iommu.driver.is_some() {
                 refuse(found, "iommu", at, "/driver", "a virtio IOMMU has no options, remove <driver>");
             }

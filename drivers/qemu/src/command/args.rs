@@ -91,7 +91,9 @@ pub(super) fn has_nul(argument: &str) -> bool {
 
 /// The arguments as a shell would take them, for logs and for people. Option and value share a line.
 pub(crate) fn shell(program: &Path, args: &[String]) -> String {
-    let mut text = quote(&program.to_string_lossy());
+    let program = program.to_string_lossy();
+    // A first word with a `=` that is not quoted would be a variable of the environment.
+    let mut text = if program.contains('=') { quoted(&program) } else { quote(&program) };
     for arg in args {
         text.push_str(if arg.starts_with('-') { " \\\n" } else { " " });
         text.push_str(&quote(arg));
@@ -101,9 +103,9 @@ pub(crate) fn shell(program: &Path, args: &[String]) -> String {
 
 fn quote(word: &str) -> String {
     let plain = |it: char| it.is_ascii_alphanumeric() || "-_./:=,+@%".contains(it);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { quoted(word) }
+}
+
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
 }

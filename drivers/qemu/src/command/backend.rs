@@ -82,14 +82,21 @@ impl<'a> Backend<'a> {
             plan.and_then(|it| huge(it.page)).filter(|_| path.is_none() && device.model != Some(MemoryModel::SgxEpc));
         let backing = input.config.memory_backing.as_ref();
         let whole = backing.is_some_and(|it| it.discard).then_some(true);
+        let persistent = matches!(device.model, Some(MemoryModel::Nvdimm | MemoryModel::VirtioPmem));
         let own = source.is_some_and(|it| it.nodemask.is_some() || it.pagesize.is_some());
         Ok(Self {
             input,
             policy: plan.map(|it| &it.policy),
             page,
             own,
-            access: access(backing, device.access.or_else(|| cell.and_then(|it| it.mem_access))),
-            discard: device.discard.or_else(|| cell.and_then(|it| it.discard)).or(whole),
+            // What a guest writes to persistent memory of virtio's reaches the file.
+            access: if device.model == Some(MemoryModel::VirtioPmem) {
+                device.access.or(Some(MemoryAccess::Shared))
+            } else {
+                access(backing, device.access.or_else(|| cell.and_then(|it| it.mem_access)))
+            },
+            // What is on persistent memory outlives the guest.
+            discard: device.discard.or_else(|| cell.and_then(|it| it.discard)).or(whole).filter(|_| !persistent),
             path,
             mount: mount(input, page)?,
             prealloc_nodes: plan.and_then(|it| threads_near(input, it)),
@@ -182,7 +189,9 @@ impl<'a> Backend<'a> {
     }
 
     fn place(&self, id: &str, shared: bool) -> Place {
-        let own_file = || self.input.folders.ram.join(id).to_string_lossy().into_owned();
+        // A device's file has the device's name, a cell's that of its memory.
+        let file = if self.model.is_some() { id.strip_prefix("mem").unwrap_or(id) } else { id };
+        let own_file = || self.input.folders.ram.join(file).to_string_lossy().into_owned();
         if let Some(path) = self.path {
             return Place::File(path.to_owned());
         }

@@ -41,12 +41,16 @@ pub(super) fn boot(args: &mut Args, config: &DomainConfig) {
     }
 }
 
-/// Sleep states of the board, and the memory that only firmware sees.
-pub(super) fn sleep(args: &mut Args, input: &Input<'_>) {
-    let smm = input.config.features.as_ref().and_then(|it| it.smm.as_ref());
+/// The memory that only firmware sees.
+pub(super) fn firmware_memory(args: &mut Args, config: &DomainConfig) {
+    let smm = config.features.as_ref().and_then(|it| it.smm.as_ref());
     if let Some(size) = smm.and_then(|it| it.tseg) {
         args.add("-global", format!("mch.extended-tseg-mbytes={}", size.0 >> 10));
     }
+}
+
+/// Sleep states of the board.
+pub(super) fn sleep(args: &mut Args, input: &Input<'_>) {
     let Some(pm) = &input.config.pm else { return };
     let chip = if input.is_q35() { "ICH9-LPC" } else { "PIIX4_PM" };
     for (state, property) in [(&pm.suspend_to_mem, "disable_s3"), (&pm.suspend_to_disk, "disable_s4")] {

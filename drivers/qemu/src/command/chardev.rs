@@ -189,7 +189,8 @@ impl<'a> Chardev<'a> {
 
     fn again(&self) -> Option<u32> {
         let about = self.source()?.reconnect.as_ref()?;
-        about.timeout.filter(|_| about.enabled != Some(false))
+        // No seconds: never again.
+        if about.enabled == Some(false) { Some(0) } else { about.timeout }
     }
 
     fn tcp(&self, args: &mut Args, input: &Input<'_>, id: &str) -> Result<Opts> {

@@ -18,7 +18,7 @@ pub(super) fn clock(args: &mut Args, input: &Input<'_>) {
     let base = base(clock, input);
     let opts = Opts::pair("base", base).maybe("clock", track).maybe("driftfix", slew.then_some("slew"));
     args.add("-rtc", opts.build());
-    let lost = timer(TimerName::Pit).and_then(|it| it.tickpolicy);
+    let lost = timer(TimerName::Pit).map(|it| it.tickpolicy.unwrap_or(TickPolicy::Delay));
     let lost = lost.filter(|it| matches!(it, TickPolicy::Delay | TickPolicy::Discard));
     if let Some(policy) = lost.filter(|_| input.binary.has_property("kvm-pit", "lost_tick_policy")) {
         args.add("-global", format!("kvm-pit.lost_tick_policy={policy}"));

@@ -1,9 +1,11 @@
 //! Folders of the host: 9p, which QEMU serves, and virtiofs, which a process of its own serves.
 
+use std::path::PathBuf;
+
 use polyvirt_core::model::filesystem::{AccessMode, Filesystem, FilesystemDriverType, Multidevs};
 
 use super::{
-    Args, Input, alias,
+    Args, Folders, Input, alias,
     option::{Members, Opts},
     place,
 };
@@ -22,11 +24,15 @@ fn tag(folder: &Filesystem) -> &str {
     folder.target.as_ref().map_or("", |it| it.dir.as_str())
 }
 
+/// Where virtiofsd listens that is started for a folder.
+pub(crate) fn socket(folder: &Filesystem, folders: &Folders) -> PathBuf {
+    folders.run.join(format!("{}-fs.sock", alias::of(&folder.info)))
+}
+
 fn virtiofs(args: &mut Args, input: &Input<'_>, folder: &Filesystem) -> Members {
     let name = alias::of(&folder.info);
     let own = folder.source.as_ref().and_then(|it| it.socket.clone());
-    let socket =
-        own.unwrap_or_else(|| input.folders.run.join(format!("{name}-fs.sock")).to_string_lossy().into_owned());
+    let socket = own.unwrap_or_else(|| socket(folder, input.folders).to_string_lossy().into_owned());
     let chardev = format!("chr-vu-{name}");
     args.add("-chardev", Opts::new("socket").with("id", &chardev).with("path", socket).build());
     Members::new("driver", place::virtio("vhost-user-fs", &folder.info, None, input))

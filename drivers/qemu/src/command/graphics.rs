@@ -84,8 +84,17 @@ pub(super) fn socket(display: &Graphics, auto: bool, name: &str, input: &Input<'
         .then(|| given.unwrap_or_else(|| input.folders.run.join(name).to_string_lossy().into_owned()))
 }
 
+/// Whether a server listens on the network; `own_socket` is what it does that says nothing.
+pub(crate) fn by_port(display: &Graphics, own_socket: bool) -> bool {
+    let first = listen(display);
+    let kind = first.and_then(|it| it.kind);
+    let somewhere = display.listen.is_some() || first.is_some_and(|it| it.address.is_some() || it.network.is_some());
+    let elsewhere = display.socket.is_some() || matches!(kind, Some(ListenType::Socket | ListenType::None));
+    !elsewhere && (somewhere || !own_socket)
+}
+
 /// The address of a display that listens on the network.
-pub(super) fn address<'a>(display: &'a Graphics, usual: &'a str) -> &'a str {
+pub(crate) fn address<'a>(display: &'a Graphics, usual: &'a str) -> &'a str {
     let own = listen(display).and_then(|it| it.address.as_deref()).or(display.listen.as_deref());
     own.filter(|it| !it.is_empty()).unwrap_or(usual)
 }
@@ -105,7 +114,7 @@ fn vnc(args: &mut Args, input: &Input<'_>, display: &Graphics, path: &str) -> Re
             return Err(Error::new(ErrorKind::InvalidConfig, problem).with("path", format!("{path}/@port")));
         }
         let web = display.websocket.map(|it| if it > 0 { it } else { 5700 });
-        Opts::new(&format!("{host}:{}", port - VNC)).maybe("websocket", web)
+        Opts::implied("vnc", &format!("{host}:{}", port - VNC)).maybe("websocket", web)
     };
     let password = display.passwd.as_ref().or(settings.vnc_password.as_ref());
     let mut opts =

@@ -54,7 +54,7 @@ fn own_memory(input: &Input<'_>) -> Kib {
 fn without_cells(input: &Input<'_>) -> Result<Memory> {
     let size = rounded(own_memory(input), input)?;
     let plan = input.plan.and_then(|it| it.cells.first());
-    let mut memory = Memory { size: size_argument(size, input), ..Memory::default() };
+    let mut memory = Memory { size: size_argument(size, input)?, ..Memory::default() };
     // A machine without a default backend makes its memory itself.
     if let Some(id) = &input.machine()?.default_ram_id {
         Backend::of_cell(input, plan, None)?.write(id, size, &mut memory.objects);
@@ -64,12 +64,13 @@ fn without_cells(input: &Input<'_>) -> Result<Memory> {
 }
 
 /// `-m`: what is there, and what there is room for.
-fn size_argument(size: Kib, input: &Input<'_>) -> String {
+fn size_argument(size: Kib, input: &Input<'_>) -> Result<String> {
     let max = input.config.max_memory.as_ref();
-    Opts::pair("size", format!("{}k", size.0))
+    let room = max.map(|it| rounded(it.size, input)).transpose()?;
+    Ok(Opts::pair("size", format!("{}k", size.0))
         .maybe("slots", max.and_then(|it| it.slots).filter(|it| *it > 0))
-        .maybe("maxmem", max.map(|it| format!("{}k", it.size.0)))
-        .build()
+        .maybe("maxmem", room.map(|it| format!("{}k", it.0)))
+        .build())
 }
 
 fn with_cells(input: &Input<'_>, cells: &[Cell]) -> Result<Memory> {
@@ -117,7 +118,7 @@ fn with_cells(input: &Input<'_>, cells: &[Cell]) -> Result<Memory> {
         Some(_) => Kib(own_memory(input).0 >> 10 << 10),
         None => rounded(total, input)?,
     };
-    memory.size = size_argument(whole, input);
+    memory.size = size_argument(whole, input)?;
     let shape: Vec<(GuestCell, &Cell)> = backends.iter().map(|(number, cell, _)| (*number, *cell)).collect();
     memory.numa.extend(distances(&shape));
     memory.numa.extend(hmat::arguments(input.config));

@@ -17,9 +17,9 @@ mod chardev;
 mod clock;
 mod controller;
 pub(crate) mod cpu;
-mod filesystem;
+pub(crate) mod filesystem;
 pub(crate) mod firmware;
-mod graphics;
+pub(crate) mod graphics;
 mod hmat;
 mod host_cpu;
 mod hostdev;
@@ -40,7 +40,7 @@ mod sound;
 mod spice;
 pub(crate) mod storage;
 mod sysinfo;
-mod tpm;
+pub(crate) mod tpm;
 mod usb;
 mod video;
 
@@ -100,6 +100,8 @@ pub(crate) struct Folders {
     pub(crate) ram: PathBuf,
     /// Firmware variables of all guests; theirs stay with the definition.
     pub(crate) nvram: PathBuf,
+    /// What the guest's TPM keeps; stays with the definition.
+    pub(crate) tpm: PathBuf,
 }
 
 /// The tap of a network card, of which QEMU inherits descriptors by these numbers.
@@ -244,6 +246,7 @@ fn begin(args: &mut Args, input: &Input<'_>) -> Result<()> {
     args.flag("-no-user-config");
     args.flag("-nodefaults");
     monitor(args, &input.monitor);
+    boot::firmware_memory(args, config);
     clock::clock(args, input);
     // What happens then is said over the monitor, before the guest runs.
     args.flag("-no-shutdown");

@@ -17,6 +17,11 @@ impl Opts {
         Self(escape(head))
     }
 
+    /// Begins with a value whose key QEMU implies, unless it would take a part of the value for a key.
+    pub(crate) fn implied(key: &str, value: &str) -> Self {
+        if value.contains('=') { Self::pair(key, value) } else { Self::new(value) }
+    }
+
     /// Begins with a pair.
     pub(crate) fn pair(key: &str, value: impl Display) -> Self {
         Self(format!("{key}={}", escape(&value.to_string())))
@@ -148,6 +153,8 @@ mod tests {
     fn commas_in_values_are_doubled() {
         let text = Opts::new("tap").with("ifname", "a,b=c").maybe("x", None::<u32>).switch("y", true).build();
         assert_eq!(text, "tap,ifname=a,,b=c,y=on");
+        assert_eq!(Opts::implied("vnc", "h:0").build(), "h:0");
+        assert_eq!(Opts::implied("vnc", "a=b,c:0").build(), "vnc=a=b,,c:0");
         assert_eq!(Opts::pair("guest", "v,script=on").build(), "guest=v,,script=on");
     }
 

@@ -36,7 +36,8 @@ pub(super) fn arguments(config: &DomainConfig, binary: &Binary) -> Result<Vec<St
 }
 
 pub(super) fn arguments_as(config: &DomainConfig, plan: &Plan, binary: &Binary) -> Result<Vec<String>> {
-    let folders = Folders { run: "/run/guest".into(), ram: "/ram/guest".into(), nvram: "/nvram".into() };
+    let folders =
+        Folders { run: "/run/guest".into(), ram: "/ram/guest".into(), nvram: "/nvram".into(), tpm: "/tpm".into() };
     let monitor = MonitorAt::Path("/run/guest/monitor".into());
     build(&input(config, Some(plan), binary, &folders, monitor, &Config::default()))
 }
@@ -153,7 +154,7 @@ fn all_pairs(args: &[String]) -> Vec<(String, Vec<(String, String)>)> {
 
 fn run_arguments(text: &str, binary: &Binary) -> Vec<String> {
     let config = stored(text, binary);
-    let folders = Folders { run: "/r".into(), ram: "/m".into(), nvram: "/n".into() };
+    let folders = Folders { run: "/r".into(), ram: "/m".into(), nvram: "/n".into(), tpm: "/t".into() };
     let settings = Config::default();
     build(&input(&config, None, binary, &folders, MonitorAt::Descriptor(3), &settings)).unwrap()
 }
@@ -222,8 +223,11 @@ fn no_value_breaks_out_of_its_place() {
             let found = all_pairs(&run_arguments(&text.replace("TEXT", &escaped), &binary));
             assert_eq!(found.len(), plain.len(), "{evil:?}");
             for ((option, found), (expected, pairs)) in found.iter().zip(&plain) {
-                let pairs: Vec<_> = pairs.iter().map(|it| (it.0.clone(), it.1.replace("TEXT", &evil))).collect();
-                assert_eq!((option, found), (expected, &pairs), "{evil:?}");
+                // Blanks of a disk's number have a backslash, see `storage::frontend`.
+                let serial = evil.replace(' ', "\\ ");
+                let evil = |key: &str| if key == ".serial" { &serial } else { &evil };
+                let pairs: Vec<_> = pairs.iter().map(|it| (it.0.clone(), it.1.replace("TEXT", evil(&it.0)))).collect();
+                assert_eq!((option, found), (expected, &pairs), "{:?}", evil(""));
             }
         }
     }
@@ -274,6 +278,7 @@ fn try_stored(text: &str, binary: &Binary) -> Option<DomainConfig> {
 fn a_shell_reads_what_was_meant() {
     let text =
         shell(Path::new("/bin/echo"), &["-n".into(), "it's".into(), "a b".into(), String::new(), "x,y=z".into()]);
+    assert_eq!(shell(Path::new("/a=b"), &[]), "'/a=b'");
     assert_eq!(text, "/bin/echo \\\n-n 'it'\\''s' 'a b' '' x,y=z");
     let output = std::process::Command::new("/bin/sh").arg("-c").arg(text).output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "it's a b  x,y=z");

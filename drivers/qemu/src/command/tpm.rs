@@ -1,9 +1,11 @@
 //! Trusted platform modules: the host's, or one that swtpm emulates.
 
+use std::path::PathBuf;
+
 use polyvirt_core::model::misc::{Tpm, TpmBackendType, TpmModel};
 
 use super::{
-    Args, Input, Purpose, alias,
+    Args, Folders, Input, Purpose, alias,
     option::{Members, Opts},
 };
 
@@ -35,6 +37,11 @@ pub(super) fn tpms(args: &mut Args, input: &Input<'_>) {
     }
 }
 
+/// Where swtpm listens that is started for the guest.
+pub(crate) fn socket(folders: &Folders) -> PathBuf {
+    folders.run.join("swtpm.sock")
+}
+
 fn device(tpm: &Tpm) -> &str {
     tpm.backend.as_ref().and_then(|it| it.device.as_ref()).map_or(TPM, |it| it.path.as_str())
 }
@@ -57,7 +64,7 @@ fn backend(args: &mut Args, input: &Input<'_>, tpm: &Tpm, id: &str) -> Opts {
         kind => {
             let external =
                 (kind == Some(TpmBackendType::External)).then(|| about?.source.as_ref()?.path.clone()).flatten();
-            let own = || input.folders.run.join("swtpm.sock").to_string_lossy().into_owned();
+            let own = || socket(input.folders).to_string_lossy().into_owned();
             let chardev = "chrtpm";
             let path = external.unwrap_or_else(own);
             args.add("-chardev", Opts::new("socket").with("id", chardev).with("path", path).build());

@@ -87,11 +87,14 @@ fn memory(members: Members, model: &VideoModel, input: &Input<'_>) -> Members {
             .maybe("vgamem_mb", mib(model.vgamem)),
         Some(VideoType::Virtio) => {
             let virgl = model.acceleration.as_ref().and_then(|it| it.accel3d);
-            let split = input.binary.has_type("virtio-gpu-gl-device");
+            // Since QEMU 6.1 that is a device of its own, which may not be installed.
+            let split =
+                !input.binary.has_property("virtio-gpu-pci", "virgl") || input.binary.has_type("virtio-gpu-gl-device");
             members
                 .maybe("max_outputs", model.heads.filter(|it| *it > 0))
                 .maybe("virgl", virgl.filter(|_| !split).map(super::option::on_off))
-                .maybe("blob", model.blob)
+                // What is off by itself is not said.
+                .maybe("blob", model.blob.filter(|it| *it))
                 .maybe("edid", model.edid)
         }
         Some(VideoType::Vga) => members.maybe("vgamem_mb", mib(model.vram)).maybe("edid", model.edid),

@@ -87,11 +87,15 @@ fn details(cpu: &mut Cpu, family: Family, virtualised: bool) {
                 _ => cpu.model = None,
             }
         }
-        Some(CpuMode::HostPassthrough | CpuMode::Maximum) => {
+        Some(CpuMode::HostPassthrough) => {
             cpu.check.get_or_insert(CpuCheck::None);
             if family.is_x86() {
                 cpu.migratable.get_or_insert(true);
             }
+        }
+        // QEMU's own default, as long as nobody says otherwise.
+        Some(CpuMode::Maximum) => {
+            cpu.check.get_or_insert(CpuCheck::None);
         }
         _ => {}
     }

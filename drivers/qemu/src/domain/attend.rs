@@ -43,6 +43,9 @@ pub(super) async fn attend(shared: Arc<Shared>, mut events: Events) {
     };
     let reason = seen.reason(&shared, status);
     tracing::info!(guest = shared.parts.live.config.name, reason = reason.name(), %status, "guest stopped");
+    for it in &shared.parts.companions {
+        it.end().await;
+    }
     shared.parts.places.sweep(SWEEP).await;
     shared.parts.signals.send(Signal::Stopped(reason.clone())).await;
     shared.stopped.send_replace(Some(reason));

@@ -30,6 +30,11 @@ pub(crate) fn device_kind(disk: &Disk) -> DiskDevice {
     disk.device.unwrap_or(DiskDevice::Disk)
 }
 
+/// Whether something is in the drive.
+pub(crate) fn is_full(disk: &Disk) -> bool {
+    disk.source.as_ref().is_some_and(|it| *it != polyvirt_core::model::storage::Source::default())
+}
+
 /// Whether the guest can only read it.
 pub(crate) fn is_readonly(disk: &Disk) -> bool {
     disk.readonly || device_kind(disk) == DiskDevice::Cdrom

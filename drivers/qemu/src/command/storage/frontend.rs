@@ -59,7 +59,8 @@ fn common(members: Members, disk: &Disk) -> Members {
     let geometry = disk.geometry.as_ref();
     let (write, read) = errors(disk);
     members
-        .maybe("serial", disk.serial.clone())
+        // The guest sees the backslashes that libvirt puts before blanks, and knows its disk by them.
+        .maybe("serial", disk.serial.as_ref().map(|it| it.replace(' ', "\\ ")))
         .maybe("wwn", disk.wwn.as_deref().and_then(|it| u64::from_str_radix(it.trim_start_matches("0x"), 16).ok()))
         .maybe("vendor", disk.vendor.clone())
         .maybe(product, disk.product.clone())
@@ -85,7 +86,7 @@ fn errors(disk: &Disk) -> (Option<&'static str>, Option<&'static str>) {
     let own = about.rerror_policy.map(|it| it.as_str());
     match about.error_policy {
         // Reading does not run out of space.
-        Some(ErrorPolicy::Enospace) => (Some("enospc"), own.or(Some("report"))),
+        Some(ErrorPolicy::Enospace) => (Some("enospc"), own),
         Some(policy) => (Some(policy.as_str()), own.or(Some(policy.as_str()))),
         None => (None, own),
     }

@@ -79,7 +79,8 @@ pub(super) fn rbd(source: &Source) -> Members {
     };
     let server = |it: &StorageHost| {
         let host = Members::new("host", it.name.clone().unwrap_or_default());
-        host.with("port", it.port.map_or("6789".to_owned(), |it| it.to_string())).value()
+        // Ceph looks for its usual ports itself if it is given none.
+        host.with("port", it.port.unwrap_or(0).to_string()).value()
     };
     let servers: Vec<Value> = source.host.iter().map(server).collect();
     Members::new("driver", "rbd")

@@ -90,7 +90,12 @@ fn devices_of(config: &DomainConfig, fixture: Fixture, requests: &[Request]) -> 
         Fixture::Ich9Usb => {
             let parts: Vec<Device> = controllers.filter(|it| is_ich9(config, *it)).collect();
             let index = |it: &Device| controller(it).index;
-            let whole = |first: &&Device| parts.iter().filter(|it| index(it) == index(first)).all(open);
+            // Function 0 is what makes it one; what has no such part is a card like others.
+            let whole = |first: &&Device| {
+                let mut set = parts.iter().filter(|it| index(it) == index(first));
+                let begins = |it: &Device| controller(it).model == Some(ControllerModel::Ich9Uhci1);
+                set.clone().any(begins) && set.all(open)
+            };
             let Some(set) = parts.iter().find(whole).map(index) else { return Vec::new() };
             parts.into_iter().filter(|it| index(it) == set).collect()
         }

@@ -1,0 +1,360 @@
+//! One device by itself, as `attach-device` takes it, and its place among the others of a guest.
+//!
+//! Which device of a guest is meant by a description: one has the same name (alias), or the key of its kind (a disk's target, a
+//! card's MAC address, a controller's type and number), or else everything that the description says.
+
+use polyvirt_xml::{FormatOptions, ParseOptions, Problem, Problems, XmlTree, format, nearest, parse};
+
+use crate::address::DeviceInfo;
+use crate::devices::Devices;
+use crate::stored::{each_device, info_of};
+
+/// A device without a guest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Device {
+    element: &'static str,
+    /// Nothing but it.
+    alone: Devices,
+}
+
+macro_rules! lists {
+    (many: $($element:literal $list:ident,)* one: $($single:literal $field:ident,)*) => {
+        /// The elements of devices.
+        const ELEMENTS: &[&str] = &[$($element,)* $($single,)*];
+
+        impl Devices {
+            /// How many devices of this element there are.
+            #[must_use]
+            pub fn count(&self, element: &str) -> usize {
+                match element {
+                    $($element => self.$list.len(),)*
+                    $($single => usize::from(self.$field.is_some()),)*
+                    _ => 0,
+                }
+            }
+
+            /// One of them, counted from 0.
+            #[must_use]
+            pub fn pick(&self, element: &str, index: usize) -> Option<Device> {
+                let mut alone = Self::default();
+                let element = match element {
+                    $($element => {
+                        alone.$list.push(self.$list.get(index)?.clone());
+                        $element
+                    })*
+                    $($single => {
+                        alone.$field = Some(self.$field.clone().filter(|_| index == 0)?);
+                        $single
+                    })*
+                    _ => return None,
+                };
+                Some(Device { element, alone })
+            }
+
+            /// Takes one of them out.
+            pub fn remove(&mut self, element: &str, index: usize) -> Option<Device> {
+                let device = self.pick(element, index)?;
+                match element {
+                    $($element => drop(self.$list.remove(index)),)*
+                    $($single => self.$field = None,)*
+                    _ => {}
+                }
+                Some(device)
+            }
+
+            /// Puts a device behind the others of its element, and says which it is. Of some there can be one: `None` then.
+            pub fn add(&mut self, device: Device) -> Option<usize> {
+                let count = self.count(device.element);
+                match device.element {
+                    $($element => self.$list.extend(device.alone.$list),)*
+                    $($single if count > 0 => return None,)*
+                    $($single => self.$field = device.alone.$field,)*
+                    _ => {}
+                }
+                Some(count)
+            }
+
+            /// Puts a device into the place of one of the same element.
+            pub fn replace(&mut self, index: usize, device: Device) {
+                match device.element {
+                    $($element => for (place, new) in self.$list.iter_mut().skip(index).zip(device.alone.$list) {
+                        *place = new;
+                    })*
+                    $($single => self.$field = device.alone.$field,)*
+                    _ => {}
+                }
+            }
+        }
+    };
+}
+
+lists! {
+    many:
+    "disk" disks,
+    "controller" controllers,
+    "lease" leases,
+    "filesystem" filesystems,
+    "interface" interfaces,
+    "smartcard" smartcards,
+    "serial" serials,
+    "parallel" parallels,
+    "console" consoles,
+    "channel" channels,
+    "input" inputs,
+    "tpm" tpms,
+    "graphics" graphics,
+    "sound" sounds,
+    "audio" audios,
+    "video" videos,
+    "hostdev" hostdevs,
+    "redirdev" redirdevs,
+    "hub" hubs,
+    "watchdog" watchdogs,
+    "rng" rngs,
+    "panic" panics,
+    "shmem" shmems,
+    "memory" memories,
+    "iommu" iommu,
+    "crypto" cryptos,
+    one:
+    "memballoon" memballoon,
+    "nvram" nvram,
+    "vsock" vsock,
+    "pstore" pstore,
+}
+
+/// Which device of a guest is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Meant {
+    /// This one of its element.
+    One(usize),
+    /// None.
+    Nothing,
+    /// Each of these.
+    Several(Vec<usize>),
+}
+
+impl Device {
+    /// Reads the XML of one device; with it come the warnings. Nothing is completed.
+    ///
+    /// # Errors
+    /// All problems; their paths begin with the device's element. What is no device, or several.
+    pub fn parse(text: &str, options: &ParseOptions) -> Result<(Self, Problems), Problems> {
+        let text = without_prolog(text);
+        let name = XmlTree::parse(&text).map_err(|problem| Problems::from(*problem))?.name;
+        let Some(element) = ELEMENTS.iter().find(|it| **it == name).copied() else {
+            let message = format!("<{name}> is no device");
+            let suggestion = nearest(&name, ELEMENTS.iter().copied()).map(str::to_owned);
+            return Err(Problem::error(format!("/{name}"), message)
+                .with_suggestion(suggestion)
+                .located(&text, 0)
+                .into());
+        };
+        // On lines of their own, so that columns stay.
+        let whole = format!("<devices>\n{text}\n</devices>");
+        let parsed = parse::<Devices>(&whole, "devices", options).map_err(|problems| alone(problems, &name))?;
+        let device = Self { element, alone: parsed.config };
+        Ok((device, alone(parsed.warnings, &name)))
+    }
+
+    /// Its element, `disk`.
+    #[must_use]
+    pub fn element(&self) -> &'static str {
+        self.element
+    }
+
+    /// Prints it, secrets left out, ending with a newline.
+    #[must_use]
+    pub fn to_xml(&self) -> String {
+        self.print(FormatOptions::new())
+    }
+
+    fn print(&self, options: FormatOptions) -> String {
+        let whole = format(&self.alone, "devices", None, options);
+        let inside = whole.trim_start_matches("<devices>\n").trim_end_matches("</devices>\n");
+        inside.lines().map(|line| format!("{}\n", line.strip_prefix("  ").unwrap_or(line))).collect()
+    }
+
+    fn tree(&self) -> Option<XmlTree> {
+        XmlTree::parse(&self.print(FormatOptions::new().secure())).ok()
+    }
+
+    /// With the name and the address of that device, where it says none of its own.
+    #[must_use]
+    pub fn placed_as(mut self, other: Option<&Self>) -> Self {
+        let mut place = DeviceInfo::default();
+        if let Some(mut other) = other.cloned() {
+            each_device(&mut other.alone, &mut |device| place = info_of(device).cloned().unwrap_or_default());
+        }
+        each_device(&mut self.alone, &mut |device| {
+            if let Some(info) = info_of(device) {
+                info.address = info.address.take().or_else(|| place.address.take());
+                info.alias = info.alias.take().or_else(|| place.alias.take());
+            }
+        });
+        self
+    }
+
+    /// By what its kind is told apart, a disk's target; `None` for kinds without such a key, or if it does not say.
+    #[must_use]
+    pub fn key(&self) -> Option<String> {
+        if let Some(disk) = self.alone.disks.first() {
+            return disk.target.as_ref().map(|it| it.dev.clone());
+        }
+        if let Some(card) = self.alone.interfaces.first() {
+            return card.mac.as_ref().map(|it| it.address.to_string());
+        }
+        let controller = self.alone.controllers.first()?;
+        Some(format!("{}{}", controller.kind?, controller.index?))
+    }
+}
+
+impl Devices {
+    /// Which device a description means.
+    #[must_use]
+    pub fn meant(&self, wanted: &Device) -> Meant {
+        let all = (0..self.count(wanted.element)).filter_map(|at| Some((at, self.pick(wanted.element, at)?)));
+        let found: Vec<usize> = match (wanted.key(), wanted.tree()) {
+            (Some(key), _) => all.filter(|(_, it)| it.key().as_ref() == Some(&key)).map(|(at, _)| at).collect(),
+            (None, Some(tree)) => {
+                all.filter(|(_, it)| it.tree().is_some_and(|it| has(&it, &tree))).map(|(at, _)| at).collect()
+            }
+            (None, None) => Vec::new(),
+        };
+        match found[..] {
+            [] => Meant::Nothing,
+            [one] => Meant::One(one),
+            _ => Meant::Several(found),
+        }
+    }
+
+    /// The device of that name, by element and number.
+    #[must_use]
+    pub fn named(&self, alias: &str) -> Option<(&'static str, usize)> {
+        let named =
+            |tree: &XmlTree| tree.children.iter().any(|it| it.name == "alias" && it.attribute("name") == Some(alias));
+        let all = ELEMENTS.iter().flat_map(|element| (0..self.count(element)).map(move |at| (*element, at)));
+        all.into_iter()
+            .find(|(element, at)| self.pick(element, *at).and_then(|it| it.tree()).is_some_and(|it| named(&it)))
+    }
+}
+
+/// Whether an element has everything that another one says.
+fn has(element: &XmlTree, said: &XmlTree) -> bool {
+    let text = said.text.trim();
+    element.name == said.name
+        && (text.is_empty() || element.text.trim() == text)
+        && said.attributes.iter().all(|it| element.attributes.contains(it))
+        && said.children.iter().all(|it| element.children.iter().any(|of| has(of, it)))
+}
+
+/// Blanks in place of an XML declaration, which cannot stand inside of a document.
+fn without_prolog(text: &str) -> String {
+    let trimmed = text.trim_start();
+    let Some(end) = trimmed.starts_with("<?xml").then(|| trimmed.find("?>")).flatten() else { return text.to_owned() };
+    let end = text.len() - trimmed.len() + end + 2;
+    let blank: String = text[..end].chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect();
+    blank + &text[end..]
+}
+
+/// Problems as they are in the device's own text.
+fn alone(problems: Problems, name: &str) -> Problems {
+    let own = |mut problem: Problem| {
+        problem.line = problem.line.map(|line| line.saturating_sub(1));
+        problem.path = problem
+            .path
+            .strip_prefix("/devices")
+            .filter(|it| !it.is_empty())
+            .map_or_else(|| format!("/{name}"), str::to_owned);
+        problem
+    };
+    problems.into_iter().map(own).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(text: &str) -> Device {
+        Device::parse(text, &ParseOptions::default()).unwrap().0
+    }
+
+    fn devices(text: &str) -> Devices {
+        parse(&format!("<devices>{text}</devices>"), "devices", &ParseOptions::default()).unwrap().config
+    }
+
+    #[test]
+    fn a_device_is_read_and_printed_alone() {
+        let text =
+            "<disk type='file' device='disk'>\n  <source file='/a'/>\n  <target dev='vda' bus='virtio'/>\n</disk>\n";
+        assert_eq!((device(text).element(), device(text).to_xml().as_str()), ("disk", text));
+        assert_eq!(device(&format!("<?xml version='1.0'?>\n{text}")), device(text));
+    }
+
+    #[test]
+    fn problems_are_placed_in_its_own_text() {
+        let said = |text: &str| Device::parse(text, &ParseOptions::default()).unwrap_err().to_string();
+        assert!(
+            said("<disk type='file'>\n <target bus='x'/></disk>").starts_with("/disk/target/@bus, line 2 column"),
+            "{}",
+            said("<disk type='file'>\n <target bus='x'/></disk>")
+        );
+        assert!(said("<dsik/>").contains("did you mean 'disk'?"));
+        assert!(said("<disk/><disk/>").contains("line 1"));
+        assert!(said("<domain/>").contains("<domain> is no device"));
+        assert!(said("</devices><devices>").contains("line 1"));
+    }
+
+    #[test]
+    fn every_element_goes_in_and_out() {
+        let mut read = 0;
+        for element in ELEMENTS {
+            let mut all = Devices::default();
+            let Ok((device, _)) = Device::parse(&format!("<{element}/>"), &ParseOptions::default()) else { continue };
+            assert_eq!((device.element(), all.add(device.clone())), (*element, Some(0)));
+            assert_eq!((all.count(element), all.pick(element, 0)), (1, Some(device.clone())));
+            all.replace(0, device.clone());
+            assert_eq!((all.remove(element, 0), all), (Some(device), Devices::default()));
+            read += 1;
+        }
+        // Others say too little without attributes.
+        assert!(read > 20, "{read}");
+    }
+
+    #[test]
+    fn what_is_meant() {
+        let all = devices(
+            "<disk type='file'><source file='/a'/><target dev='vda'/></disk><disk type='file'><source file='/b'/><target dev='vdb'/></disk>\
+             <interface type='user'><mac address='52:54:00:00:00:01'/></interface>\
+             <rng model='virtio'><backend model='random'>/dev/urandom</backend><alias name='ua-chance'/></rng>\
+             <rng model='virtio'><backend model='random'>/dev/random</backend></rng>",
+        );
+        let meant = |text: &str| all.meant(&device(text));
+        // A disk by its target, whatever is in it.
+        assert_eq!(meant("<disk type='file'><source file='/new'/><target dev='vdb'/></disk>"), Meant::One(1));
+        assert_eq!(meant("<interface type='bridge'><mac address='52:54:00:00:00:01'/></interface>"), Meant::One(0));
+        assert_eq!(meant("<rng><backend model='random'>/dev/random</backend></rng>"), Meant::One(1));
+        assert_eq!(meant("<rng model='virtio'/>"), Meant::Several(vec![0, 1]));
+        assert_eq!(meant("<rng model='virtio'><alias name='ua-chance'/></rng>"), Meant::One(0));
+        assert_eq!(meant("<watchdog model='itco'/>"), Meant::Nothing);
+        assert_eq!((all.named("ua-chance"), all.named("ua-none")), (Some(("rng", 0)), None));
+    }
+
+    #[test]
+    fn who_takes_a_place_keeps_it() {
+        let before = device(
+            "<disk type='file'><source file='/a'/><target dev='vda'/><alias name='ua-a'/><address type='pci' bus='0' slot='4'/></disk>",
+        );
+        let after = device("<disk type='file'><source file='/b'/><target dev='vda'/></disk>").placed_as(Some(&before));
+        assert!(after.to_xml().contains("slot='0x04'") && after.to_xml().contains("ua-a"), "{}", after.to_xml());
+        let moved = device("<disk type='file'><target dev='vda'/><address type='pci' bus='0' slot='5'/></disk>");
+        assert!(moved.placed_as(Some(&before)).to_xml().contains("slot='0x05'"));
+    }
+
+    #[test]
+    fn of_some_there_is_one() {
+        let mut all = devices("<memballoon model='virtio'/>");
+        assert_eq!(all.add(device("<memballoon model='none'/>")), None);
+        assert_eq!(all.add(device("<vsock model='virtio'/>")), Some(0));
+    }
+}
