@@ -173,3 +173,36 @@ fn socket(what: &str, card: &Interface) -> Members {
     let port = source.and_then(|it| it.port).unwrap_or(0);
     Members::new("type", "socket").with(what, format!("{host}:{port}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use polyvirt_core::model::{DomainConfig, ParseOptions};
+
+    fn guest(cards: &str) -> DomainConfig {
+        let text = format!("<domain type='qemu'><name>a</name><devices>{cards}</devices></domain>");
+        DomainConfig::parse(&text, &ParseOptions::default()).unwrap().config
+    }
+
+    #[test]
+    fn each_queue_has_its_descriptor() {
+        let config = guest("<interface type='bridge'><tune><sndbuf>9</sndbuf></tune></interface>");
+        let tap = |queues: &[i32], vhost: &[i32]| {
+            let tap = HandedTap { card: 0, queues: queues.to_vec(), vhost: vhost.to_vec() };
+            handed_tap(&config.devices.interfaces[0], &tap).build()
+        };
+        assert_eq!(tap(&[4], &[]), r#"{"fd":"4","sndbuf":9,"type":"tap"}"#);
+        let many = r#"{"fds":"4:5","sndbuf":9,"type":"tap","vhost":true,"vhostfds":"6:7"}"#;
+        assert_eq!(tap(&[4, 5], &[6, 7]), many);
+    }
+
+    #[test]
+    fn cables_that_are_out_are_known_by_their_cards_names() {
+        let config = guest(
+            "<interface type='user'><link state='down'/><alias name='ua-a'/></interface>\
+             <interface type='user'><link state='up'/><alias name='ua-b'/></interface>\
+             <interface type='hostdev'><link state='down'/><alias name='ua-c'/></interface>",
+        );
+        assert_eq!(super::super::unplugged(&config).collect::<Vec<_>>(), ["ua-a"]);
+    }
+}
