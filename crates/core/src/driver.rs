@@ -328,6 +328,13 @@ pub enum LiveEffect {
         /// Its path on the host.
         path: PathBuf,
     },
+    /// The name that a network card's device on the host got.
+    NetworkDevice {
+        /// Which card.
+        device: DeviceRef,
+        /// The device's name, `vnet0`.
+        name: String,
+    },
     /// Something of the plan could not be applied here; stands in the plan from now on.
     Weakened {
         /// What was planned.

@@ -280,6 +280,11 @@ fn apply_effects(live: &mut LiveConfig, record: &mut StatusRecord, effects: &[Li
             LiveEffect::CharacterDevice { device, path } => {
                 definition::set_character_device_path(&mut live.config, &device.kind, device.index, path)
             }
+            LiveEffect::NetworkDevice { device, name } => {
+                if let Some(card) = live.config.devices.interfaces.get_mut(device.index) {
+                    card.target.get_or_insert_default().dev = Some(name.clone());
+                }
+            }
             LiveEffect::Weakened { what, why } => {
                 if let Some(plan) = &mut record.plan {
                     plan.weakened.push(Weakening::new("host", what, why));

@@ -15,7 +15,7 @@
 //!
 //! Around it: process identities that survive pid reuse ([`ProcessId`]), affinity of threads
 //! ([`set_affinity`]), cpuset cgroups of both versions ([`cgroup`]) and the kernel's account of where
-//! pages lie ([`numa_maps`]); and terminals as streams ([`Terminal`]).
+//! pages lie ([`numa_maps`]); terminals as streams ([`Terminal`]); and queues of tap devices ([`open_tap`]).
 //!
 //! What this crate does not do: it decides no placement, knows no hypervisor, captures no output, and
 //! talks to no service manager.
@@ -40,6 +40,7 @@ mod spawn;
 mod spec;
 mod step;
 mod sys;
+mod tap;
 mod terminal;
 mod words;
 
@@ -51,4 +52,5 @@ pub use nix::sys::signal::Signal;
 pub use spawn::{GatedChild, spawn};
 pub use spec::{Credentials, KeptFd, Limit, MemoryPolicy, PolicyMode, Resource, SpawnSpec, Stdio};
 pub use step::{SpawnError, Step};
+pub use tap::{MAX_LINK_NAME, TapOptions, open_tap};
 pub use terminal::Terminal;

@@ -14,7 +14,7 @@ use nix::{
 
 use tokio::io::{Interest, unix::AsyncFd};
 
-use crate::{CpuMask, ExitStatus, MAX_IDS, NodeMask, between::Prepared};
+use crate::{CpuMask, ExitStatus, MAX_IDS, NodeMask, TapOptions, between::Prepared};
 
 fn checked(result: libc::c_long) -> io::Result<libc::c_long> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
@@ -145,6 +145,31 @@ pub(crate) fn sched_getaffinity(tid: u32) -> io::Result<CpuMask> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Attaches a descriptor of `/dev/net/tun` to the tap `name`, which is at most 15 bytes long; returns the device's name.
+pub(crate) fn attach_tap(queue: &OwnedFd, name: &str, options: TapOptions) -> io::Result<String> {
+    let wanted = [
+        (true, libc::IFF_TAP | libc::IFF_NO_PI),
+        (options.exclusive, libc::IFF_TUN_EXCL),
+        (options.multi_queue, libc::IFF_MULTI_QUEUE),
+        (options.vnet_header, libc::IFF_VNET_HDR),
+    ];
+    let flags = wanted.iter().filter(|(on, _)| *on).fold(0, |all, (_, flag)| all | flag);
+    // The flags are sixteen bits of which the highest is one of them.
+    let [low, high, ..] = flags.to_le_bytes();
+    // SAFETY: ifreq is plain data for which all zeroes is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last byte stays zero.
+    let room = libc::IFNAMSIZ - 1;
+    for (to, from) in request.ifr_name[..room].iter_mut().zip(name.bytes()) {
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    request.ifr_ifru.ifru_flags = libc::c_short::from_le_bytes([low, high]);
+    // SAFETY: `queue` is open for the borrow's life; the kernel reads and writes one ifreq, of which TUNSETIFF uses name and flags.
+    checked(libc::c_long::from(unsafe { libc::ioctl(queue.as_raw_fd(), libc::TUNSETIFF, &raw mut request) }))?;
+    let name = request.ifr_name.iter().map(|it| it.to_ne_bytes()[0]).take_while(|it| *it != 0).collect();
+    String::from_utf8(name).map_err(|_| io::Error::other("a tap has a name that is not UTF-8"))
 }
 
 /// Bits in `nodes` as the kernel wants them counted: it takes one off (`get_nodes`, mm/mempolicy.c).

@@ -409,6 +409,20 @@ impl Command for SendKey {
     type Reply = Empty;
 }
 
+/// Puts the cable of a network card in or pulls it out; the guest's driver sees it.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SetLink<'a> {
+    /// The card's id, or that of what it is connected to.
+    pub name: &'a str,
+    /// Whether the cable is in.
+    pub up: bool,
+}
+
+impl Command for SetLink<'_> {
+    const NAME: &'static str = "set_link";
+    type Reply = Empty;
+}
+
 /// The properties of an object.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct QomList<'a> {

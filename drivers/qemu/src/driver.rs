@@ -338,6 +338,7 @@ impl NativeExport for Qemu {
             settings: &self.config,
             purpose: Purpose::Run,
             incoming: None,
+            taps: &[],
             now: now(),
             generic_scsi: scsi::generic,
             host_cpu: None,

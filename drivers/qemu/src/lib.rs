@@ -47,6 +47,7 @@ mod runnable;
 mod scsi;
 mod start;
 mod status;
+mod taps;
 #[cfg(test)]
 mod testing;
 
@@ -238,6 +239,7 @@ const HONOURS: &[&str] = &[
     "/domain/devices/filesystem/address/**",
     "/domain/devices/interface/@type",
     "/domain/devices/interface/mac/@address",
+    "/domain/devices/interface/source/@bridge",
     "/domain/devices/interface/source/@path",
     "/domain/devices/interface/source/@mode",
     "/domain/devices/interface/source/@type",
@@ -250,6 +252,11 @@ const HONOURS: &[&str] = &[
     "/domain/devices/interface/model/**",
     "/domain/devices/interface/driver/**",
     "/domain/devices/interface/mtu/**",
+    "/domain/devices/interface/link/**",
+    "/domain/devices/interface/port/**",
+    "/domain/devices/interface/tune/sndbuf",
+    "/domain/devices/interface/backend/@tap",
+    "/domain/devices/interface/backend/@vhost",
     "/domain/devices/interface/boot/**",
     "/domain/devices/interface/rom/**",
     "/domain/devices/interface/alias/**",

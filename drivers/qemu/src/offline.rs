@@ -140,6 +140,7 @@ impl OfflineDriver for Offline {
             settings: &self.config,
             purpose: Purpose::Shown,
             incoming: options.incoming.as_deref(),
+            taps: &[],
             // What is shown does not depend on when.
             now: 0,
             generic_scsi: |_| None,

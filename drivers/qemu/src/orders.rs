@@ -8,11 +8,11 @@ use polyvirt_core::{
         display::{ConnectedPolicy, DateTime, Graphics, GraphicsKind},
     },
 };
-use polyvirt_qmp::{Command, Empty, Monitor, SetAction};
+use polyvirt_qmp::{Command, Empty, Monitor, SetAction, SetLink};
 use serde::Serialize;
 
 use crate::{
-    command::{boot, disk},
+    command::{boot, disk, net},
     config::Config,
     failure::monitor_error,
 };
@@ -32,6 +32,10 @@ pub(crate) async fn give(
     let actions = SetAction { reboot: Some(reboot), shutdown: Some(shutdown), panic: Some(panic), watchdog: None };
     monitor.execute(&actions, within()).await.map_err(|error| monitor_error(&error))?;
     let refused = |path: String| move |error| Error::with(monitor_error(&error), "path", path);
+    for name in net::unplugged(config) {
+        let about = |error| Error::with(monitor_error(&error), "card", name);
+        monitor.execute(&SetLink { name, up: false }, within()).await.map_err(about)?;
+    }
     for (at, it) in config.devices.disks.iter().enumerate() {
         if let Some(order) = throttle(it) {
             let path = format!("/domain/devices/disk[{}]/iotune", at + 1);

@@ -12,7 +12,7 @@ use polyvirt_core::model::{
     storage::SourceKind,
 };
 
-use crate::probe::Binary;
+use crate::{probe::Binary, taps};
 
 /// Checks a definition that is about to be started.
 pub(crate) fn check(config: &DomainConfig, binary: &Binary) -> Result<(), Problems> {
@@ -52,7 +52,7 @@ pub(crate) fn check(config: &DomainConfig, binary: &Binary) -> Result<(), Proble
 const VNC_PASSWORD: usize = 8;
 
 /// What is wrong with one device: where in it, and why.
-type Wrong = (&'static str, String);
+pub(crate) type Wrong = (&'static str, String);
 
 fn each<T>(devices: &[T], element: &str, check: fn(&T) -> Option<Wrong>, found: &mut Vec<Problem>) {
     for (device, at) in devices.iter().zip(1..) {
@@ -92,24 +92,30 @@ fn disk(disk: &Disk) -> Option<Wrong> {
 }
 
 fn interface(card: &Interface) -> Option<Wrong> {
-    use InterfaceKind::{Client, Ethernet, Mcast, Null, Server, Udp, User, VhostUser};
+    use InterfaceKind::{
+        Bridge, Client, Direct, Ethernet, Hostdev, Mcast, Network, Null, Server, Udp, User, VhostUser,
+    };
     if card.backend.as_ref().and_then(|it| it.kind) == Some(InterfaceBackendType::Passt) {
         return Some(("/backend/@type", "passt is not started yet; leave <backend> out".into()));
     }
     match card.kind {
         Some(User | Client | Server | Mcast | Udp | Null | VhostUser) => None,
-        Some(Ethernet) => {
-            let target = card.target.as_ref();
-            let usable = target.is_some_and(|it| it.dev.is_some() && it.managed == Some(false));
-            let problem = "a tap is used as it exists; write <target dev='tap0' managed='no'/> with the name of one that the \
-                           user QEMU runs as may open";
-            (!usable).then(|| ("/target", problem.into()))
+        Some(Bridge | Ethernet) => taps::refusal(card),
+        Some(Network) => {
+            let problem = "there are no virtual networks yet; join a bridge of the host: type='bridge' and <source bridge='br0'/>";
+            Some(("/@type", problem.into()))
+        }
+        Some(Direct) => {
+            let problem =
+                "macvtap devices are not made yet; join a bridge of the host: type='bridge' and <source bridge='br0'/>";
+            Some(("/@type", problem.into()))
+        }
+        Some(Hostdev) => {
+            Some(("/@type", "devices of the host are not handed over yet; use 'bridge', 'ethernet' or 'user'".into()))
         }
         other => {
             let kind = other.map_or("", InterfaceKind::as_str);
-            let problem = format!(
-                "interfaces of type '{kind}' cannot be had yet; use 'user', or join a tap to the bridge yourself and use 'ethernet'"
-            );
+            let problem = format!("interfaces of type '{kind}' cannot be had here; use 'bridge', 'ethernet' or 'user'");
             Some(("/@type", problem))
         }
     }
@@ -185,8 +191,27 @@ mod tests {
     #[test]
     fn what_nobody_provides_is_named_with_a_way_out() {
         for (devices, path, expected) in [
-            ("<interface type='network'/>", "interface[1]/@type", "use 'user'"),
-            ("<interface type='ethernet'/>", "interface[1]/target", "managed='no'"),
+            ("<interface type='network'/>", "interface[1]/@type", "<source bridge='br0'/>"),
+            ("<interface type='direct'/>", "interface[1]/@type", "macvtap"),
+            ("<interface type='internal'/>", "interface[1]/@type", "use 'bridge'"),
+            ("<interface type='bridge'/>", "interface[1]/source/@bridge", "<source bridge='br0'/>"),
+            ("<interface type='ethernet'><target managed='no'/></interface>", "interface[1]/target/@dev", "tap0"),
+            (
+                "<interface type='bridge'><mac address='fe:54:00:00:00:01'/><source bridge='b'/></interface>",
+                "interface[1]/mac/@address",
+                "52:54:00:00:00:01",
+            ),
+            (
+                "<interface type='bridge'><source bridge='b'/><filterref filter='clean'/></interface>",
+                "interface[1]/filterref",
+                "leave it out",
+            ),
+            (
+                "<interface type='bridge'><source bridge='b'/><vlan><tag id='4'/></vlan></interface>",
+                "interface[1]/vlan",
+                "bridge vlan",
+            ),
+            ("<interface type='ethernet'><script path='/up'/></interface>", "interface[1]/script", "managed='no'"),
             (
                 "<interface type='user'><backend type='passt'/></interface>",
                 "interface[1]/backend/@type",
@@ -216,6 +241,7 @@ mod tests {
             assert!(found.iter().any(|it| it.starts_with(&path) && it.contains(expected)), "{devices}: {found:?}");
         }
         let fine = "<interface type='user'/><interface type='ethernet'><target dev='t' managed='no'/></interface>\
+                    <interface type='ethernet'/><interface type='bridge'><source bridge='br0'/></interface>\
                     <disk type='network'><source protocol='nbd' name='x'><host name='h'/></source></disk>\
                     <graphics type='vnc'><listen type='socket' socket='/s'/></graphics><graphics type='vnc' passwd='12345678'/>";
         assert_eq!(problems(fine), [""; 0]);

@@ -45,6 +45,7 @@ use crate::{
     probe::Binary,
     program, runnable, scsi,
     status::Record,
+    taps::{self, Taps},
 };
 
 /// The descriptor on which QEMU finds its monitor's listening socket.
@@ -71,6 +72,7 @@ pub(crate) async fn start(driver: &Qemu, cx: &StartContext, request: StartReques
         companions: Vec::new(),
         log: None,
         effects: Vec::new(),
+        taps: Taps::default(),
     };
     match cx.deadline.wait("the start", tokio::time::timeout(driver.config.start_timeout(), attempt.run())).await {
         Ok(Ok(Ok(started))) => Ok(started),
@@ -105,6 +107,8 @@ struct Attempt<'a> {
     companions: Vec<Recorded>,
     log: Option<Log>,
     effects: Vec<LiveEffect>,
+    /// Until the guest's process has them.
+    taps: Taps,
 }
 
 impl Attempt<'_> {
@@ -193,6 +197,7 @@ impl Attempt<'_> {
         let (places, user) = (self.places.clone(), self.user.clone());
         let (config, folder) = (self.live().config.clone(), self.driver.config.nvram_dir.clone());
         blocking(move || make_variables(&config, &places, &folder, user.as_ref())).await?;
+        self.open_taps().await?;
         let log = self.open_log().await?;
         // What reap has to find is made here and not on a thread of its own, which would go on if we are dropped. It is a
         // few calls to file systems in memory.
@@ -210,6 +215,20 @@ impl Attempt<'_> {
             self.companions.push(recorded);
         }
         spawn(&spec).map_err(not_started)
+    }
+
+    /// Opens the taps, and writes their names into the definition. A thread whose result nobody wants any more closes them again.
+    async fn open_taps(&mut self) -> Result<()> {
+        let config = self.live().config.clone();
+        self.taps = blocking(move || taps::open(&config)).await?;
+        for (card, name) in self.taps.made() {
+            let effect = LiveEffect::NetworkDevice { device: DeviceRef::new("interface", card), name: name.clone() };
+            self.effects.push(effect);
+            if let Some(card) = self.request.live.config.devices.interfaces.get_mut(card) {
+                card.target.get_or_insert_default().dev = Some(name);
+            }
+        }
+        Ok(())
     }
 
     fn make_places(&self) -> Result<OwnedFd> {
@@ -234,6 +253,7 @@ impl Attempt<'_> {
             settings: &self.driver.config,
             purpose: Purpose::Run,
             incoming: None,
+            taps: &self.taps.handed(),
             now: driver::now(),
             generic_scsi: scsi::generic,
             host_cpu: None,
@@ -257,16 +277,17 @@ impl Attempt<'_> {
     }
 
     fn spec(&mut self, listener: OwnedFd, log: File) -> Result<SpawnSpec> {
-        let config = &self.request.live.config;
         let mut spec = SpawnSpec::new(&self.binary.path);
         spec.args = self.arguments()?.into_iter().map(Into::into).collect();
         spec.env = program::environment();
-        let extra = command::extra_environment(config, &self.driver.config);
+        let extra = command::extra_environment(&self.live().config, &self.driver.config);
         spec.env.extend(extra.into_iter().map(|(name, value)| (name.into(), value.into())));
         spec.keep = vec![KeptFd::new(listener, MONITOR_FD)];
+        // From here on they are the guest's alone, and go with it.
+        spec.keep.extend(std::mem::take(&mut self.taps).keep());
         spec.credentials = self.user.clone();
         spec.no_new_privs = true;
-        if config.memory_backing.as_ref().is_some_and(|it| it.locked) {
+        if self.live().config.memory_backing.as_ref().is_some_and(|it| it.locked) {
             spec.limits.push((Resource::LockedMemory, Limit::exactly(Limit::INFINITY)));
         }
         spec.stdout = Stdio::Fd(log.try_clone().map_err(|error| io_error("open", &self.places.log, error))?.into());

@@ -87,7 +87,7 @@ pub(crate) enum Purpose {
     /// To be looked at: sockets, files and devices that would be opened for QEMU are descriptors that nobody opened, secrets
     /// have no value.
     Shown,
-    /// To be executed: nothing is opened for QEMU but its monitor, and it opens the rest itself.
+    /// To be executed: nothing is opened for QEMU but its monitor and its taps, and it opens the rest itself.
     Run,
 }
 
@@ -102,6 +102,17 @@ pub(crate) struct Folders {
     pub(crate) nvram: PathBuf,
     /// What the guest's TPM keeps; stays with the definition.
     pub(crate) tpm: PathBuf,
+}
+
+/// The tap of a network card, of which QEMU inherits descriptors by these numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HandedTap {
+    /// The card's place in the definition, from 0.
+    pub(crate) card: usize,
+    /// One a queue.
+    pub(crate) queues: Vec<i32>,
+    /// One a queue, if the kernel serves it; else none.
+    pub(crate) vhost: Vec<i32>,
 }
 
 /// Finds the device node of a SCSI unit, `host:bus:target:unit`.
@@ -120,6 +131,8 @@ pub(crate) struct Input<'a> {
     pub(crate) purpose: Purpose,
     /// Where the guest comes from in a migration.
     pub(crate) incoming: Option<&'a str>,
+    /// Taps that were opened for QEMU.
+    pub(crate) taps: &'a [HandedTap],
     /// Seconds since 1970, for clocks that run ahead of the host's.
     pub(crate) now: u64,
     pub(crate) generic_scsi: FindScsi,

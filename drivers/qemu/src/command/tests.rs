@@ -60,6 +60,7 @@ pub(super) fn input<'a>(
         settings,
         purpose: Purpose::Run,
         incoming: None,
+        taps: &[],
         now: 1_000_000_000,
         generic_scsi: |_| None,
         host_cpu: None,

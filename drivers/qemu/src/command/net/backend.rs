@@ -7,12 +7,9 @@ use polyvirt_core::{
 use serde_json::json;
 
 use super::super::{
-    Args, Input, Purpose, alias, chardev,
+    Args, HandedTap, Input, SHOWN_DESCRIPTOR, alias, chardev,
     option::{Members, Opts},
 };
-
-/// Stands for a descriptor that nobody opened.
-const SHOWN: &str = "3";
 
 pub(super) fn id(card: &Interface) -> String {
     format!("host{}", alias::of(&card.info))
@@ -36,16 +33,20 @@ pub(super) fn check_tap(card: &Interface, path: &str) -> Result<()> {
     Err(Error::new(ErrorKind::InvalidConfig, problem).with("path", format!("{path}/backend/@tap")))
 }
 
-pub(super) fn add(args: &mut Args, input: &Input<'_>, card: &Interface, path: &str) -> Result<()> {
+pub(super) fn add(
+    args: &mut Args,
+    input: &Input<'_>,
+    card: &Interface,
+    handed: Option<&HandedTap>,
+    path: &str,
+) -> Result<()> {
     let members = match card.kind {
         Some(InterfaceKind::User) => user(card, input),
-        Some(InterfaceKind::Ethernet) if input.purpose == Purpose::Run => {
-            // One that exists; see the driver's checks.
-            let name = card.target.as_ref().and_then(|it| it.dev.as_deref()).unwrap_or_default();
-            Members::new("type", "tap").with("ifname", name).with("script", "no").with("downscript", "no")
-        }
         Some(InterfaceKind::Ethernet | InterfaceKind::Network | InterfaceKind::Bridge | InterfaceKind::Direct) => {
-            tap(card)
+            match handed {
+                Some(tap) => handed_tap(card, tap),
+                None => shown_tap(card),
+            }
         }
         Some(InterfaceKind::VhostUser) => vhost_user(args, card, input, path)?,
         Some(InterfaceKind::Vdpa) => {
@@ -122,17 +123,23 @@ fn user(card: &Interface, input: &Input<'_>) -> Members {
     members
 }
 
-/// A tap that whoever starts the guest opened, with a queue each.
-fn tap(card: &Interface) -> Members {
-    let about = card.driver.as_ref();
-    let queues = about.and_then(|it| it.queues).filter(|_| super::virtio(card).is_some()).unwrap_or(1).clamp(1, 256);
-    let descriptors = (0..queues).map(|_| SHOWN).collect::<Vec<_>>().join(":");
-    let plural = if queues > 1 { "s" } else { "" };
-    let vhost = super::virtio(card).is_some() && about.and_then(|it| it.name) != Some(InterfaceDriverName::Qemu);
+/// A tap that will be opened by whoever starts the guest, with a queue each.
+fn shown_tap(card: &Interface) -> Members {
+    let queues = vec![SHOWN_DESCRIPTOR; usize::try_from(super::queues(card)).unwrap_or(1)];
+    let by_qemu = card.driver.as_ref().and_then(|it| it.name) == Some(InterfaceDriverName::Qemu);
+    let vhost = if super::virtio(card).is_some() && !by_qemu { queues.clone() } else { Vec::new() };
+    handed_tap(card, &HandedTap { card: 0, queues, vhost })
+}
+
+/// A tap that was opened.
+fn handed_tap(card: &Interface, tap: &HandedTap) -> Members {
+    let plural = if tap.queues.len() > 1 { "s" } else { "" };
+    let list = |all: &[i32]| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(":");
+    let vhost = !tap.vhost.is_empty();
     Members::new("type", "tap")
-        .with(&format!("fd{plural}"), descriptors.clone())
+        .with(&format!("fd{plural}"), list(&tap.queues))
         .maybe("vhost", vhost.then_some(true))
-        .maybe(&format!("vhostfd{plural}"), vhost.then_some(descriptors))
+        .maybe(&format!("vhostfd{plural}"), vhost.then(|| list(&tap.vhost)))
         .maybe("sndbuf", card.tune.as_ref().and_then(|it| it.sndbuf))
 }
 
@@ -165,4 +172,37 @@ fn socket(what: &str, card: &Interface) -> Members {
     let host = source.and_then(|it| it.address.as_deref()).unwrap_or_default();
     let port = source.and_then(|it| it.port).unwrap_or(0);
     Members::new("type", "socket").with(what, format!("{host}:{port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use polyvirt_core::model::{DomainConfig, ParseOptions};
+
+    fn guest(cards: &str) -> DomainConfig {
+        let text = format!("<domain type='qemu'><name>a</name><devices>{cards}</devices></domain>");
+        DomainConfig::parse(&text, &ParseOptions::default()).unwrap().config
+    }
+
+    #[test]
+    fn each_queue_has_its_descriptor() {
+        let config = guest("<interface type='bridge'><tune><sndbuf>9</sndbuf></tune></interface>");
+        let tap = |queues: &[i32], vhost: &[i32]| {
+            let tap = HandedTap { card: 0, queues: queues.to_vec(), vhost: vhost.to_vec() };
+            handed_tap(&config.devices.interfaces[0], &tap).build()
+        };
+        assert_eq!(tap(&[4], &[]), r#"{"fd":"4","sndbuf":9,"type":"tap"}"#);
+        let many = r#"{"fds":"4:5","sndbuf":9,"type":"tap","vhost":true,"vhostfds":"6:7"}"#;
+        assert_eq!(tap(&[4, 5], &[6, 7]), many);
+    }
+
+    #[test]
+    fn cables_that_are_out_are_known_by_their_cards_names() {
+        let config = guest(
+            "<interface type='user'><link state='down'/><alias name='ua-a'/></interface>\
+             <interface type='user'><link state='up'/><alias name='ua-b'/></interface>\
+             <interface type='hostdev'><link state='down'/><alias name='ua-c'/></interface>",
+        );
+        assert_eq!(super::super::unplugged(&config).collect::<Vec<_>>(), ["ua-a"]);
+    }
 }

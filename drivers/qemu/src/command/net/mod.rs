@@ -5,8 +5,9 @@ mod backend;
 use polyvirt_core::{
     Result,
     model::{
+        DomainConfig,
         address::{Address, VirtioModel},
-        interface::{Interface, InterfaceKind, Offloads, TeamingType, TxMode},
+        interface::{Interface, InterfaceKind, Link, Offloads, TeamingType, TxMode},
         os::BootDeviceKind,
     },
 };
@@ -29,7 +30,7 @@ pub(super) fn interfaces(args: &mut Args, input: &Input<'_>, order: &mut BootOrd
             hostdev::interface(args, input, card, index, &path)?;
             continue;
         }
-        backend::add(args, input, card, &path)?;
+        backend::add(args, input, card, input.taps.iter().find(|it| it.card == at), &path)?;
         if is_on_board(card) {
             args.add("-net", on_board(card));
             continue;
@@ -39,6 +40,22 @@ pub(super) fn interfaces(args: &mut Args, input: &Input<'_>, order: &mut BootOrd
     }
     Ok(())
 }
+
+/// Ids of the cards whose cable is out, which the command line cannot say.
+pub(crate) fn unplugged(config: &DomainConfig) -> impl Iterator<Item = &str> {
+    let cards = config.devices.interfaces.iter().filter(|it| it.kind != Some(InterfaceKind::Hostdev));
+    let out = |it: &&Interface| it.link.as_ref().is_some_and(|it| it.state == Some(Link::Down));
+    cards.filter(out).map(|it| alias::of(&it.info))
+}
+
+/// Queues of a card that has a tap.
+pub(crate) fn queues(card: &Interface) -> u32 {
+    let asked = card.driver.as_ref().and_then(|it| it.queues);
+    asked.filter(|_| virtio(card).is_some()).unwrap_or(1).clamp(1, MAX_QUEUES)
+}
+
+/// Most queues of a tap (`MAX_TAP_QUEUES`, kernel, drivers/net/tun.c).
+const MAX_QUEUES: u32 = 256;
 
 /// Chips of boards of Arm, which no device stands for.
 fn is_on_board(card: &Interface) -> bool {
@@ -67,7 +84,7 @@ pub(crate) fn model(card: &Interface) -> &str {
 }
 
 /// Whether it is a virtio device, and which.
-pub(super) fn virtio(card: &Interface) -> Option<VirtioModel> {
+pub(crate) fn virtio(card: &Interface) -> Option<VirtioModel> {
     match card.model.as_ref().map(|it| it.kind.as_str()) {
         None | Some("virtio") => Some(VirtioModel::Virtio),
         Some("virtio-transitional") => Some(VirtioModel::VirtioTransitional),
