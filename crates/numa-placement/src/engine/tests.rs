@@ -277,13 +277,10 @@ fn q8_a_devices_own_nodes_replace_those_of_its_cell() {
 #[test]
 fn a_device_of_no_cell_has_the_guests_policy() {
     let cell = rules::CellPolicy::new(GuestCell(0), MemMode::Strict, nodes("1"));
-    let request = Request::new("g", celled(&[1, 1]))
-        .stored(strict("2").with_memnode(cell))
-        .device(MemoryDeviceRequest::new(None, gib(1)))
-        .device(MemoryDeviceRequest::new(Some(GuestCell(0)), gib(1)));
-    let plan = qemu(&four(), &request).unwrap();
-    let policies: Vec<_> = plan.devices.iter().map(|it| it.policy.nodes.to_string()).collect();
-    assert_eq!(policies, ["2", "1"]);
+    let request = Request::new("g", celled(&[1, 1])).stored(strict("2").with_memnode(cell));
+    let devices = [None, Some(GuestCell(0))].map(|cell| MemoryDeviceRequest::new(cell, gib(1)));
+    let plan = qemu(&four(), &devices.into_iter().fold(request, Request::device)).unwrap();
+    assert_eq!(plan.devices.iter().map(|it| it.policy.nodes.to_string()).collect::<Vec<_>>(), ["2", "1"]);
 }
 
 #[test]
