@@ -75,7 +75,12 @@ async fn demo(image: Option<&Image>) -> Result<bool> {
     let root = root()?;
     let driver = if image.is_some() { "qemu" } else { "mock" };
     let uri = format!("{driver}:///embed?root={}", root.path().display());
-    let connection = Connection::open(&uri, OpenOptions::new(polyvirt::registry()?)).await?;
+    let mut options = OpenOptions::new(polyvirt::registry()?);
+    if image.is_some() {
+        // The kernel lies where this was cloned to, which others may not be allowed to pass: whoever reads it runs the guest.
+        options.settings.set("user", "root");
+    }
+    let connection = Connection::open(&uri, options).await?;
     show::host(&connection)?;
     let guest = connection.define(&definition(&connection, image).await?).await?.guest;
     // From here on something may run: whatever happens, it is ended.
