@@ -23,7 +23,12 @@ impl Root {
 impl Drop for Root {
     fn drop(&mut self) {
         let below = format!("{}/", self.path().display());
-        for (pid, _) in processes_with(&[&below]) {
+        // One whose command line names no file of the root writes its log there all the same.
+        let writes =
+            |pid: u32| std::fs::read_link(format!("/proc/{pid}/fd/1")).is_ok_and(|log| log.starts_with(self.path()));
+        let named = processes_with(&[&below]).into_iter().map(|(pid, _)| pid);
+        let writing = processes_with(&["qemu"]).into_iter().map(|(pid, _)| pid).filter(|pid| writes(*pid));
+        for pid in named.chain(writing) {
             let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
             nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).ok();
         }

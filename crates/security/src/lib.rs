@@ -1,9 +1,9 @@
 //! The right of guests to use their files.
 //!
 //! A guest's process is a user of its own (`libvirt-qemu`), and what it touches belongs to others. Before a start every directory
-//! on the way to every file is looked at as the kernel would ([`access`]), and what cannot be passed is named with its mode, owner
+//! on the way to every file is looked at as the kernel would (module `access`), and what cannot be passed is named with its mode, owner
 //! and access list. A file that the process may not use is lent: it belongs to the process' user until the last guest that uses it
-//! is gone, and then to whom it belonged before ([`lent`]).
+//! is gone, and then to whom it belonged before (module `lent`).
 //!
 //! This is libvirt's security model `dac`. Deliberately not here: `selinux` and `apparmor`; a definition that asks for them is
 //! refused, not started without. Directories, sockets and character devices are never lent: others use them too.
