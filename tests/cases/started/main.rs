@@ -79,10 +79,14 @@ fn corpus(files: &Root) -> Option<PathBuf> {
     found.map_err(|reason| println!("skipped: {reason}")).ok()
 }
 
-/// The definitions of the corpus, unpacked.
+/// The definitions of the corpus, unpacked already or unpacked here.
 fn unpack(to: &Path) -> Result<PathBuf, String> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus");
     let folder = std::env::var_os("POLYVIRT_CORPUS").map_or(beside, PathBuf::from);
+    let definitions = "visible/qemuxmlconf/in";
+    if folder.join(definitions).is_dir() {
+        return Ok(folder.join(definitions));
+    }
     let archive = folder.join("visible.tar.xz");
     if !archive.is_file() {
         let reason = format!("there is no {}; POLYVIRT_CORPUS may name another folder", archive.display());
@@ -90,10 +94,10 @@ fn unpack(to: &Path) -> Result<PathBuf, String> {
         return Err(reason);
     }
     let mut tar = Command::new("tar");
-    let output = tar.arg("-xJf").arg(&archive).arg("-C").arg(to).arg("visible/qemuxmlconf/in").output();
+    let output = tar.arg("-xJf").arg(&archive).arg("-C").arg(to).arg(definitions).output();
     let output = output.expect("tar is there");
     assert!(output.status.success(), "{}: {}", archive.display(), String::from_utf8_lossy(&output.stderr));
-    Ok(to.join("visible/qemuxmlconf/in"))
+    Ok(to.join(definitions))
 }
 
 fn definition(corpus: &Path, name: &str) -> String {
