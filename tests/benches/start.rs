@@ -20,7 +20,7 @@ use std::{
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use polyvirt::{Connection, Destroy, GuestRef, Result, Stage, StageObserver};
-use polyvirt_tests::{connect, no_qemu, processes_with, root};
+use polyvirt_tests::{connect, no_qemu, processes_with, rival::median, root};
 
 const PAIRS: usize = 25;
 
@@ -131,11 +131,6 @@ fn bare(argv: &[String], dir: &Path) -> Times {
     Times { start, stop: begin.elapsed(), steps: Vec::new() }
 }
 
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
 async fn compare(name: &str, vcpus: u32, cells: u32) {
     let dir = root();
     let disk = dir.path().join("disk.img");
@@ -153,7 +148,7 @@ async fn compare(name: &str, vcpus: u32, cells: u32) {
         let they = tokio::task::spawn_blocking(move || bare(&argv, &path)).await.expect("joined");
         pairs.push((we, they));
     }
-    let of = |f: &dyn Fn(&(Times, Times)) -> Duration| median(pairs.iter().map(|p| f(p).as_secs_f64() * 1e3).collect());
+    let of = |f: &dyn Fn(&(Times, Times)) -> Duration| median(pairs.iter().map(|p| f(p).as_secs_f64() * 1e3));
     let (start, bare_start) = (of(&|p| p.0.start), of(&|p| p.1.start));
     let (stop, bare_stop) = (of(&|p| p.0.stop), of(&|p| p.1.stop));
     println!("{name}: {PAIRS} interleaved pairs, medians");

@@ -3,6 +3,7 @@
 pub mod generator;
 pub mod offline;
 pub mod peer;
+pub mod rival;
 
 use std::path::{Path, PathBuf};
 

@@ -3,11 +3,11 @@
 //! Which device of a guest is meant by a description: one has the same name (alias), or the key of its kind (a disk's target, a
 //! card's MAC address, a controller's type and number), or else everything that the description says.
 
-use polyvirt_xml::{FormatOptions, ParseOptions, Problem, Problems, XmlTree, format, nearest, parse};
+use polyvirt_xml::{Element, FormatOptions, ParseOptions, Problem, Problems, XmlTree, format, nearest, parse};
 
 use crate::address::DeviceInfo;
 use crate::devices::Devices;
-use crate::stored::{each_device, info_of};
+use crate::stored::info_of;
 
 /// A device without a guest.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +21,12 @@ macro_rules! lists {
     (many: $($element:literal $list:ident,)* one: $($single:literal $field:ident,)*) => {
         /// The elements of devices.
         const ELEMENTS: &[&str] = &[$($element,)* $($single,)*];
+
+        /// Shows every device to `visit`.
+        pub(crate) fn each_device(devices: &mut Devices, visit: &mut dyn FnMut(&mut dyn Element)) {
+            $(devices.$list.iter_mut().for_each(|device| visit(device));)*
+            $(devices.$field.iter_mut().for_each(|device| visit(device));)*
+        }
 
         impl Devices {
             /// How many devices of this element there are.
@@ -179,13 +185,17 @@ impl Device {
         XmlTree::parse(&self.print(FormatOptions::new().secure())).ok()
     }
 
+    /// Its name and its address.
+    fn place(mut self) -> DeviceInfo {
+        let mut place = DeviceInfo::default();
+        each_device(&mut self.alone, &mut |device| place = info_of(device).cloned().unwrap_or_default());
+        place
+    }
+
     /// With the name and the address of that device, where it says none of its own.
     #[must_use]
     pub fn placed_as(mut self, other: Option<&Self>) -> Self {
-        let mut place = DeviceInfo::default();
-        if let Some(mut other) = other.cloned() {
-            each_device(&mut other.alone, &mut |device| place = info_of(device).cloned().unwrap_or_default());
-        }
+        let mut place = other.cloned().map(Self::place).unwrap_or_default();
         each_device(&mut self.alone, &mut |device| {
             if let Some(info) = info_of(device) {
                 info.address = info.address.take().or_else(|| place.address.take());
@@ -231,11 +241,11 @@ impl Devices {
     /// The device of that name, by element and number.
     #[must_use]
     pub fn named(&self, alias: &str) -> Option<(&'static str, usize)> {
-        let named =
-            |tree: &XmlTree| tree.children.iter().any(|it| it.name == "alias" && it.attribute("name") == Some(alias));
         let all = ELEMENTS.iter().flat_map(|element| (0..self.count(element)).map(move |at| (*element, at)));
-        all.into_iter()
-            .find(|(element, at)| self.pick(element, *at).and_then(|it| it.tree()).is_some_and(|it| named(&it)))
+        all.into_iter().find(|(element, at)| {
+            let place = self.pick(element, *at).map(Device::place).unwrap_or_default();
+            place.alias.is_some_and(|it| it.name == alias)
+        })
     }
 }
 

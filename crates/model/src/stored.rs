@@ -17,6 +17,7 @@ use polyvirt_xml::{Element, Place};
 
 use crate::address::DeviceInfo;
 use crate::chardev::{CharBackend, CharEndpoint, CharSource};
+use crate::device::each_device;
 use crate::devices::Devices;
 use crate::display::{Graphics, GraphicsKind};
 use crate::domain::DomainConfig;
@@ -64,21 +65,6 @@ pub(crate) fn info_of(device: &mut dyn Element) -> Option<&mut DeviceInfo> {
     let fields = device.table().fields;
     let index = fields.iter().position(|field| field.name == "info" && matches!(field.place, Place::Group(_)))?;
     device.slot_mut(index).downcast_mut()
-}
-
-macro_rules! each {
-    ($devices:ident, $visit:ident: $($list:ident),+) => {
-        $(for device in $devices.$list.iter_mut() {
-            $visit(device);
-        })+
-    };
-}
-
-/// Shows every device to `visit`.
-pub(crate) fn each_device(devices: &mut Devices, visit: &mut dyn FnMut(&mut dyn Element)) {
-    each!(devices, visit: disks, controllers, filesystems, interfaces, smartcards, serials, parallels, consoles, channels);
-    each!(devices, visit: inputs, tpms, sounds, videos, hostdevs, redirdevs, hubs, watchdogs, memballoon, rngs, nvram);
-    each!(devices, visit: panics, shmems, memories, iommu, vsock, cryptos, pstore);
 }
 
 fn terminals(devices: &mut Devices) {

@@ -209,8 +209,7 @@ impl Attempt<'_> {
                 Some(group) => group.join_files(Part::Emulator).map_err(|error| cgroup_error(&error))?,
                 None => Vec::new(),
             };
-            let user = self.driver.run_as.credentials.as_ref();
-            let (gated, recorded) = companion.prepare(user, &serving, cgroups)?;
+            let (gated, recorded) = companion.prepare(self.user.as_ref(), &serving, cgroups)?;
             self.gated.push(gated);
             self.companions.push(recorded);
         }

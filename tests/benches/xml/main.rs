@@ -8,12 +8,23 @@
 //! The guests get the type `test` and names and UUIDs of their own, and only those that both accept are measured.
 
 mod guests;
-mod libvirt;
 
 use std::{hint::black_box, time::Instant};
 
 use polyvirt::model::{DomainConfig, Guest, ParseOptions, complete_and_check};
+use polyvirt_tests::rival::{Rival, median};
 use quick_xml::{Reader, events::Event};
+
+/// The clock runs during `defineXML` and `XMLDesc` alone.
+const DEFINE: &str = r#"
+def one(text):
+    begin = time.perf_counter_ns()
+    domain = connection.defineXML(text)
+    domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    took = time.perf_counter_ns() - begin
+    domain.undefine()
+    return took
+"#;
 
 /// Odd, so that there is a middle.
 const ROUNDS: usize = 15;
@@ -24,7 +35,7 @@ fn main() {
         Ok(guests) => guests.into_iter().filter(accepted).collect(),
         Err(why) => return println!("skipped: {why}"),
     };
-    let mut rival = match libvirt::Rival::start() {
+    let mut rival = match Rival::start("test:///default", DEFINE) {
         Ok(rival) => Some(rival),
         Err(why) => {
             println!("without libvirt: {why}");
@@ -55,7 +66,7 @@ struct Round {
     tokens: f64,
 }
 
-fn round(guests: &[String], rival: Option<&mut libvirt::Rival>) -> Round {
+fn round(guests: &[String], rival: Option<&mut Rival>) -> Round {
     let (ours, _) = timed(|| guests.iter().filter_map(|text| ours(text)).map(|xml| xml.len()).sum::<usize>());
     let libvirt = rival.map(|rival| rival.round().expect("libvirt's answer"));
     let (tokens, _) = timed(|| guests.iter().map(|text| tokens(text)).sum::<usize>());
@@ -97,15 +108,9 @@ fn tokens(text: &str) -> usize {
     }
 }
 
-fn median(rounds: &[Round], of: impl Fn(&Round) -> f64) -> f64 {
-    let mut values: Vec<f64> = rounds.iter().map(of).collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 fn report(rounds: &[Round], guests: usize) {
     let guests = f64::from(u32::try_from(guests.max(1)).expect("thousands"));
-    let each = |of: fn(&Round) -> f64| median(rounds, of) / guests;
+    let each = |of: fn(&Round) -> f64| median(rounds.iter().map(of)) / guests;
     let (ours, parse, both, tokens) = (each(|r| r.ours), each(|r| r.parse), each(|r| r.both), each(|r| r.tokens));
     if rounds.iter().all(|round| round.libvirt.is_some()) {
         let libvirt = each(|r| r.libvirt.unwrap_or_default());

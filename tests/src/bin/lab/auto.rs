@@ -28,7 +28,7 @@ impl Filling {
         Self::leaving(node, LEFT_KIB)
     }
 
-    /// Takes memory until this much is left.
+    /// Takes memory until only this much can be had: what is free, and the page cache that is given up for it.
     pub(crate) fn leaving(node: u32, left: u64) -> Result<Self, String> {
         let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
         let options = format!("mpol=bind:{node},size=100%");
@@ -37,7 +37,7 @@ impl Filling {
         let filling = Self(dir);
         let mut file = File::create(filling.0.path().join("filling")).map_err(|e| e.to_string())?;
         let megabyte = vec![1; 1 << 20];
-        while kernel::free_kib(node)? > left {
+        while kernel::available_kib(node)? > left {
             file.write_all(&megabyte).map_err(|e| format!("node {node} cannot be filled: {e}"))?;
         }
         Ok(filling)

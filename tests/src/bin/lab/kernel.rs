@@ -132,8 +132,17 @@ pub(crate) fn cpuset(group: &str) -> Result<(CpuSet, NodeSet), String> {
 
 /// KiB of a node that nobody uses.
 pub(crate) fn free_kib(node: u32) -> Result<u64, String> {
+    meminfo(node, "MemFree:")
+}
+
+/// KiB of a node that nobody uses or that are given up at once, such as files read long ago: what placement counts on.
+pub(crate) fn available_kib(node: u32) -> Result<u64, String> {
+    Ok(free_kib(node)? + meminfo(node, "Inactive(file):")?)
+}
+
+fn meminfo(node: u32, name: &str) -> Result<u64, String> {
     let path = format!("/sys/devices/system/node/node{node}/meminfo");
     let text = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
-    let words = text.lines().find(|line| line.contains("MemFree:")).map(|l| l.split_whitespace().collect::<Vec<_>>());
-    words.and_then(|w| w.get(3)?.parse().ok()).ok_or_else(|| format!("{path} has no MemFree"))
+    let words = text.lines().find(|line| line.contains(name)).map(|l| l.split_whitespace().collect::<Vec<_>>());
+    words.and_then(|w| w.get(3)?.parse().ok()).ok_or_else(|| format!("{path} has no {name}"))
 }
