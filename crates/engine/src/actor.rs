@@ -14,6 +14,7 @@
 //! the actor answering.
 
 mod attach;
+mod change;
 mod command;
 mod end;
 mod line;
@@ -22,16 +23,16 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use polyvirt_core::{
     CancelSource, Deadline, Destroy, Domain, DomainEvents, Error, ErrorKind, EventKind, GuestState, Result, Signal,
-    Stage, StartHow, StopReason,
-    model::DomainConfig,
-    placement::{Kib, PlanDelta, PlanStep},
+    Stage, StartHow, StopReason, model::DomainConfig,
 };
 use polyvirt_lease::{Durability, OwnerLock};
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use self::command::apply;
-pub(crate) use self::command::{ActorHandle, Change, Command, Reply};
 use self::line::{Current, Place};
+pub(crate) use self::{
+    change::{Change, Held, Left},
+    command::{ActorHandle, Command, Reply},
+};
 use crate::{
     options::Ownership,
     owner::own,
@@ -44,8 +45,6 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(5);
 /// How long one question to the hypervisor may take.
 const CALL_TIME: Duration = Duration::from_secs(30);
-/// KiB of a guest's memory that the kernel moves in a second at the slowest.
-const MOVED_IN_A_SECOND: u64 = 64 << 10;
 
 struct Attached {
     domain: Arc<dyn Domain>,
@@ -261,40 +260,28 @@ impl Actor {
         Ok(attached.domain.clone())
     }
 
-    /// Moving all of a guest's memory is as much work as touching it at a start.
-    fn time_for(&self, what: &Change) -> Duration {
-        match what {
-            Change::Place { delta, .. } if delta.steps.contains(&PlanStep::SetMems) => {
-                let all: Kib = delta.to.promised_memory().into_iter().map(|(_, _, size)| size).sum();
-                self.shared.options.start_timeout.saturating_add(Duration::from_secs(all.0 / MOVED_IN_A_SECOND))
-            }
-            _ => CALL_TIME,
-        }
-    }
-
     async fn change(&mut self, what: Change) -> Result<()> {
-        let name = what.name();
+        let Change { name, time, work } = what;
         let domain = self.domain(name).await?;
-        let driver = self.shared.driver.descriptor().name;
+        let Some(attached) = &self.attached else { return Err(not_running(&self.name)) };
         let source = CancelSource::default();
-        let call = what.clone();
-        let time = self.time_for(&what);
-        self.job(&source, async move { Deadline::after(time).wait(name, apply(&*domain, driver, call)).await? })
-            .await?;
-        match what {
-            Change::Suspend => self.set_state(GuestState::Paused).await.map_err(only_recorded),
-            Change::Resume => self.set_state(GuestState::Running).await.map_err(only_recorded),
-            Change::Place { delta, live } => self.placed(*delta, &live).await,
-            Change::Shutdown(_) | Change::Reboot | Change::Reset | Change::SendKeys(_) | Change::InjectNmi => Ok(()),
+        let driver = self.shared.driver.descriptor().name;
+        let held = Held { domain, record: attached.record.clone(), driver };
+        let mut left = self.job(&source, async move { Deadline::after(time).wait(name, work(held)).await? }).await?;
+        if let Some(state) = left.take_state() {
+            self.set_state(state).await.map_err(only_recorded)?;
         }
+        self.keep(left).await.map_err(only_recorded)
     }
 
-    async fn placed(&mut self, delta: PlanDelta, live: &DomainConfig) -> Result<()> {
+    /// Writes down what a change left.
+    async fn keep(&mut self, left: Left) -> Result<()> {
         let Some(attached) = &mut self.attached else { return Ok(()) };
-        attached.record.plan = Some(delta.to);
-        attached.record.set_live(live);
-        self.shared.history.tell(attached.record.guest.clone(), EventKind::Tuned);
-        write(&self.shared, &attached.record).await
+        let (changed, event) = left.into_record(&mut attached.record)?;
+        if let Some(event) = event {
+            self.shared.history.tell(attached.record.guest.clone(), event);
+        }
+        if changed { write(&self.shared, &attached.record).await } else { Ok(()) }
     }
 
     /// Keeps a state that is new, and tells it.

@@ -11,7 +11,7 @@ use polyvirt_core::{
     },
 };
 
-use crate::{definition, guest::Guest, tune::Affect};
+use crate::{affect::Affect, guest::Guest};
 
 impl Guest {
     /// Puts a device in. Says what of its description has no effect.
@@ -112,33 +112,17 @@ impl Guest {
         affect: Affect,
         edit: impl FnOnce(&mut DomainConfig) -> Result<()>,
     ) -> Result<()> {
-        let (stored, record) = self.files().await?;
-        let live = match affect {
-            Affect::Live | Affect::Both => true,
-            Affect::Current => record.is_some(),
-            Affect::Config => false,
-        };
-        if live {
-            if record.is_none() {
-                return Err(crate::actor::not_running(self.name()).operation(operation));
-            }
+        let mut sides = self.sides(affect).await.map_err(|error| error.operation(operation))?;
+        if sides.live.is_some() {
             let driver = self.connection.driver().descriptor().name;
             return Err(Error::unsupported(driver, "changing the devices of a running guest")
                 .operation(operation)
                 .hint("change the stored definition with --config; it applies at the next start"));
         }
-        let Some(stored) = stored else {
-            let message = format!("the guest '{}' is transient: it has no stored definition", self.name());
-            return Err(Error::new(ErrorKind::InvalidState, message).operation(operation));
-        };
-        let mut config = (*stored.config).clone();
+        let Some(mut config) = sides.stored.take() else { return Ok(()) };
         edit(&mut config).map_err(|error| error.operation(operation))?;
-        definition::complete(&mut config).map_err(Error::invalid_config)?;
-        let driver = self.connection.driver();
-        let facts = driver.facts(&config).await?;
-        driver.complete(&mut config, &facts)?;
-        driver.check(&config, &facts).map_err(Error::invalid_config)?;
-        self.connection.shared.clone().store(config).await.map(drop)
+        self.ready_to_store(&mut config).await?;
+        self.store(config, false).await
     }
 }
 

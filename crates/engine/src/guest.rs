@@ -1,6 +1,6 @@
 //! One guest, as an embedder holds it.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
 use polyvirt_core::{
     ByteStream, Destroy, DeviceRef, Domain, DomainId, Error, ErrorKind, EventKind, GuestRef, GuestState, KeyPress,
@@ -12,7 +12,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    actor::{Change, Command, Reply, not_running},
+    actor::{Change, Command, Held, Left, Reply, not_running},
     connection::Connection,
     store::{Definition, StatusRecord, blocking},
 };
@@ -243,7 +243,7 @@ impl Guest {
     /// # Errors
     /// `InvalidState` when it does not run; `Busy`.
     pub async fn shutdown(&self, how: Shutdown) -> Result<()> {
-        self.change(Change::Shutdown(how)).await
+        self.simple("shutdown", move |it| async move { it.domain.shutdown(how).await }).await
     }
 
     /// Asks it to boot again; returns when it was asked.
@@ -251,7 +251,11 @@ impl Guest {
     /// # Errors
     /// `InvalidState` when it does not run; `Busy`; `Unsupported`.
     pub async fn reboot(&self) -> Result<()> {
-        self.change(Change::Reboot).await
+        self.simple(
+            "reboot",
+            |it| async move { it.domain.reboot().ok_or_else(|| it.missing("reboot"))?.reboot().await },
+        )
+        .await
     }
 
     /// Presses its reset button.
@@ -259,7 +263,8 @@ impl Guest {
     /// # Errors
     /// As [`Guest::reboot`].
     pub async fn reset(&self) -> Result<()> {
-        self.change(Change::Reset).await
+        self.simple("reset", |it| async move { it.domain.reset().ok_or_else(|| it.missing("reset"))?.reset().await })
+            .await
     }
 
     /// Stops its CPUs.
@@ -267,7 +272,11 @@ impl Guest {
     /// # Errors
     /// As [`Guest::reboot`].
     pub async fn suspend(&self) -> Result<()> {
-        self.change(Change::Suspend).await
+        let work = |it: Held| async move {
+            it.domain.pause().ok_or_else(|| it.missing("suspend"))?.suspend().await?;
+            Ok(Left::state(GuestState::Paused))
+        };
+        self.change(Change::new("suspend", work)).await
     }
 
     /// Continues its CPUs.
@@ -275,7 +284,11 @@ impl Guest {
     /// # Errors
     /// As [`Guest::reboot`].
     pub async fn resume(&self) -> Result<()> {
-        self.change(Change::Resume).await
+        let work = |it: Held| async move {
+            it.domain.pause().ok_or_else(|| it.missing("resume"))?.resume().await?;
+            Ok(Left::state(GuestState::Running))
+        };
+        self.change(Change::new("resume", work)).await
     }
 
     /// Presses keys on its keyboard and lets them go.
@@ -283,7 +296,10 @@ impl Guest {
     /// # Errors
     /// As [`Guest::reboot`]; `InvalidState` when it is paused.
     pub async fn send_keys(&self, keys: KeyPress) -> Result<()> {
-        self.change(Change::SendKeys(keys)).await
+        self.simple("send-key", move |it| async move {
+            it.domain.keyboard().ok_or_else(|| it.missing("send-key"))?.send(&keys).await
+        })
+        .await
     }
 
     /// Sends it an interrupt that it cannot mask.
@@ -291,7 +307,10 @@ impl Guest {
     /// # Errors
     /// As [`Guest::reboot`].
     pub async fn inject_nmi(&self) -> Result<()> {
-        self.change(Change::InjectNmi).await
+        self.simple("inject-nmi", |it| async move {
+            it.domain.nmi().ok_or_else(|| it.missing("inject-nmi"))?.inject().await
+        })
+        .await
     }
 
     /// Ends it, as pulling the plug does. Comes before whatever else is under way.
@@ -382,6 +401,14 @@ impl Guest {
 
     pub(crate) async fn change(&self, what: Change) -> Result<()> {
         self.ask(|reply| Command::Do { what, reply }).await
+    }
+
+    /// A change by one call that leaves nothing but what the guest itself tells.
+    async fn simple<F>(&self, name: &'static str, call: impl FnOnce(Held) -> F + Send + 'static) -> Result<()>
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.change(Change::new(name, move |held| async move { call(held).await.map(|()| Left::nothing()) })).await
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T> {

@@ -13,6 +13,7 @@
 //! - Dropping a future abandons the wait, not the work.
 
 mod actor;
+mod affect;
 mod connection;
 mod definition;
 mod devices;
@@ -28,10 +29,11 @@ mod start;
 mod store;
 mod tune;
 
+pub use affect::Affect;
 pub use connection::{Connection, Defined, Prepared};
 pub use definition::{ReadDefinition, read_definition};
 pub use explain::Explanation;
 pub use guest::{Guest, GuestEntry, GuestView, Which};
 pub use options::{OpenOptions, Ownership, StageObserver};
 pub use rebalance::Observation;
-pub use tune::{Affect, PinTarget};
+pub use tune::PinTarget;

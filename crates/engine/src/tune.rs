@@ -3,35 +3,26 @@
 //! Each is an edit: of the stored definition under the rules of a define, and of the running guest's plan through the driver.
 //! Both sides are checked before either is changed.
 
+use std::time::Duration;
+
 use polyvirt_core::{
-    Error, ErrorKind, Result,
+    Error, ErrorKind, EventKind, Result,
     model::DomainConfig,
     placement::{
-        CpuSet, MemMode, NodeSet, Plan, PlanDelta, VcpuId,
+        CpuSet, Kib, MemMode, NodeSet, Plan, PlanDelta, PlanStep, VcpuId,
         change::{self, ChangeError},
     },
 };
 
 use crate::{
-    actor::{Change, not_running},
+    actor::{Change, Held, Left},
+    affect::Affect,
     definition,
     guest::Guest,
 };
 
-/// Which side of a guest a change is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Affect {
-    /// The running guest if it runs, else the stored definition.
-    #[default]
-    Current,
-    /// The running guest.
-    Live,
-    /// The stored definition.
-    Config,
-    /// Both.
-    Both,
-}
+/// KiB of a guest's memory that the kernel moves in a second at the slowest.
+const MOVED_IN_A_SECOND: u64 = 64 << 10;
 
 /// What is pinned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,46 +103,48 @@ impl Guest {
         edit: impl Fn(&mut DomainConfig) -> Result<()>,
         delta: impl Fn(&Plan, &DomainConfig) -> Result<PlanDelta>,
     ) -> Result<()> {
-        let (stored, record) = self.files().await?;
-        let (live_too, stored_too) = match (affect, record.is_some()) {
-            (Affect::Live | Affect::Both, false) => return Err(not_running(self.name())),
-            (Affect::Current, true) | (Affect::Live, true) => (true, false),
-            (Affect::Current, false) | (Affect::Config, _) => (false, true),
-            (Affect::Both, true) => (true, true),
-        };
-        let changed = match (&stored, stored_too) {
-            (_, false) => None,
-            (None, true) => {
-                return Err(Error::new(
-                    ErrorKind::InvalidState,
-                    format!("the guest '{}' is transient: it has no stored definition", self.name()),
-                )
-                .hint("change the running guest alone, with --live"));
-            }
-            (Some(stored), true) => {
-                let mut config = (*stored.config).clone();
-                edit(&mut config)?;
-                definition::complete(&mut config).map_err(Error::invalid_config)?;
-                Some(config)
-            }
-        };
-        if let Some(record) = record.filter(|_| live_too) {
+        let mut sides = self.sides(affect).await?;
+        if let Some(stored) = &mut sides.stored {
+            edit(stored)?;
+            self.ready_to_store(stored).await?;
+        }
+        let live_too = sides.live.is_some();
+        if let Some(record) = sides.live {
             let driver = self.connection.driver().descriptor().name;
             let plan = record.plan.as_ref().ok_or_else(|| Error::unsupported(driver, "placement"))?;
             let mut live = record.live()?.config;
             let delta = delta(plan, &live)?;
             edit(&mut live)?;
-            self.change(Change::Place { delta: Box::new(delta), live: Box::new(live) }).await?;
+            self.place(delta, live).await?;
         }
-        if let Some(config) = changed {
-            self.connection
-                .shared
-                .clone()
-                .store(config)
-                .await
-                .map_err(|e| if live_too { e.with("live", "done, not stored") } else { e })?;
+        match sides.stored {
+            Some(stored) => self.store(stored, live_too).await,
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Applies another plan to the running guest; the live definition that goes with it takes the place of the present one.
+    pub(crate) async fn place(&self, delta: PlanDelta, live: DomainConfig) -> Result<()> {
+        let mut time = self.connection.shared.options.start_timeout;
+        // Moving all of a guest's memory is as much work as touching it at a start.
+        if delta.steps.contains(&PlanStep::SetMems) {
+            let all: Kib = delta.to.promised_memory().into_iter().map(|(_, _, size)| size).sum();
+            time = time.saturating_add(Duration::from_secs(all.0 / MOVED_IN_A_SECOND));
+        }
+        let work = move |it: Held| async move {
+            if it.record.plan.as_ref().is_some_and(|plan| plan.revision != delta.from) {
+                return Err(Error::new(ErrorKind::Busy, "the guest's placement was changed by another meanwhile")
+                    .hint("look at it again, then repeat the change if it is still wanted"));
+            }
+            let report = it.domain.placement().ok_or_else(|| it.missing("live placement"))?.apply(&delta).await?;
+            match report.weakened.first() {
+                None => Ok(Left::live(move |config| *config = live).plan(delta.to).event(EventKind::Tuned)),
+                Some(weak) => {
+                    Err(Error::new(ErrorKind::Hypervisor, format!("{} could not be changed: {}", weak.what, weak.why)))
+                }
+            }
+        };
+        self.change(Change::new("change the placement", work).within(time)).await
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use polyvirt_core::{
-    Destroy, Domain, Error, ErrorKind, KeyPress, Result, Shutdown, model::DomainConfig, placement::PlanDelta,
-};
+use polyvirt_core::{Destroy, Domain, Error, ErrorKind, Result, model::DomainConfig};
 use tokio::sync::{mpsc, oneshot};
 
-use super::line::{Current, Place};
+use super::{
+    change::Change,
+    line::{Current, Place},
+};
 
 /// How long to wait before looking again whether the line moves.
 const MOMENT: Duration = Duration::from_millis(10);
@@ -19,43 +20,10 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T>>;
 pub(crate) enum Command {
     /// Start it, from this definition.
     Start { config: Arc<DomainConfig>, paused: bool, reply: Reply<()> },
-    /// One of the simple ones.
+    /// Change it while it runs.
     Do { what: Change, reply: Reply<()> },
     /// Give the guest up if nothing is under way.
     Release { reply: Reply<()> },
-}
-
-/// A simple change of a running guest.
-#[derive(Clone)]
-pub(crate) enum Change {
-    Suspend,
-    Resume,
-    Shutdown(Shutdown),
-    Reboot,
-    Reset,
-    SendKeys(KeyPress),
-    InjectNmi,
-    /// The plan, and the live definition that goes with it.
-    Place {
-        delta: Box<PlanDelta>,
-        live: Box<DomainConfig>,
-    },
-}
-
-impl Change {
-    /// What it is called in messages.
-    pub(super) fn name(&self) -> &'static str {
-        match self {
-            Self::Suspend => "suspend",
-            Self::Resume => "resume",
-            Self::Shutdown(_) => "shutdown",
-            Self::Reboot => "reboot",
-            Self::Reset => "reset",
-            Self::SendKeys(_) => "send keys",
-            Self::InjectNmi => "inject an NMI",
-            Self::Place { .. } => "change the placement",
-        }
-    }
 }
 
 impl Command {
@@ -63,7 +31,7 @@ impl Command {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Start { .. } => "start",
-            Self::Do { what, .. } => what.name(),
+            Self::Do { what, .. } => what.name,
             Self::Release { .. } => "release",
         }
     }
@@ -129,27 +97,4 @@ impl ActorHandle {
 
 fn gone() -> Error {
     Error::new(ErrorKind::Internal, "the actor of this guest ended; open a new connection")
-}
-
-/// Makes a change, through the capability of the driver that has it.
-pub(super) async fn apply(domain: &dyn Domain, driver: &str, what: Change) -> Result<()> {
-    let missing = |capability: &str| Error::unsupported(driver, capability);
-    match what {
-        Change::Suspend => domain.pause().ok_or_else(|| missing("suspend"))?.suspend().await,
-        Change::Resume => domain.pause().ok_or_else(|| missing("resume"))?.resume().await,
-        Change::Shutdown(how) => domain.shutdown(how).await,
-        Change::Reboot => domain.reboot().ok_or_else(|| missing("reboot"))?.reboot().await,
-        Change::Reset => domain.reset().ok_or_else(|| missing("reset"))?.reset().await,
-        Change::SendKeys(keys) => domain.keyboard().ok_or_else(|| missing("send-key"))?.send(&keys).await,
-        Change::InjectNmi => domain.nmi().ok_or_else(|| missing("inject-nmi"))?.inject().await,
-        Change::Place { delta, .. } => {
-            let report = domain.placement().ok_or_else(|| missing("live placement"))?.apply(&delta).await?;
-            match report.weakened.first() {
-                None => Ok(()),
-                Some(weak) => {
-                    Err(Error::new(ErrorKind::Hypervisor, format!("{} could not be changed: {}", weak.what, weak.why)))
-                }
-            }
-        }
-    }
 }

@@ -14,14 +14,7 @@ use polyvirt_core::{
     },
 };
 
-use crate::{
-    actor::{Change, not_running},
-    connection::Connection,
-    definition,
-    guest::Guest,
-    placement,
-    store::blocking,
-};
+use crate::{actor::not_running, connection::Connection, definition, guest::Guest, placement, store::blocking};
 
 /// A guest before and after.
 struct Relocation {
@@ -85,7 +78,7 @@ impl Guest {
     /// Applies a plan instead of the present one.
     async fn become_as(&self, (old, new): (&Plan, &Plan), live: &DomainConfig) -> Result<()> {
         let delta = PlanDelta::between(old, new.clone());
-        self.change(Change::Place { delta: Box::new(delta), live: Box::new(live.clone()) }).await
+        self.place(delta, live.clone()).await
     }
 
     async fn rebook(&self, plan: &Plan) -> Result<()> {
