@@ -30,6 +30,12 @@ pub enum CapabilityId {
     Nmi,
     /// [`crate::VcpuInfo`]
     VcpuInfo,
+    /// [`crate::DeviceAttach`]
+    DeviceAttach,
+    /// [`crate::DeviceDetach`]
+    DeviceDetach,
+    /// [`crate::DeviceUpdate`]
+    DeviceUpdate,
     /// [`crate::LivePlacement`]
     LivePlacement,
     /// [`crate::NativeExport`]
@@ -53,6 +59,9 @@ impl CapabilityId {
         Self::Keyboard,
         Self::Nmi,
         Self::VcpuInfo,
+        Self::DeviceAttach,
+        Self::DeviceDetach,
+        Self::DeviceUpdate,
         Self::LivePlacement,
         Self::NativeExport,
         Self::DomainCapabilities,
@@ -72,6 +81,9 @@ impl CapabilityId {
             Self::Keyboard => "keyboard",
             Self::Nmi => "nmi",
             Self::VcpuInfo => "vcpu-info",
+            Self::DeviceAttach => "device-attach",
+            Self::DeviceDetach => "device-detach",
+            Self::DeviceUpdate => "device-update",
             Self::LivePlacement => "live-placement",
             Self::NativeExport => "native-export",
             Self::DomainCapabilities => "domain-capabilities",
