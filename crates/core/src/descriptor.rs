@@ -32,6 +32,8 @@ pub enum CapabilityId {
     VcpuInfo,
     /// [`crate::LivePlacement`]
     LivePlacement,
+    /// [`crate::SaveState`]
+    SaveState,
     /// [`crate::NativeExport`]
     NativeExport,
     /// [`crate::DomainCapabilities`]
@@ -54,6 +56,7 @@ impl CapabilityId {
         Self::Nmi,
         Self::VcpuInfo,
         Self::LivePlacement,
+        Self::SaveState,
         Self::NativeExport,
         Self::DomainCapabilities,
         Self::TopologySource,
@@ -73,6 +76,7 @@ impl CapabilityId {
             Self::Nmi => "nmi",
             Self::VcpuInfo => "vcpu-info",
             Self::LivePlacement => "live-placement",
+            Self::SaveState => "save-state",
             Self::NativeExport => "native-export",
             Self::DomainCapabilities => "domain-capabilities",
             Self::TopologySource => "topology-source",

@@ -10,7 +10,7 @@ use polyvirt_numa_placement::{CpuSet, PlacementReport, PlanDelta, VcpuId};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{DeviceRef, Keyboard, Nmi, Result, Screen, StopReason};
+use crate::{DeviceRef, Keyboard, Nmi, Result, SaveState, Screen, StopReason};
 
 /// The hypervisor's number of a running guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -190,6 +190,10 @@ pub trait Domain: Any + Send + Sync + Debug {
     }
     /// Changing and reading back the placement.
     fn placement(&self) -> Option<&dyn LivePlacement> {
+        None
+    }
+    /// Writing its state into a file, to continue from it later.
+    fn save(&self) -> Option<&dyn SaveState> {
         None
     }
 }

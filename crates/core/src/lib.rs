@@ -15,12 +15,14 @@ mod domain;
 mod driver;
 mod error;
 mod event;
+mod job;
 mod journal;
 mod keyboard;
 mod notice;
 mod offline;
 mod registry;
 mod roots;
+mod save;
 mod screen;
 mod services;
 mod settings;
@@ -49,6 +51,7 @@ pub use error::{Error, ErrorKind, Result, io_error};
 pub use event::{DomainEvents, Event, EventKind, Signal, StopReason};
 #[doc(hidden)]
 pub use inventory as __inventory;
+pub use job::{JobContext, JobKind, JobProgress, JobSink, JobStep};
 pub use journal::{DriverRecord, Journal, JournalSink, Stage};
 pub use keyboard::{CodeSet, Key, KeyPress, Keyboard};
 pub use notice::{Notice, Noticed};
@@ -57,6 +60,7 @@ pub use polyvirt_model as model;
 pub use polyvirt_numa_placement as placement;
 pub use registry::Registry;
 pub use roots::Roots;
+pub use save::{SaveState, SavedStream};
 pub use screen::{ImageFormat, Nmi, Screen, Screenshot};
 pub use services::{
     Labels, OwnerRef, ProcessIdentity, Service, ServiceContext, ServiceDescriptor, ServiceRegistration,

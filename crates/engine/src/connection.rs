@@ -8,6 +8,7 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use polyvirt_core::{
@@ -25,8 +26,11 @@ use crate::{
     owner::succeed,
     services::Services,
     shared::Shared,
-    store::{Definitions, History, Records, blocking, make_directories},
+    store::{Definitions, History, Jobs, Records, blocking, make_directories},
 };
+
+/// How long opening waits for the end of a job that a process left which is gone.
+const SETTLING: Duration = Duration::from_secs(2);
 
 /// A connection to a hypervisor. Clones are the same connection; it closes when the last clone and the last
 /// [`Guest`](crate::Guest) are gone.
@@ -96,6 +100,7 @@ impl Connection {
             definitions: Definitions::new(&roots.config),
             records: Records::new(&roots.run),
             history: History::new(&roots.run),
+            jobs: Jobs::new(&roots.run),
             host: Host::at(host_root),
             roots,
             options,
@@ -124,7 +129,14 @@ impl Connection {
         let (records, wanted) = (self.shared.records.clone(), name.to_owned());
         let read = move || records.get(&wanted);
         let found = blocking(read.clone()).await?;
-        if found.is_some_and(|record| record.phase == crate::store::Phase::Running && self.shared.is_alive(&record)) {
+        if let Some(record) = found.filter(|it| it.phase == crate::store::Phase::Running && self.shared.is_alive(it)) {
+            let shared = self.shared.clone();
+            if blocking(move || shared.is_job_orphaned(&record)).await? {
+                // Attaching to the guest settles its job. One that does not answer keeps nobody waiting for long, and goes on.
+                let handle = self.actor(name);
+                let settled = tokio::spawn(async move { handle.look().await.map(drop) });
+                tokio::time::timeout(SETTLING, settled).await.ok();
+            }
             return Ok(());
         }
         if let Some(lock) = succeed(&self.shared.records, name, "clean up").await? {

@@ -30,6 +30,7 @@ fn present(driver: &dyn Driver, domain: &dyn Domain, capability: CapabilityId) -
         CapabilityId::Nmi => domain.nmi().is_some(),
         CapabilityId::VcpuInfo => domain.vcpu_info().is_some(),
         CapabilityId::LivePlacement => domain.placement().is_some(),
+        CapabilityId::SaveState => domain.save().is_some(),
         CapabilityId::NativeExport => driver.native_export().is_some(),
         CapabilityId::DomainCapabilities => driver.domain_capabilities().is_some(),
         CapabilityId::TopologySource => driver.topology().is_some(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use polyvirt_core::{
     ByteStream, Consoles, Destroy, DeviceRef, Domain, DomainId, Error, ErrorKind, GuestState, LivePlacement, Pause,
-    Reboot, Reset, Result, Shutdown, StopReason, VcpuInfo, VcpuState, async_trait,
+    Reboot, Reset, Result, SaveState, Shutdown, StopReason, VcpuInfo, VcpuState, async_trait,
     placement::{PlacementReport, PlanDelta},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -23,7 +23,7 @@ pub(crate) struct MockDomain {
 }
 
 impl MockDomain {
-    fn alive(&self) -> Result<()> {
+    pub(crate) fn alive(&self) -> Result<()> {
         if self.guest.state().is_active() {
             return Ok(());
         }
@@ -77,6 +77,9 @@ impl Domain for MockDomain {
         Some(self)
     }
     fn placement(&self) -> Option<&dyn LivePlacement> {
+        Some(self)
+    }
+    fn save(&self) -> Option<&dyn SaveState> {
         Some(self)
     }
 }

@@ -10,6 +10,7 @@ mod domain;
 mod driver;
 mod host;
 mod launcher;
+mod save;
 mod world;
 
 use polyvirt_core::{AttendedAction, CapabilityId, DriverDescriptor, ProbeResult, register_driver};
@@ -29,6 +30,7 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::Consoles,
         CapabilityId::VcpuInfo,
         CapabilityId::LivePlacement,
+        CapabilityId::SaveState,
         CapabilityId::NativeExport,
         CapabilityId::Placement,
     ],

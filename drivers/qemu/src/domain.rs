@@ -10,6 +10,7 @@ mod news;
 mod pace;
 mod placement;
 mod power;
+mod save;
 
 use std::{
     io,
@@ -22,13 +23,15 @@ use std::{
 
 use polyvirt_core::{
     Consoles, Destroy, Domain, DomainEvents, DomainId, Error, ErrorKind, GuestState, Keyboard, LiveConfig,
-    LivePlacement, Nmi, Pause, Reboot, Reset, Result, Screen, Shutdown, StopReason, VcpuInfo, async_trait,
+    LivePlacement, Nmi, Pause, Reboot, Reset, Result, SaveState, Screen, Shutdown, StopReason, VcpuInfo, async_trait,
 };
 use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Watched};
 use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{companions::Recorded, failure::monitor_error, log::Log, pins::Threads, places::Places};
+
+pub(crate) use save::load;
 
 /// How long QEMU may take for an answer that costs it nothing.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -241,6 +244,10 @@ impl Domain for QemuDomain {
     }
 
     fn placement(&self) -> Option<&dyn LivePlacement> {
+        Some(self)
+    }
+
+    fn save(&self) -> Option<&dyn SaveState> {
         Some(self)
     }
 }

@@ -71,6 +71,7 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::Nmi,
         CapabilityId::VcpuInfo,
         CapabilityId::LivePlacement,
+        CapabilityId::SaveState,
         CapabilityId::NativeExport,
         CapabilityId::DomainCapabilities,
         CapabilityId::Placement,
