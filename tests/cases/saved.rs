@@ -193,6 +193,49 @@ async fn a_restore_is_killed_at_every_stage_and_step() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_dump_is_killed_at_every_step() {
+    if skipped() {
+        return;
+    }
+    for step in JobKind::Dump.steps() {
+        let dir = root();
+        let (connection, guest, before) = counting(dir.path()).await;
+        drop((connection, guest));
+        let file = dir.path().join("vm.save").display().to_string();
+        Holder::at(step.name(), dir.path(), &["dump", &file]).kill();
+        let connection = connect("qemu", dir.path(), |_| {}).await;
+        let guest = connection.lookup_by_name("victim").await.expect("the definition is not lost");
+        assert_eq!(guest.state().await.expect("a state"), GuestState::Running, "killed at {step}");
+        let expected: &[&str] = if *step >= JobStep::Kept { &["vm.save"] } else { &[] };
+        assert_eq!(files(dir.path()), expected, "killed at {step}");
+        let after = next_number(&guest).await;
+        assert!(after >= before, "killed at {step}: it counted to {before}, and goes on at {after}");
+        guest.destroy(Destroy::default()).await.expect("destroyed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_save_of_a_hung_hypervisor_is_settled_when_it_answers_again() {
+    if skipped() {
+        return;
+    }
+    let dir = root();
+    let (_connection, guest, before) = counting(dir.path()).await;
+    let [(pid, _)] = processes_with(&["qemu-system", &guest.uuid().to_string()])[..] else { panic!("one process") };
+    let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).expect("stopped");
+    let error = guest.save(&dir.path().join("vm.save"), SaveOptions::new()).await.expect_err("nobody answers");
+    assert!(error.fact("guest").is_some_and(|it| it.starts_with("not resumed")), "{error}");
+    assert_eq!(files(dir.path()), Vec::<String>::new());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).expect("continued");
+    guest.suspend().await.expect("what is left of the save is settled first");
+    assert_eq!(guest.state().await.expect("a state"), GuestState::Paused);
+    guest.resume().await.expect("resumed");
+    assert!(next_number(&guest).await >= before);
+    guest.save(&dir.path().join("vm.save"), SaveOptions::new()).await.expect("saved");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_ends_the_save_and_not_the_guest() {
     if skipped() {
         return;

@@ -33,8 +33,8 @@ pub(crate) use self::{
     import::ImportArgs,
     numa::{Drawing, DriftArgs, Explain, NumaCommand, PlanArgs, RebalanceArgs, Topology},
     state::{
-        JobInfoArgs, ManagedDefineArgs, ManagedDumpArgs, ManagedEditArgs, ManagedSaveArgs, RestoreArgs, SaveArgs,
-        SavedDefineArgs, SavedDumpArgs, SavedEditArgs,
+        DumpArgs, JobInfoArgs, ManagedDefineArgs, ManagedDumpArgs, ManagedEditArgs, ManagedSaveArgs, RestoreArgs,
+        SaveArgs, SavedDefineArgs, SavedDumpArgs, SavedEditArgs,
     },
     values::{CpusetCommand, UriCommand},
     xml::{XmlCommand, XmlOptions},
@@ -164,6 +164,11 @@ pub(crate) enum Command {
     ManagedsaveDefine(ManagedDefineArgs),
     /// Edit the definition in a guest's managed save in $VISUAL or $EDITOR
     ManagedsaveEdit(ManagedEditArgs),
+    /// Write a guest's memory into a file, for debuggers
+    Dump(DumpArgs),
+    /// Wake a guest that sleeps
+    #[command(after_help = "Example: polyvirt dompmwakeup guest")]
+    Dompmwakeup(Which),
     /// How far the job of a guest is, or how the last one ended
     Domjobinfo(JobInfoArgs),
     /// End the job of a guest, whichever process does it

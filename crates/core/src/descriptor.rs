@@ -34,6 +34,10 @@ pub enum CapabilityId {
     LivePlacement,
     /// [`crate::SaveState`]
     SaveState,
+    /// [`crate::CoreDump`]
+    CoreDump,
+    /// [`crate::PowerManagement`]
+    PowerManagement,
     /// [`crate::NativeExport`]
     NativeExport,
     /// [`crate::DomainCapabilities`]
@@ -57,6 +61,8 @@ impl CapabilityId {
         Self::VcpuInfo,
         Self::LivePlacement,
         Self::SaveState,
+        Self::CoreDump,
+        Self::PowerManagement,
         Self::NativeExport,
         Self::DomainCapabilities,
         Self::TopologySource,
@@ -77,6 +83,8 @@ impl CapabilityId {
             Self::VcpuInfo => "vcpu-info",
             Self::LivePlacement => "live-placement",
             Self::SaveState => "save-state",
+            Self::CoreDump => "core-dump",
+            Self::PowerManagement => "power-management",
             Self::NativeExport => "native-export",
             Self::DomainCapabilities => "domain-capabilities",
             Self::TopologySource => "topology-source",

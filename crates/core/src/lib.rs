@@ -13,6 +13,7 @@ mod capabilities;
 mod descriptor;
 mod domain;
 mod driver;
+mod dump;
 mod error;
 mod event;
 mod job;
@@ -20,6 +21,7 @@ mod journal;
 mod keyboard;
 mod notice;
 mod offline;
+mod power;
 mod registry;
 mod roots;
 mod save;
@@ -47,6 +49,7 @@ pub use driver::{
     MachineSupport, Manifest, NativeExport, ReapContext, Reaped, Reattached, Resource, StartContext, StartHow,
     StartRequest, Started, TopologySource,
 };
+pub use dump::{CoreDump, DumpFormat};
 pub use error::{Error, ErrorKind, Result, io_error};
 pub use event::{DomainEvents, Event, EventKind, Signal, StopReason};
 #[doc(hidden)]
@@ -58,6 +61,7 @@ pub use notice::{Notice, Noticed};
 pub use offline::{ExportOptions, LockedMemory, OfflineContext, OfflineDriver, OpenOffline, Recording, Resources};
 pub use polyvirt_model as model;
 pub use polyvirt_numa_placement as placement;
+pub use power::PowerManagement;
 pub use registry::Registry;
 pub use roots::Roots;
 pub use save::{SaveState, SavedStream};

@@ -271,6 +271,7 @@ impl Actor {
     async fn change(&mut self, what: Change) -> Result<()> {
         let Change { name, time, work } = what;
         let domain = self.domain(name).await?;
+        self.settled().await?;
         let Some(attached) = &self.attached else { return Err(not_running(&self.name)) };
         let source = Arc::new(CancelSource::default());
         let driver = self.shared.driver.descriptor().name;

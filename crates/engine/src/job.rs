@@ -144,7 +144,7 @@ impl Report {
     }
 
     /// Keeps how it ended.
-    pub(crate) async fn end<T>(&self, done: &Result<T>) {
+    pub(crate) async fn end(&self, outcome: JobOutcome) {
         self.stop.cancel();
         let ticking = self.ticking.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(ticking) = ticking {
@@ -152,11 +152,11 @@ impl Report {
         }
         {
             let mut report = self.told.report();
-            if done.is_ok() {
+            if outcome == JobOutcome::Completed {
                 report.progress.remaining = 0;
                 report.progress.total = report.progress.total.max(report.progress.processed);
             }
-            report.outcome = Some(outcome_of(done));
+            report.outcome = Some(outcome);
         }
         self.told.write().await;
         self.told.shared.jobs.forget_abort(&self.told.guest.name);
@@ -169,13 +169,17 @@ impl Drop for Report {
     }
 }
 
-/// How a job ended that gave this.
-fn outcome_of<T>(done: &Result<T>) -> JobOutcome {
-    match done {
-        Ok(_) => JobOutcome::Completed,
-        Err(error) if error.kind() == ErrorKind::Cancelled => JobOutcome::Cancelled,
-        Err(error) => JobOutcome::Failed(error.to_string()),
+/// How a job ended with this error.
+fn failed(error: &Error) -> JobOutcome {
+    match error.kind() {
+        ErrorKind::Cancelled => JobOutcome::Cancelled,
+        _ => JobOutcome::Failed(error.to_string()),
     }
+}
+
+/// How a job ended that gave this.
+pub(crate) fn outcome_of(done: &Result<()>) -> JobOutcome {
+    done.as_ref().err().map_or(JobOutcome::Completed, failed)
 }
 
 /// What a job has the actor write.
@@ -224,9 +228,11 @@ impl Job {
         match job.at(first).await {
             Ok(()) => Ok(job),
             Err(error) => {
-                let done = Err::<(), _>(error);
-                let forgotten = job.end(&done, None).await;
-                done.and(forgotten).map(|()| job)
+                job.tell_end(&error).await;
+                match job.forget(None).await {
+                    Ok(()) => Err(error),
+                    Err(kept) => Err(error.with("record", kept)),
+                }
             }
         }
     }
@@ -254,19 +260,22 @@ impl Job {
         Ok(())
     }
 
-    /// Ends it: the record forgets it, and knows the state that the guest was left in.
+    /// The guest's record forgets it, and knows the state that the guest was left in.
     ///
     /// # Errors
     /// `Storage`.
-    pub(crate) async fn end<T>(&self, done: &Result<T>, state: Option<GuestState>) -> Result<()> {
-        let forgotten = self.lane.write(None, state).await;
-        self.report.end(done).await;
-        forgotten
+    pub(crate) async fn forget(&self, state: Option<GuestState>) -> Result<()> {
+        self.lane.write(None, state).await
     }
 
-    /// Ends it when the guest's record goes with it.
-    pub(crate) async fn end_with_guest(&self) {
-        self.report.end(&Ok(())).await;
+    /// Tells that it did what it was to do.
+    pub(crate) async fn tell_done(&self) {
+        self.report.end(JobOutcome::Completed).await;
+    }
+
+    /// Tells that it failed.
+    pub(crate) async fn tell_end(&self, error: &Error) {
+        self.report.end(failed(error)).await;
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
     job::Job,
     saved::{self, Head, Partial},
     shared::Shared,
-    store::{JobRecord, blocking, make_directory, now},
+    store::{JobRecord, blocking, make_directory, now, partial_of, target},
 };
 
 /// What a restored guest's CPUs do.
@@ -90,7 +90,7 @@ impl Guest {
     /// for a guest that cannot be saved; `Storage`; `Cancelled`. The guest runs on as before then, and no file is left.
     pub async fn save(&self, file: &Path, options: SaveOptions) -> Result<()> {
         let file = file.to_owned();
-        let target = blocking(move || saved::target(&file)).await?;
+        let target = blocking(move || target(&file)).await?;
         self.save_into(target, options, "save").await
     }
 
@@ -138,7 +138,7 @@ impl Save {
         let runs = self.runs()?;
         let mut record = JobRecord::new(JobKind::Save, JobStep::Begun, runs);
         let head = self.head(&record, runs)?;
-        record.partial = Some(saved::partial_of(&self.target, record.id));
+        record.partial = Some(partial_of(&self.target, record.id));
         record.file = Some(self.target.clone());
         let guest = self.held.record.guest.clone();
         let job =
@@ -149,7 +149,7 @@ impl Save {
                 let ended = self.held.domain.destroy(Destroy::default()).await;
                 ended.map_err(|e| e.with("saved", self.target.display()))?;
                 job.at(JobStep::Ended).await.ok();
-                job.end_with_guest().await;
+                job.tell_done().await;
                 Ok(Left::ended(StopReason::Saved))
             }
             Err(error) => Err(self.undo(&job, error.operation("save"), runs).await),
@@ -226,14 +226,20 @@ impl Save {
             Some(pause) => pause.resume().await.map(|()| GuestState::Running),
             None => Ok(self.held.record.state.clone()),
         };
-        let (error, state) = match resumed {
-            Ok(state) => (error.with("guest", format!("{}, as before", state.name())), state),
-            Err(left) => (error.with("guest", format!("paused: it could not be resumed ({left})")), GuestState::Paused),
+        let state = match resumed {
+            Ok(state) => state,
+            Err(left) => {
+                // The record keeps the job: whoever works on the guest next tries again.
+                let error = error.with("guest", format!("not resumed: {left}"));
+                job.tell_end(&error).await;
+                return error.hint(format!("the next change of '{}' resumes it first", self.held.record.guest.name));
+            }
         };
-        let done = Err::<(), _>(error);
-        if let Err(forgotten) = job.end(&done, Some(state)).await {
+        let error = error.with("guest", format!("{}, as before", state.name()));
+        if let Err(forgotten) = job.forget(Some(state)).await {
             tracing::warn!(error = %forgotten, "the record of a guest still says that it is being saved");
         }
-        done.err().unwrap_or_else(|| Error::new(ErrorKind::Internal, "an error got lost"))
+        job.tell_end(&error).await;
+        error
     }
 }

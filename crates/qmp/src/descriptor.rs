@@ -82,7 +82,7 @@ mod tests {
     async fn peer(mut stream: UnixStream) -> u64 {
         stream.write_all(GREETING).await.unwrap();
         let mut bytes = [0; 4096];
-        stream.read(&mut bytes).await.unwrap();
+        assert!(stream.read(&mut bytes).await.unwrap() > 0);
         stream.write_all(b"{\"return\": {}, \"id\": 1}\n").await.unwrap();
         let receive = || {
             let mut space = cmsg_space!([i32; 1]);
@@ -120,9 +120,9 @@ mod tests {
             let mut stream = theirs;
             stream.write_all(GREETING).await.unwrap();
             let mut bytes = [0; 4096];
-            stream.read(&mut bytes).await.unwrap();
+            assert!(stream.read(&mut bytes).await.unwrap() > 0);
             stream.write_all(b"{\"return\": {}, \"id\": 1}\n").await.unwrap();
-            stream.read(&mut bytes).await.ok();
+            assert_eq!(stream.read(&mut bytes).await.unwrap_or(0), 0, "nothing comes without its descriptor");
         });
         let (monitor, _events) = Monitor::over(ours, Options::default(), WITHIN).await.unwrap();
         let file = std::fs::File::open("/dev/null").unwrap();

@@ -11,6 +11,7 @@
 //! What is missing on a machine is a skip: the test passes and prints `skipped: REASON`, unless `POLYVIRT_REQUIRE` names it.
 
 mod bench;
+mod dump_cases;
 mod engine_cases;
 mod launcher_cases;
 mod running_cases;
@@ -113,6 +114,12 @@ cases! {
     managed_save_is_used_once = save_cases::managed_save_is_used_once;
     /// A job is seen and ended from elsewhere; meanwhile others are told what they wait for.
     job_is_told_and_aborted = save_cases::job_is_told_and_aborted;
+    /// A core is written, its beginning says its form, and the guest goes on.
+    core_is_written = dump_cases::core_is_written;
+    /// A dump that fails at any step leaves the guest as it was and no file.
+    failed_dump_leaves_the_guest = dump_cases::failed_dump_leaves_the_guest;
+    /// A guest that does not sleep cannot be woken.
+    nobody_wakes_who_is_awake = dump_cases::nobody_wakes_who_is_awake;
     /// Define, list, start, look, destroy, undefine through the engine.
     life_through_the_engine = engine_cases::life_through_the_engine;
     /// A start that fails at any stage leaves no guest, record, promise or owner, and the next start works.

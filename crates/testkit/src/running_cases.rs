@@ -31,6 +31,8 @@ fn present(driver: &dyn Driver, domain: &dyn Domain, capability: CapabilityId) -
         CapabilityId::VcpuInfo => domain.vcpu_info().is_some(),
         CapabilityId::LivePlacement => domain.placement().is_some(),
         CapabilityId::SaveState => domain.save().is_some(),
+        CapabilityId::CoreDump => domain.core_dump().is_some(),
+        CapabilityId::PowerManagement => domain.power_management().is_some(),
         CapabilityId::NativeExport => driver.native_export().is_some(),
         CapabilityId::DomainCapabilities => driver.domain_capabilities().is_some(),
         CapabilityId::TopologySource => driver.topology().is_some(),

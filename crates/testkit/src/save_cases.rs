@@ -141,7 +141,7 @@ type Hold = (JobStep, std::sync::mpsc::SyncSender<()>, std::sync::mpsc::Receiver
 
 /// Watches a job through the engine, and may end or hold it at a step.
 #[derive(Default)]
-struct Watch {
+pub(crate) struct Watch {
     fail_at: Mutex<Option<JobStep>>,
     hold_at: Mutex<Option<Hold>>,
     steps: Mutex<Vec<(JobKind, JobStep)>>,
@@ -166,17 +166,17 @@ impl StageObserver for Watch {
 }
 
 impl Watch {
-    fn steps(&self) -> Vec<(JobKind, JobStep)> {
+    pub(crate) fn steps(&self) -> Vec<(JobKind, JobStep)> {
         std::mem::take(&mut *self.steps.lock().expect("no panic holds it"))
     }
 
-    fn fail_at(&self, step: Option<JobStep>) {
+    pub(crate) fn fail_at(&self, step: Option<JobStep>) {
         *self.fail_at.lock().expect("no panic holds it") = step;
     }
 }
 
 /// A running guest, watched.
-async fn guest(bench: &Bench, name: &str) -> (Guest, Arc<Watch>) {
+pub(crate) async fn guest(bench: &Bench, name: &str) -> (Guest, Arc<Watch>) {
     let watch = Arc::new(Watch::default());
     let connection = bench.connect(|o| o.observer = Some(watch.clone())).await;
     let guest = connection.define(&(bench.subject.xml)(name)).await.expect("defined").guest;
@@ -184,7 +184,7 @@ async fn guest(bench: &Bench, name: &str) -> (Guest, Arc<Watch>) {
     (guest, watch)
 }
 
-fn files(directory: &Path) -> Vec<String> {
+pub(crate) fn files(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).expect("the directory");
     entries.filter_map(|e| e.ok()?.file_name().into_string().ok()).filter(|name| name.contains("vm.save")).collect()
 }

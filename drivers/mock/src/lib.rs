@@ -31,6 +31,8 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::VcpuInfo,
         CapabilityId::LivePlacement,
         CapabilityId::SaveState,
+        CapabilityId::CoreDump,
+        CapabilityId::PowerManagement,
         CapabilityId::NativeExport,
         CapabilityId::Placement,
     ],

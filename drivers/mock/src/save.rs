@@ -1,9 +1,14 @@
 //! A simulated guest in a file: its name, and a page of nothing for each of its pages.
 
-use std::io::{Read as _, Write as _};
+use std::{
+    fs::File,
+    io::{Read as _, Write as _},
+    sync::Arc,
+};
 
 use polyvirt_core::{
-    Error, ErrorKind, GuestState, JobContext, JobProgress, JobStep, Result, SaveState, SavedStream, async_trait,
+    CoreDump, DumpFormat, Error, ErrorKind, GuestState, JobContext, JobProgress, JobStep, Result, SaveState,
+    SavedStream, async_trait,
 };
 
 use crate::domain::MockDomain;
@@ -23,9 +28,21 @@ impl SaveState for MockDomain {
         }
         job.cancel.check()?;
         job.reached(JobStep::Streaming).await?;
+        let begin = format!("{BEGIN}{}\n", self.guest.name);
+        self.write(job, into.file(), &begin).await
+    }
+
+    async fn abandon(&self) -> Result<()> {
+        // What a simulated guest writes ends with the call.
+        self.alive()
+    }
+}
+
+impl MockDomain {
+    async fn write(&self, job: &JobContext, into: &File, begin: &str) -> Result<()> {
         let failed = |error| Error::new(ErrorKind::Storage, "cannot write the simulated guest").source(error);
-        let mut file = &**into.file();
-        file.write_all(format!("{BEGIN}{}\n", self.guest.name).as_bytes()).map_err(failed)?;
+        let mut file = into;
+        file.write_all(begin.as_bytes()).map_err(failed)?;
         let size = PAGE.len() as u64;
         for page in 1..=PAGES {
             job.cancel.check()?;
@@ -35,9 +52,24 @@ impl SaveState for MockDomain {
         }
         Ok(())
     }
+}
+
+#[async_trait]
+impl CoreDump for MockDomain {
+    async fn dump(&self, job: &JobContext, into: &Arc<File>, format: DumpFormat) -> Result<()> {
+        self.alive()?;
+        if format != DumpFormat::Elf {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("the mock hypervisor writes elf, not {}", format.name()),
+            ));
+        }
+        job.cancel.check()?;
+        job.reached(JobStep::Streaming).await?;
+        self.write(job, into, "\x7fELF").await
+    }
 
     async fn abandon(&self) -> Result<()> {
-        // What a simulated guest writes ends with the call.
         self.alive()
     }
 }

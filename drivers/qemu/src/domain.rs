@@ -5,6 +5,7 @@
 
 mod attend;
 mod console;
+mod dump;
 mod hands;
 mod news;
 mod pace;
@@ -22,8 +23,9 @@ use std::{
 };
 
 use polyvirt_core::{
-    Consoles, Destroy, Domain, DomainEvents, DomainId, Error, ErrorKind, GuestState, Keyboard, LiveConfig,
-    LivePlacement, Nmi, Pause, Reboot, Reset, Result, SaveState, Screen, Shutdown, StopReason, VcpuInfo, async_trait,
+    Consoles, CoreDump, Destroy, Domain, DomainEvents, DomainId, Error, ErrorKind, GuestState, Keyboard, LiveConfig,
+    LivePlacement, Nmi, Pause, PowerManagement, Reboot, Reset, Result, SaveState, Screen, Shutdown, StopReason,
+    VcpuInfo, async_trait,
 };
 use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Watched};
 use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
@@ -248,6 +250,14 @@ impl Domain for QemuDomain {
     }
 
     fn save(&self) -> Option<&dyn SaveState> {
+        Some(self)
+    }
+
+    fn core_dump(&self) -> Option<&dyn CoreDump> {
+        Some(self)
+    }
+
+    fn power_management(&self) -> Option<&dyn PowerManagement> {
         Some(self)
     }
 }

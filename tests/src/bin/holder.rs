@@ -1,11 +1,11 @@
 //! Does something with a guest and stops for ever at one stage or step, so that a test can kill this process there.
 //!
-//! `holder SCHEME ROOT NAME STEP start|save|managedsave [FILE]`: prints `at STEP` when it is there, `ended` if it ended without getting
+//! `holder SCHEME ROOT NAME STEP start|save|dump|managedsave [FILE]`: prints `at STEP` when it is there, `ended` if it ended without getting
 //! there.
 
 use std::{io::Write as _, path::Path, sync::Arc};
 
-use polyvirt::{GuestRef, JobKind, JobStep, Result, SaveOptions, Stage, StageObserver, StartOptions};
+use polyvirt::{DumpOptions, GuestRef, JobKind, JobStep, Result, SaveOptions, Stage, StageObserver, StartOptions};
 
 struct HoldAt(String);
 
@@ -50,6 +50,7 @@ async fn main() {
             guest.start_with(StartOptions::new().paused(!guest.has_managed_save().await.unwrap_or(false))).await
         }
         ("save", [file]) => guest.save(Path::new(file), SaveOptions::new()).await,
+        ("dump", [file]) => guest.core_dump(Path::new(file), DumpOptions::new()).await,
         ("managedsave", []) => guest.managed_save(SaveOptions::new()).await,
         other => panic!("not known: {other:?}"),
     };

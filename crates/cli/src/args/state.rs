@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
-use polyvirt::RunState;
+use clap::{Args, ValueEnum};
+use polyvirt::{DumpFormat, RunState};
 
 use super::Which;
 
@@ -172,4 +172,66 @@ pub(crate) struct JobInfoArgs {
     /// Of the last job, also of one that failed
     #[arg(long)]
     pub(crate) anystats: bool,
+}
+
+/// `dump`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A core holds memory and registers. The guest's CPUs stand while QEMU writes. Ctrl+C ends the dump, and the guest goes on.
+
+Examples:
+  polyvirt dump guest guest.core
+  polyvirt dump guest guest.core --format kdump-zlib --crash"
+)]
+pub(crate) struct DumpArgs {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// The file; one that is there is replaced when the new one is whole
+    pub(crate) file: PathBuf,
+    /// Without devices, which a core has none of: as without this option
+    #[arg(long)]
+    pub(crate) memory_only: bool,
+    /// Without stopping the guest's CPUs; refused, because no hypervisor here can
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// End the guest when the core is written
+    #[arg(long, conflicts_with_all = ["live", "reset"])]
+    pub(crate) crash: bool,
+    /// Press the guest's reset button when the core is written
+    #[arg(long, conflicts_with = "live")]
+    pub(crate) reset: bool,
+    /// The host shall not keep the file in memory
+    #[arg(long)]
+    pub(crate) bypass_cache: bool,
+    /// The form of the core
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: CoreForm,
+}
+
+/// Forms of cores.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum CoreForm {
+    /// ELF, which debuggers read
+    #[default]
+    Elf,
+    /// That of kdump, compressed with zlib
+    KdumpZlib,
+    /// That of kdump, compressed with LZO
+    KdumpLzo,
+    /// That of kdump, compressed with Snappy
+    KdumpSnappy,
+    /// That of Windows' debuggers
+    WinDmp,
+}
+
+impl From<CoreForm> for DumpFormat {
+    fn from(form: CoreForm) -> Self {
+        match form {
+            CoreForm::Elf => Self::Elf,
+            CoreForm::KdumpZlib => Self::KdumpZlib,
+            CoreForm::KdumpLzo => Self::KdumpLzo,
+            CoreForm::KdumpSnappy => Self::KdumpSnappy,
+            CoreForm::WinDmp => Self::WinDmp,
+        }
+    }
 }

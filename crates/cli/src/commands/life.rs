@@ -147,6 +147,13 @@ pub(super) async fn destroy(which: &Which, graceful: bool, session: &mut Session
     Ok(())
 }
 
+pub(super) async fn wake(which: &Which, session: &mut Session, out: &mut Output) -> Done {
+    let guest = session.guest(&which.domain).await?;
+    guest.wake().await?;
+    tell(&guest, "successfully woken up", out);
+    Ok(())
+}
+
 pub(super) async fn suspend(which: &Which, session: &mut Session, out: &mut Output) -> Done {
     let guest = session.guest(&which.domain).await?;
     guest.suspend().await?;

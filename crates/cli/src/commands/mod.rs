@@ -73,6 +73,8 @@ pub(crate) fn run<'a>(
             Command::ManagedsaveDumpxml(args) => saved::managed_dumpxml(&args, session, out).await,
             Command::ManagedsaveDefine(args) => saved::managed_define(&args, session, out).await,
             Command::ManagedsaveEdit(args) => saved::managed_edit(&args, session, out).await,
+            Command::Dump(args) => saved::dump(&args, session, out).await,
+            Command::Dompmwakeup(which) => life::wake(&which, session, out).await,
             Command::Domjobinfo(args) => jobs::info(&args, session, out).await,
             Command::Domjobabort(which) => jobs::abort(&which, session, out).await,
             Command::Undefine { which, managed_save } => define::undefine(&which, managed_save, session, out).await,

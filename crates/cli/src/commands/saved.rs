@@ -2,13 +2,15 @@
 
 use std::{io::IsTerminal as _, path::Path};
 
-use polyvirt::{Connection, Guest, RestoreOptions, RunState, SaveOptions, SavedImage};
+use polyvirt::{
+    AfterDump, Connection, DumpOptions, Error, ErrorKind, Guest, RestoreOptions, RunState, SaveOptions, SavedImage,
+};
 
 use super::{Done, edit as editor, jobs::watched, life::tell, read_xml};
 use crate::{
     args::{
-        ManagedDefineArgs, ManagedDumpArgs, ManagedEditArgs, ManagedSaveArgs, RestoreArgs, SaveArgs, SavedDefineArgs,
-        SavedDumpArgs, SavedEditArgs, Which,
+        DumpArgs, ManagedDefineArgs, ManagedDumpArgs, ManagedEditArgs, ManagedSaveArgs, RestoreArgs, SaveArgs,
+        SavedDefineArgs, SavedDumpArgs, SavedEditArgs, Which,
     },
     failure::Failure,
     output::Output,
@@ -56,7 +58,7 @@ pub(super) async fn restore(args: &RestoreArgs, session: &mut Session, out: &mut
                 guest.destroy(polyvirt::Destroy::default()).await.ok();
             }
             let message = format!("interrupted: '{name}' does not run, and {} is as it was", args.file.display());
-            Err(polyvirt::Error::new(polyvirt::ErrorKind::Cancelled, message))
+            Err(Error::new(ErrorKind::Cancelled, message))
         }
     };
     bar.finish();
@@ -68,6 +70,24 @@ pub(super) async fn restore(args: &RestoreArgs, session: &mut Session, out: &mut
         );
     }
     out.done(&format!("Domain restored from {}", args.file.display()));
+    Ok(())
+}
+
+pub(super) async fn dump(args: &DumpArgs, session: &mut Session, out: &mut Output) -> Done {
+    if args.live {
+        let error = Error::new(ErrorKind::Unsupported, "a guest's CPUs stand while its memory is written");
+        return Err(error.hint("leave --live out: the guest goes on by itself when its core is written").into());
+    }
+    let after = match (args.crash, args.reset) {
+        (true, _) => AfterDump::End,
+        (_, true) => AfterDump::Reset,
+        _ => AfterDump::GoOn,
+    };
+    let bar = JobBar::new(out.err_is_terminal() && !out.quiet && !out.json);
+    let guest = session.open(Some(bar.clone())).await?.lookup(&args.which.domain).await?;
+    let options = DumpOptions::new().format(args.format.into()).after(after).bypass_cache(args.bypass_cache);
+    watched(&guest, &bar, guest.core_dump(&args.file, options), out).await?;
+    tell(&guest, &format!("dumped to {}", args.file.display()), out);
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use polyvirt_lease::{Durability, remove_durable};
 
 use super::{Actor, Origin, not_running, write};
 use crate::{
-    job::{Report, StepWrite, lost, report_lost},
+    job::{Report, StepWrite, lost, outcome_of, report_lost},
     saved::{self, Image},
     start::Wanted,
     store::{JobRecord, blocking},
@@ -100,7 +100,7 @@ impl Actor {
                 Err(error.operation("restore").hint("the saved guest is as it was, and can be restored again"))
             }
         };
-        report.end(&done).await;
+        report.end(outcome_of(&done)).await;
         if bypass_cache {
             image.forget_cache().await;
         }
@@ -163,6 +163,27 @@ impl Actor {
         }
     }
 
+    /// Tries again what could not be settled of an earlier job: nothing else is done to the guest before.
+    pub(super) async fn settled(&mut self) -> Result<()> {
+        let unsettled = |it: &Self| it.attached.as_ref().and_then(|it| it.record.job.clone());
+        if unsettled(self).is_none() {
+            return Ok(());
+        }
+        self.settle_job().await;
+        match unsettled(self) {
+            None => Ok(()),
+            Some(job) => {
+                let message = format!(
+                    "the guest '{}' is half way through a {} that cannot be ended",
+                    self.name,
+                    job.kind.name().to_lowercase()
+                );
+                Err(Error::new(ErrorKind::Timeout, message)
+                    .hint(format!("try again later, or end it with `polyvirt destroy {}`", self.name)))
+            }
+        }
+    }
+
     /// The guest is in its file; what still runs of it is ended.
     async fn end_saved(&mut self) -> Result<()> {
         let domain = self.attached_domain()?;
@@ -176,8 +197,10 @@ impl Actor {
         let state = self
             .job(&CancelSource::default(), async move {
                 let lacks = || Error::new(ErrorKind::Internal, "the driver has no such job");
-                if kind == JobKind::Save {
-                    domain.save().ok_or_else(lacks)?.abandon().await?;
+                match kind {
+                    JobKind::Save => domain.save().ok_or_else(lacks)?.abandon().await?,
+                    JobKind::Dump => domain.core_dump().ok_or_else(lacks)?.abandon().await?,
+                    _ => {}
                 }
                 if resume {
                     domain.pause().ok_or_else(lacks)?.resume().await?;

@@ -16,7 +16,7 @@ mod head;
 use std::{
     fs::{File, OpenOptions},
     io::{Read as _, Seek as _, SeekFrom},
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -29,43 +29,14 @@ use polyvirt_lease::{Durability, remove_durable};
 
 pub(crate) use self::head::Head;
 use self::head::{Layout, MARK};
-use crate::store::{blocking, file_of};
+use crate::store::{PartialFile, blocking, file_of};
 
-/// A file that is written, under a name of its own; removed when dropped before it was kept.
+/// A saved guest's file while it is written.
 #[derive(Debug)]
 pub(crate) struct Partial {
-    file: Arc<File>,
+    file: PartialFile,
     layout: Layout,
     head: Head,
-    path: PathBuf,
-    target: PathBuf,
-    kept: bool,
-}
-
-/// The name under which a file is written until it is whole.
-pub(crate) fn partial_of(target: &Path, id: uuid::Uuid) -> PathBuf {
-    let mut name = target.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.part", id.simple()));
-    target.with_file_name(name)
-}
-
-/// Where a file shall be: absolute, and nothing but a plain file may be there.
-///
-/// # Errors
-/// `InvalidArgument`.
-pub(crate) fn target(file: &Path) -> Result<PathBuf> {
-    let path = std::path::absolute(file).map_err(|e| io_error("use", file, e))?;
-    let refused = |why: &str| Error::new(ErrorKind::InvalidArgument, format!("{} {why}", path.display()));
-    if path.file_name().is_none() {
-        return Err(refused("names no file"));
-    }
-    match std::fs::symlink_metadata(&path) {
-        Ok(meta) if !meta.is_file() => {
-            Err(refused("is there and is no plain file").hint("name a file, new or to be replaced"))
-        }
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error("use", &path, e)),
-        _ => Ok(path),
-    }
 }
 
 impl Partial {
@@ -74,24 +45,20 @@ impl Partial {
     /// # Errors
     /// What the file system refuses.
     pub(crate) fn create(target: &Path, head: Head) -> Result<Self> {
-        let path = partial_of(target, head.id);
-        let failed = |e| io_error("write", &path, e);
-        let file =
-            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
         let layout = Layout::fitting(&head)?;
-        let partial =
-            Self { file: Arc::new(file), layout, head, path: path.clone(), target: target.to_owned(), kept: false };
+        let partial = Self { file: PartialFile::create(target, head.id)?, layout, head };
         let write = || {
-            partial.file.set_len(layout.begin())?;
-            layout.write_mark(&partial.file)?;
+            let file = partial.file.file();
+            file.set_len(layout.begin())?;
+            layout.write_mark(file)?;
             partial.write_head(0)
         };
-        write().map_err(failed)?;
+        write().map_err(|e| partial.file.failed(e))?;
         Ok(partial)
     }
 
     fn write_head(&self, generation: u64) -> std::io::Result<()> {
-        self.layout.write(&self.file, generation, &self.head)
+        self.layout.write(self.file.file(), generation, &self.head)
     }
 
     /// Where the hypervisor writes.
@@ -99,8 +66,9 @@ impl Partial {
     /// # Errors
     /// What the file system refuses.
     pub(crate) fn stream(&self) -> Result<SavedStream> {
-        (&*self.file).seek(SeekFrom::Start(self.layout.begin())).map_err(|e| io_error("write", &self.path, e))?;
-        Ok(SavedStream::new(self.file.clone(), 0))
+        let sought = (&**self.file.file()).seek(SeekFrom::Start(self.layout.begin()));
+        sought.map_err(|e| self.file.failed(e))?;
+        Ok(SavedStream::new(self.file.file().clone(), 0))
     }
 
     /// Says in the head that all is there, and waits until it is on the disk.
@@ -110,34 +78,22 @@ impl Partial {
     pub(crate) fn complete(&mut self) -> Result<()> {
         let mut done = || {
             // The stream first: a head that says that it is there must not be on the disk before it.
-            self.file.sync_data()?;
-            let all = self.file.metadata()?.len();
+            self.file.file().sync_data()?;
+            let all = self.file.file().metadata()?.len();
             self.head.stream = Some(all.saturating_sub(self.layout.begin()));
             self.write_head(1)?;
-            self.file.sync_all()
+            self.file.file().sync_all()
         };
-        done().map_err(|e| io_error("write", &self.path, e))
+        let done = done();
+        done.map_err(|e| self.file.failed(e))
     }
 
     /// Gives the file its name.
     ///
     /// # Errors
     /// What the file system refuses.
-    pub(crate) fn keep(mut self) -> Result<()> {
-        std::fs::rename(&self.path, &self.target).map_err(|e| io_error("write", &self.target, e))?;
-        self.kept = true;
-        let directory = self.target.parent().unwrap_or(Path::new("/"));
-        File::open(directory).and_then(|it| it.sync_all()).map_err(|e| io_error("sync the directory", directory, e))
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        if !self.kept
-            && let Err(error) = std::fs::remove_file(&self.path)
-        {
-            tracing::warn!(path = %self.path.display(), %error, "an unfinished file stays behind");
-        }
+    pub(crate) fn keep(self) -> Result<()> {
+        self.file.keep()
     }
 }
 

@@ -16,6 +16,7 @@
 mod definitions;
 mod history;
 mod jobs;
+mod partial;
 mod records;
 
 use std::{
@@ -27,6 +28,7 @@ pub(crate) use definitions::{Definition, Definitions, Stored};
 pub(crate) use history::History;
 pub use jobs::{JobOutcome, JobReport};
 pub(crate) use jobs::{JobRecord, Jobs, now};
+pub(crate) use partial::{PartialFile, partial_of, target};
 use polyvirt_core::{Error, ErrorKind, Result, Roots, io_error};
 use polyvirt_lease::{DirLock, LockError, LockGuard, LockMode};
 pub(crate) use records::{Phase, Records, StatusRecord};

@@ -84,7 +84,7 @@ impl QemuDomain {
         let monitor = &self.shared.parts.monitor;
         let handed = monitor.execute_with(&GetFd { fdname: STREAM }, descriptor, ANSWER).await;
         handed.map_err(|error| monitor_error(&error))?;
-        let written = self.follow(job).await;
+        let written = self.send(job).await;
         if written.is_err()
             && let Err(error) = self.abandon().await
         {
@@ -94,7 +94,7 @@ impl QemuDomain {
     }
 
     /// Begins, and waits for the end.
-    async fn follow(&self, job: &JobContext) -> Result<()> {
+    async fn send(&self, job: &JobContext) -> Result<()> {
         let monitor = &self.shared.parts.monitor;
         let mut events = monitor.subscribe().map_err(|error| monitor_error(&error))?;
         self.shared.execute(&Migrate { uri: &format!("fd:{STREAM}") }).await.map_err(unsaved)?;
