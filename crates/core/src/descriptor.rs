@@ -38,6 +38,12 @@ pub enum CapabilityId {
     DeviceUpdate,
     /// [`crate::LivePlacement`]
     LivePlacement,
+    /// [`crate::SaveState`]
+    SaveState,
+    /// [`crate::CoreDump`]
+    CoreDump,
+    /// [`crate::PowerManagement`]
+    PowerManagement,
     /// [`crate::NativeExport`]
     NativeExport,
     /// [`crate::DomainCapabilities`]
@@ -63,6 +69,9 @@ impl CapabilityId {
         Self::DeviceDetach,
         Self::DeviceUpdate,
         Self::LivePlacement,
+        Self::SaveState,
+        Self::CoreDump,
+        Self::PowerManagement,
         Self::NativeExport,
         Self::DomainCapabilities,
         Self::TopologySource,
@@ -85,6 +94,9 @@ impl CapabilityId {
             Self::DeviceDetach => "device-detach",
             Self::DeviceUpdate => "device-update",
             Self::LivePlacement => "live-placement",
+            Self::SaveState => "save-state",
+            Self::CoreDump => "core-dump",
+            Self::PowerManagement => "power-management",
             Self::NativeExport => "native-export",
             Self::DomainCapabilities => "domain-capabilities",
             Self::TopologySource => "topology-source",

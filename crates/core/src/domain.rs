@@ -10,7 +10,10 @@ use polyvirt_numa_placement::{CpuSet, PlacementReport, PlanDelta, VcpuId};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, Keyboard, Nmi, Result, Screen, StopReason};
+use crate::{
+    CoreDump, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, Keyboard, Nmi, PowerManagement, Result, SaveState,
+    Screen, StopReason,
+};
 
 /// The hypervisor's number of a running guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -202,6 +205,18 @@ pub trait Domain: Any + Send + Sync + Debug {
     }
     /// Changing and reading back the placement.
     fn placement(&self) -> Option<&dyn LivePlacement> {
+        None
+    }
+    /// Writing its state into a file, to continue from it later.
+    fn save(&self) -> Option<&dyn SaveState> {
+        None
+    }
+    /// Writing its memory into a file, for debuggers.
+    fn core_dump(&self) -> Option<&dyn CoreDump> {
+        None
+    }
+    /// Waking it.
+    fn power_management(&self) -> Option<&dyn PowerManagement> {
         None
     }
 }

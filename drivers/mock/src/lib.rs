@@ -11,6 +11,7 @@ mod domain;
 mod driver;
 mod host;
 mod launcher;
+mod save;
 mod world;
 
 use polyvirt_core::{AttendedAction, CapabilityId, DriverDescriptor, ProbeResult, register_driver};
@@ -33,6 +34,9 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::DeviceUpdate,
         CapabilityId::VcpuInfo,
         CapabilityId::LivePlacement,
+        CapabilityId::SaveState,
+        CapabilityId::CoreDump,
+        CapabilityId::PowerManagement,
         CapabilityId::NativeExport,
         CapabilityId::Placement,
     ],

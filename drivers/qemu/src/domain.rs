@@ -6,11 +6,13 @@
 mod attend;
 mod console;
 mod devices;
+mod dump;
 mod hands;
 mod news;
 mod pace;
 mod placement;
 mod power;
+mod save;
 mod update;
 
 use std::{
@@ -23,9 +25,9 @@ use std::{
 };
 
 use polyvirt_core::{
-    Consoles, Destroy, DeviceAttach, DeviceDetach, DeviceUpdate, Domain, DomainEvents, DomainId, Error, ErrorKind,
-    GuestState, Keyboard, LiveConfig, LivePlacement, Nmi, Pause, Reboot, Reset, Result, Screen, Shutdown, StopReason,
-    VcpuInfo, async_trait,
+    Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach, DeviceUpdate, Domain, DomainEvents, DomainId, Error,
+    ErrorKind, GuestState, Keyboard, LiveConfig, LivePlacement, Nmi, Pause, PowerManagement, Reboot, Reset, Result,
+    SaveState, Screen, Shutdown, StopReason, VcpuInfo, async_trait,
 };
 use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Watched};
 use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
@@ -35,6 +37,8 @@ use tokio::{
 };
 
 use crate::{companions::Recorded, failure::monitor_error, log::Log, pins::Threads, places::Places, plug::Builder};
+
+pub(crate) use save::load;
 
 /// How long QEMU may take for an answer that costs it nothing.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -275,6 +279,18 @@ impl Domain for QemuDomain {
     }
 
     fn placement(&self) -> Option<&dyn LivePlacement> {
+        Some(self)
+    }
+
+    fn save(&self) -> Option<&dyn SaveState> {
+        Some(self)
+    }
+
+    fn core_dump(&self) -> Option<&dyn CoreDump> {
+        Some(self)
+    }
+
+    fn power_management(&self) -> Option<&dyn PowerManagement> {
         Some(self)
     }
 }
