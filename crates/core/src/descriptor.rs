@@ -30,6 +30,16 @@ pub enum CapabilityId {
     Nmi,
     /// [`crate::VcpuInfo`]
     VcpuInfo,
+    /// [`crate::Statistics`]
+    Statistics,
+    /// [`crate::OutsideStatistics`]
+    OutsideStatistics,
+    /// [`crate::BalloonPolling`]
+    BalloonPolling,
+    /// [`crate::DirtyRate`]
+    DirtyRate,
+    /// [`crate::BlockInfo`]
+    BlockInfo,
     /// [`crate::LivePlacement`]
     LivePlacement,
     /// [`crate::NativeExport`]
@@ -53,6 +63,11 @@ impl CapabilityId {
         Self::Keyboard,
         Self::Nmi,
         Self::VcpuInfo,
+        Self::Statistics,
+        Self::OutsideStatistics,
+        Self::BalloonPolling,
+        Self::DirtyRate,
+        Self::BlockInfo,
         Self::LivePlacement,
         Self::NativeExport,
         Self::DomainCapabilities,
@@ -72,6 +87,11 @@ impl CapabilityId {
             Self::Keyboard => "keyboard",
             Self::Nmi => "nmi",
             Self::VcpuInfo => "vcpu-info",
+            Self::Statistics => "statistics",
+            Self::OutsideStatistics => "outside-statistics",
+            Self::BalloonPolling => "balloon-polling",
+            Self::DirtyRate => "dirty-rate",
+            Self::BlockInfo => "block-info",
             Self::LivePlacement => "live-placement",
             Self::NativeExport => "native-export",
             Self::DomainCapabilities => "domain-capabilities",

@@ -10,7 +10,7 @@ use polyvirt_numa_placement::{CpuSet, PlacementReport, PlanDelta, VcpuId};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{DeviceRef, Keyboard, Nmi, Result, Screen, StopReason};
+use crate::{BalloonPolling, BlockInfo, DeviceRef, DirtyRate, Keyboard, Nmi, Result, Screen, Statistics, StopReason};
 
 /// The hypervisor's number of a running guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -186,6 +186,22 @@ pub trait Domain: Any + Send + Sync + Debug {
     }
     /// What vCPUs do, and where.
     fn vcpu_info(&self) -> Option<&dyn VcpuInfo> {
+        None
+    }
+    /// Numbers of what it used and moved.
+    fn statistics(&self) -> Option<&dyn Statistics> {
+        None
+    }
+    /// How often it is asked for its memory statistics.
+    fn balloon_polling(&self) -> Option<&dyn BalloonPolling> {
+        None
+    }
+    /// Measuring how fast it writes its memory.
+    fn dirty_rate(&self) -> Option<&dyn DirtyRate> {
+        None
+    }
+    /// Sizes and errors of its disks.
+    fn block_info(&self) -> Option<&dyn BlockInfo> {
         None
     }
     /// Changing and reading back the placement.
