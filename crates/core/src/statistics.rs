@@ -76,7 +76,7 @@ pub trait BalloonPolling: Send + Sync {
 pub trait DirtyRate: Send + Sync {
     /// Begins a measurement; its result is told by [`StatsGroup::DirtyRate`].
     ///
-    /// *Behaviour*: returns when it has begun. One that is under way already is `Busy`.
+    /// *Behaviour*: returns when it was ordered. One that is under way already is `Busy`.
     async fn start(&self, options: &DirtyRateOptions) -> Result<()>;
 }
 

@@ -14,6 +14,7 @@
 
 mod actor;
 mod affect;
+mod block;
 mod connection;
 mod definition;
 mod devices;
@@ -26,6 +27,7 @@ mod rebalance;
 mod services;
 mod shared;
 mod start;
+mod statistics;
 mod store;
 mod tune;
 
@@ -36,4 +38,5 @@ pub use explain::Explanation;
 pub use guest::{Guest, GuestEntry, GuestView, Which};
 pub use options::{OpenOptions, Ownership, StageObserver};
 pub use rebalance::Observation;
+pub use statistics::{GuestStatistics, StatsQuery};
 pub use tune::PinTarget;

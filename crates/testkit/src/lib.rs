@@ -14,6 +14,7 @@ mod bench;
 mod engine_cases;
 mod launcher_cases;
 mod running_cases;
+mod statistics_cases;
 
 pub use bench::{Bench, Recorded, Subject, require};
 
@@ -98,6 +99,16 @@ cases! {
     vcpus_are_where_planned = running_cases::vcpus_are_where_planned;
     /// A pin that is applied is read back.
     pins_are_applied = running_cases::pins_are_applied;
+    /// Every declared group of numbers is told or missing with a reason, and none that was not asked for.
+    groups_of_numbers = statistics_cases::groups_of_numbers;
+    /// The kernel's numbers of a guest are told without its owner, and name every group that they lack.
+    numbers_from_outside = statistics_cases::numbers_from_outside;
+    /// Disks have sizes and no errors; an empty drive is `NotFound`.
+    sizes_of_disks = statistics_cases::sizes_of_disks;
+    /// A balloon's period is set and cleared; a dirty rate is begun and told.
+    balloon_and_dirty_rate = statistics_cases::balloon_and_dirty_rate;
+    /// All guests are asked at once; one that does not run has its state.
+    numbers_of_all_guests = statistics_cases::numbers_of_all_guests;
     /// Define, list, start, look, destroy, undefine through the engine.
     life_through_the_engine = engine_cases::life_through_the_engine;
     /// A start that fails at any stage leaves no guest, record, promise or owner, and the next start works.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use polyvirt_core::{
-    ByteStream, Consoles, Destroy, DeviceRef, Domain, DomainId, Error, ErrorKind, GuestState, LivePlacement, Pause,
-    Reboot, Reset, Result, Shutdown, StopReason, VcpuInfo, VcpuState, async_trait,
+    BalloonPolling, BlockInfo, ByteStream, Consoles, Destroy, DeviceRef, DirtyRate, Domain, DomainId, Error, ErrorKind,
+    GuestState, LivePlacement, Pause, Reboot, Reset, Result, Shutdown, Statistics, StopReason, VcpuInfo, VcpuState,
+    async_trait,
     placement::{PlacementReport, PlanDelta},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -23,7 +24,7 @@ pub(crate) struct MockDomain {
 }
 
 impl MockDomain {
-    fn alive(&self) -> Result<()> {
+    pub(crate) fn alive(&self) -> Result<()> {
         if self.guest.state().is_active() {
             return Ok(());
         }
@@ -74,6 +75,18 @@ impl Domain for MockDomain {
         Some(self)
     }
     fn vcpu_info(&self) -> Option<&dyn VcpuInfo> {
+        Some(self)
+    }
+    fn statistics(&self) -> Option<&dyn Statistics> {
+        Some(self)
+    }
+    fn balloon_polling(&self) -> Option<&dyn BalloonPolling> {
+        Some(self)
+    }
+    fn dirty_rate(&self) -> Option<&dyn DirtyRate> {
+        Some(self)
+    }
+    fn block_info(&self) -> Option<&dyn BlockInfo> {
         Some(self)
     }
     fn placement(&self) -> Option<&dyn LivePlacement> {

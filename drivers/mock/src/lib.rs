@@ -10,6 +10,7 @@ mod domain;
 mod driver;
 mod host;
 mod launcher;
+mod statistics;
 mod world;
 
 use polyvirt_core::{AttendedAction, CapabilityId, DriverDescriptor, ProbeResult, register_driver};
@@ -28,6 +29,11 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::Reset,
         CapabilityId::Consoles,
         CapabilityId::VcpuInfo,
+        CapabilityId::Statistics,
+        CapabilityId::OutsideStatistics,
+        CapabilityId::BalloonPolling,
+        CapabilityId::DirtyRate,
+        CapabilityId::BlockInfo,
         CapabilityId::LivePlacement,
         CapabilityId::NativeExport,
         CapabilityId::Placement,

@@ -10,6 +10,7 @@ mod news;
 mod pace;
 mod placement;
 mod power;
+pub(crate) mod statistics;
 
 use std::{
     io,
@@ -21,8 +22,9 @@ use std::{
 };
 
 use polyvirt_core::{
-    Consoles, Destroy, Domain, DomainEvents, DomainId, Error, ErrorKind, GuestState, Keyboard, LiveConfig,
-    LivePlacement, Nmi, Pause, Reboot, Reset, Result, Screen, Shutdown, StopReason, VcpuInfo, async_trait,
+    BalloonPolling, BlockInfo, Consoles, Destroy, DirtyRate, Domain, DomainEvents, DomainId, Error, ErrorKind,
+    GuestState, Keyboard, LiveConfig, LivePlacement, Nmi, Pause, Reboot, Reset, Result, Screen, Shutdown, Statistics,
+    StopReason, VcpuInfo, async_trait,
 };
 use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Watched};
 use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
@@ -237,6 +239,22 @@ impl Domain for QemuDomain {
     }
 
     fn vcpu_info(&self) -> Option<&dyn VcpuInfo> {
+        Some(self)
+    }
+
+    fn statistics(&self) -> Option<&dyn Statistics> {
+        Some(self)
+    }
+
+    fn balloon_polling(&self) -> Option<&dyn BalloonPolling> {
+        Some(self)
+    }
+
+    fn dirty_rate(&self) -> Option<&dyn DirtyRate> {
+        Some(self)
+    }
+
+    fn block_info(&self) -> Option<&dyn BlockInfo> {
         Some(self)
     }
 

@@ -37,6 +37,7 @@ mod log;
 mod machine;
 mod offline;
 mod orders;
+mod outside;
 mod pins;
 mod places;
 mod ports;
@@ -70,6 +71,11 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::Keyboard,
         CapabilityId::Nmi,
         CapabilityId::VcpuInfo,
+        CapabilityId::Statistics,
+        CapabilityId::OutsideStatistics,
+        CapabilityId::BalloonPolling,
+        CapabilityId::DirtyRate,
+        CapabilityId::BlockInfo,
         CapabilityId::LivePlacement,
         CapabilityId::NativeExport,
         CapabilityId::DomainCapabilities,
@@ -325,6 +331,7 @@ const HONOURS: &[&str] = &[
     "/domain/devices/memballoon/@model",
     "/domain/devices/memballoon/@autodeflate",
     "/domain/devices/memballoon/@freePageReporting",
+    "/domain/devices/memballoon/stats/**",
     "/domain/devices/memballoon/driver/**",
     "/domain/devices/memballoon/alias/**",
     "/domain/devices/memballoon/address/**",

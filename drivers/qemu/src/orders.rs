@@ -6,6 +6,7 @@ use polyvirt_core::{
         DomainConfig,
         disk::{Disk, DiskBus, IoLimits},
         display::{ConnectedPolicy, DateTime, Graphics, GraphicsKind},
+        misc::BalloonModel,
     },
 };
 use polyvirt_qmp::{Command, Empty, Monitor, SetAction, SetLink};
@@ -14,6 +15,7 @@ use serde::Serialize;
 use crate::{
     command::{boot, disk, net},
     config::Config,
+    domain::statistics,
     failure::monitor_error,
 };
 
@@ -41,6 +43,14 @@ pub(crate) async fn give(
             let path = format!("/domain/devices/disk[{}]/iotune", at + 1);
             monitor.execute(&order, within()).await.map_err(refused(path))?;
         }
+    }
+    if let Some(balloon) = config.devices.memballoon.as_ref().filter(|it| it.model != Some(BalloonModel::None))
+        && let Some(stats) = balloon.stats.as_ref().filter(|it| it.period > 0)
+    {
+        let path = statistics::path_of(balloon);
+        let order = statistics::polling(&path, stats.period.into());
+        let refused = refused("/domain/devices/memballoon/stats/@period".into());
+        monitor.execute(&order, within()).await.map_err(refused)?;
     }
     for (at, it) in config.devices.graphics.iter().enumerate() {
         if let Some((password, until)) = password(it, settings) {
