@@ -2,6 +2,7 @@
 
 pub mod generator;
 pub mod offline;
+pub mod open_metrics;
 pub mod peer;
 pub mod rival;
 

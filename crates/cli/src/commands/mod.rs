@@ -8,7 +8,7 @@ mod cpu;
 mod cpuset;
 mod define;
 mod devices;
-mod disks;
+
 mod domxml;
 mod edit;
 mod event;
@@ -18,6 +18,7 @@ mod hands;
 mod host;
 mod import;
 mod info;
+mod inventory;
 mod life;
 mod list;
 mod numa;
@@ -99,10 +100,10 @@ pub(crate) fn run<'a>(
             Command::Dommemstat(args) => statistics::dommemstat(args, session, out).await,
             Command::CpuStats(args) => statistics::cpu_stats(args, session, out).await,
             Command::DomdirtyrateCalc(args) => statistics::dirtyrate(args, session, out).await,
-            Command::Domblklist(args) => disks::domblklist(args, session, out).await,
-            Command::Domblkinfo(args) => disks::domblkinfo(args, session, out).await,
-            Command::Domblkerror(which) => disks::domblkerror(&which, session, out).await,
-            Command::Domiflist(args) => disks::domiflist(args, session, out).await,
+            Command::Domblklist(args) => inventory::domblklist(args, session, out).await,
+            Command::Domblkinfo(args) => inventory::domblkinfo(args, session, out).await,
+            Command::Domblkerror(which) => inventory::domblkerror(&which, session, out).await,
+            Command::Domiflist(args) => inventory::domiflist(args, session, out).await,
             Command::Firmware(command) => firmware::firmware(command, out),
             Command::Capabilities(args) => capabilities::capabilities(args, session, out).await,
             Command::Domcapabilities(args) => capabilities::domcapabilities(args, session, out).await,

@@ -246,7 +246,7 @@ pub(super) async fn cpu_stats(args: CpuStatsArgs, session: &mut Session, out: &m
     }
     out.line("Total:");
     for (name, time) in fields {
-        out.line(&format!("\t{name:<15}{:>5}.{:09} seconds", time.as_secs(), time.subsec_nanos()));
+        out.line(&format!("\t{name:<12} {:>9}.{:09} seconds", time.as_secs(), time.subsec_nanos()));
     }
     Ok(())
 }
