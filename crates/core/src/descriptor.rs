@@ -40,6 +40,12 @@ pub enum CapabilityId {
     DirtyRate,
     /// [`crate::BlockInfo`]
     BlockInfo,
+    /// [`crate::DeviceAttach`]
+    DeviceAttach,
+    /// [`crate::DeviceDetach`]
+    DeviceDetach,
+    /// [`crate::DeviceUpdate`]
+    DeviceUpdate,
     /// [`crate::LivePlacement`]
     LivePlacement,
     /// [`crate::NativeExport`]
@@ -68,6 +74,9 @@ impl CapabilityId {
         Self::BalloonPolling,
         Self::DirtyRate,
         Self::BlockInfo,
+        Self::DeviceAttach,
+        Self::DeviceDetach,
+        Self::DeviceUpdate,
         Self::LivePlacement,
         Self::NativeExport,
         Self::DomainCapabilities,
@@ -92,6 +101,9 @@ impl CapabilityId {
             Self::BalloonPolling => "balloon-polling",
             Self::DirtyRate => "dirty-rate",
             Self::BlockInfo => "block-info",
+            Self::DeviceAttach => "device-attach",
+            Self::DeviceDetach => "device-detach",
+            Self::DeviceUpdate => "device-update",
             Self::LivePlacement => "live-placement",
             Self::NativeExport => "native-export",
             Self::DomainCapabilities => "domain-capabilities",

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use polyvirt_core::{
-    BalloonPolling, BlockInfo, ByteStream, Consoles, Destroy, DeviceRef, DirtyRate, Domain, DomainId, Error, ErrorKind,
-    GuestState, LivePlacement, Pause, Reboot, Reset, Result, Shutdown, Statistics, StopReason, VcpuInfo, VcpuState,
-    async_trait,
+    BalloonPolling, BlockInfo, ByteStream, Consoles, Destroy, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate,
+    DirtyRate, Domain, DomainId, Error, ErrorKind, GuestState, LivePlacement, Pause, Reboot, Reset, Result, Shutdown,
+    Signal, Statistics, StopReason, VcpuInfo, VcpuState, async_trait,
     placement::{PlacementReport, PlanDelta},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -74,6 +74,15 @@ impl Domain for MockDomain {
     fn consoles(&self) -> Option<&dyn Consoles> {
         Some(self)
     }
+    fn attach(&self) -> Option<&dyn DeviceAttach> {
+        Some(self)
+    }
+    fn detach(&self) -> Option<&dyn DeviceDetach> {
+        Some(self)
+    }
+    fn update(&self) -> Option<&dyn DeviceUpdate> {
+        Some(self)
+    }
     fn vcpu_info(&self) -> Option<&dyn VcpuInfo> {
         Some(self)
     }
@@ -113,7 +122,7 @@ impl Pause for MockDomain {
 impl Reboot for MockDomain {
     async fn reboot(&self) -> Result<()> {
         self.alive()?;
-        self.guest.was_reset().await;
+        self.guest.tell(Signal::Reset).await;
         Ok(())
     }
 }
@@ -122,7 +131,7 @@ impl Reboot for MockDomain {
 impl Reset for MockDomain {
     async fn reset(&self) -> Result<()> {
         self.alive()?;
-        self.guest.was_reset().await;
+        self.guest.tell(Signal::Reset).await;
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ fn subject() -> Subject {
              <os><type arch='x86_64'>hvm</type></os><devices><disk type='file' device='cdrom'><target dev='hda' bus='ide'/></disk><serial type='pty'/><memballoon model='virtio'/></devices></domain>"
         )
     })
+    .with_device("<input type='keyboard' bus='usb'/>")
     .in_process()
 }
 

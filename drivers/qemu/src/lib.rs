@@ -40,6 +40,7 @@ mod orders;
 mod outside;
 mod pins;
 mod places;
+mod plug;
 mod ports;
 mod probe;
 mod program;
@@ -70,6 +71,9 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::Screen,
         CapabilityId::Keyboard,
         CapabilityId::Nmi,
+        CapabilityId::DeviceAttach,
+        CapabilityId::DeviceDetach,
+        CapabilityId::DeviceUpdate,
         CapabilityId::VcpuInfo,
         CapabilityId::Statistics,
         CapabilityId::OutsideStatistics,

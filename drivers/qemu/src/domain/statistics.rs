@@ -222,7 +222,7 @@ fn dirty(info: &DirtyRateInfo) -> DirtyRateNumbers {
 #[async_trait]
 impl BalloonPolling for QemuDomain {
     async fn set_period(&self, period: Duration) -> Result<()> {
-        let path = balloon_path(&self.shared.parts.live.config).ok_or_else(|| {
+        let path = balloon_path(&self.shared.live().config).ok_or_else(|| {
             Error::new(ErrorKind::InvalidState, "the guest has no balloon that could be asked")
                 .hint("add <memballoon model='virtio'/> and start it again")
         })?;
