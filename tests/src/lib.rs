@@ -4,6 +4,7 @@ pub mod booted;
 pub mod counting;
 pub mod generator;
 pub mod offline;
+pub mod open_metrics;
 pub mod peer;
 pub mod rival;
 

@@ -11,6 +11,7 @@ mod host;
 mod import;
 mod numa;
 mod state;
+mod statistics;
 mod values;
 mod xml;
 
@@ -38,6 +39,10 @@ pub(crate) use self::{
     state::{
         DumpArgs, JobInfoArgs, ManagedDefineArgs, ManagedDumpArgs, ManagedEditArgs, ManagedSaveArgs, RestoreArgs,
         SaveArgs, SavedDefineArgs, SavedDumpArgs, SavedEditArgs,
+    },
+    statistics::{
+        CpuStatsArgs, DirtyrateArgs, DomblkinfoArgs, DomblklistArgs, DomblkstatArgs, DomiflistArgs, DomifstatArgs,
+        DommemstatArgs, DomstatsArgs, ListArgs,
     },
     values::{CpusetCommand, UriCommand},
     xml::{XmlCommand, XmlOptions},
@@ -307,6 +312,27 @@ pub(crate) enum Command {
     },
     /// What a guest's vCPUs do, and where
     Vcpuinfo(Which),
+    /// Numbers of guests: what they used, what they moved, what they have
+    Domstats(DomstatsArgs),
+    /// What a guest read from its disks and wrote to them
+    Domblkstat(DomblkstatArgs),
+    /// What went through a guest's network card
+    Domifstat(DomifstatArgs),
+    /// A guest's memory, and how often the guest is asked for it
+    Dommemstat(DommemstatArgs),
+    /// CPU time of a guest's process
+    CpuStats(CpuStatsArgs),
+    /// Begin to measure how fast a guest writes its memory
+    DomdirtyrateCalc(DirtyrateArgs),
+    /// A guest's disks
+    Domblklist(DomblklistArgs),
+    /// How large a guest's disks are
+    Domblkinfo(DomblkinfoArgs),
+    /// A guest's disks that are in error
+    #[command(after_help = "Example: polyvirt domblkerror guest")]
+    Domblkerror(Which),
+    /// A guest's network cards
+    Domiflist(DomiflistArgs),
     /// What the host and its hypervisor can do, as XML
     #[command(after_help = "Examples:
   polyvirt capabilities

@@ -30,6 +30,16 @@ pub enum CapabilityId {
     Nmi,
     /// [`crate::VcpuInfo`]
     VcpuInfo,
+    /// [`crate::Statistics`]
+    Statistics,
+    /// [`crate::OutsideStatistics`]
+    OutsideStatistics,
+    /// [`crate::BalloonPolling`]
+    BalloonPolling,
+    /// [`crate::DirtyRate`]
+    DirtyRate,
+    /// [`crate::BlockInfo`]
+    BlockInfo,
     /// [`crate::DeviceAttach`]
     DeviceAttach,
     /// [`crate::DeviceDetach`]
@@ -65,6 +75,11 @@ impl CapabilityId {
         Self::Keyboard,
         Self::Nmi,
         Self::VcpuInfo,
+        Self::Statistics,
+        Self::OutsideStatistics,
+        Self::BalloonPolling,
+        Self::DirtyRate,
+        Self::BlockInfo,
         Self::DeviceAttach,
         Self::DeviceDetach,
         Self::DeviceUpdate,
@@ -90,6 +105,11 @@ impl CapabilityId {
             Self::Keyboard => "keyboard",
             Self::Nmi => "nmi",
             Self::VcpuInfo => "vcpu-info",
+            Self::Statistics => "statistics",
+            Self::OutsideStatistics => "outside-statistics",
+            Self::BalloonPolling => "balloon-polling",
+            Self::DirtyRate => "dirty-rate",
+            Self::BlockInfo => "block-info",
             Self::DeviceAttach => "device-attach",
             Self::DeviceDetach => "device-detach",
             Self::DeviceUpdate => "device-update",

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    CoreDump, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, Keyboard, Nmi, PowerManagement, Result, SaveState,
-    Screen, StopReason,
+    BalloonPolling, BlockInfo, CoreDump, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate, Keyboard, Nmi,
+    PowerManagement, Result, SaveState, Screen, Statistics, StopReason,
 };
 
 /// The hypervisor's number of a running guest.
@@ -201,6 +201,22 @@ pub trait Domain: Any + Send + Sync + Debug {
     }
     /// What vCPUs do, and where.
     fn vcpu_info(&self) -> Option<&dyn VcpuInfo> {
+        None
+    }
+    /// Numbers of what it used and moved.
+    fn statistics(&self) -> Option<&dyn Statistics> {
+        None
+    }
+    /// How often it is asked for its memory statistics.
+    fn balloon_polling(&self) -> Option<&dyn BalloonPolling> {
+        None
+    }
+    /// Measuring how fast it writes its memory.
+    fn dirty_rate(&self) -> Option<&dyn DirtyRate> {
+        None
+    }
+    /// Sizes and errors of its disks.
+    fn block_info(&self) -> Option<&dyn BlockInfo> {
         None
     }
     /// Changing and reading back the placement.

@@ -29,6 +29,7 @@ mod save;
 mod screen;
 mod services;
 mod settings;
+mod statistics;
 mod uri;
 
 pub use async_trait::async_trait;
@@ -72,4 +73,10 @@ pub use services::{
     Labels, OwnerRef, ProcessIdentity, Service, ServiceContext, ServiceDescriptor, ServiceRegistration,
 };
 pub use settings::Settings;
+pub use statistics::{
+    BalloonNumbers, BalloonPolling, BlockInfo, BlockNumbers, BlockSizes, CpuTimes, DirtyRate, DirtyRateMode,
+    DirtyRateNumbers, DirtyRateOptions, DirtyRateStatus, DiskError, InterfaceNumbers, IoNumbers, IoThreadNumbers,
+    OutsideStatistics, StatValue, Statistics, StatsGroup, StatsGroups, StatsRecord, StatsRequest, Traffic, VcpuNumbers,
+    VcpuTimes,
+};
 pub use uri::{ConnectUri, URI_LIMIT, UriError};

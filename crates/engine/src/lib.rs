@@ -14,6 +14,7 @@
 
 mod actor;
 mod affect;
+mod block;
 mod connection;
 mod definition;
 mod devices;
@@ -31,6 +32,7 @@ mod saved;
 mod services;
 mod shared;
 mod start;
+mod statistics;
 mod store;
 mod tune;
 
@@ -44,5 +46,6 @@ pub use images::{RestoreOptions, SavedImage};
 pub use options::{OpenOptions, Ownership, StageObserver};
 pub use rebalance::Observation;
 pub use save::{RunState, SaveOptions};
+pub use statistics::{GuestStatistics, StatsQuery};
 pub use store::{JobOutcome, JobReport};
 pub use tune::PinTarget;

@@ -269,6 +269,15 @@ pub struct IoThread {
     pub id: String,
     /// The host's thread.
     pub thread_id: u32,
+    /// Nanoseconds that it polls at most; 0: it does not. Since QEMU 2.9.
+    #[serde(default)]
+    pub poll_max_ns: u64,
+    /// By what that grows; 0: as QEMU likes.
+    #[serde(default)]
+    pub poll_grow: u64,
+    /// By what it shrinks, likewise.
+    #[serde(default)]
+    pub poll_shrink: u64,
 }
 
 /// One character device.
@@ -311,6 +320,9 @@ pub struct BlockDevice {
     pub qdev: Option<String>,
     /// What is in it.
     pub inserted: Option<BlockNode>,
+    /// `ok`, `failed` or `nospace`.
+    #[serde(rename = "io-status")]
+    pub io_status: Option<String>,
 }
 
 /// What a block device shows.
@@ -320,6 +332,22 @@ pub struct BlockDevice {
 pub struct BlockNode {
     /// Its name.
     pub node_name: Option<String>,
+    /// Its image.
+    pub image: Option<BlockImage>,
+    /// A write beyond this byte is told; 0: none is.
+    #[serde(default, rename = "write_threshold")]
+    pub write_threshold: u64,
+}
+
+/// The image of a block node.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct BlockImage {
+    /// Bytes that the guest sees.
+    pub virtual_size: u64,
+    /// Bytes that it takes on the host.
+    pub actual_size: Option<u64>,
 }
 
 /// Reply to [`QueryBalloon`].

@@ -31,6 +31,7 @@ mod error;
 mod event;
 mod migration;
 mod monitor;
+mod statistics;
 mod tasks;
 
 pub use command::Command;
@@ -39,3 +40,4 @@ pub use error::{CloseReason, ErrorClass, QmpError};
 pub use event::{Event, EventError, Events, Timestamp};
 pub use migration::*;
 pub use monitor::{Monitor, Options, QemuVersion};
+pub use statistics::*;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use polyvirt_core::{
-    ByteStream, Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, Domain, DomainId,
-    Error, ErrorKind, GuestState, LivePlacement, Pause, PowerManagement, Reboot, Reset, Result, SaveState, Shutdown,
-    Signal, StopReason, VcpuInfo, VcpuState, async_trait,
+    BalloonPolling, BlockInfo, ByteStream, Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach, DeviceRef,
+    DeviceUpdate, DirtyRate, Domain, DomainId, Error, ErrorKind, GuestState, LivePlacement, Pause, PowerManagement,
+    Reboot, Reset, Result, SaveState, Shutdown, Signal, Statistics, StopReason, VcpuInfo, VcpuState, async_trait,
     placement::{PlacementReport, PlanDelta},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -84,6 +84,18 @@ impl Domain for MockDomain {
         Some(self)
     }
     fn vcpu_info(&self) -> Option<&dyn VcpuInfo> {
+        Some(self)
+    }
+    fn statistics(&self) -> Option<&dyn Statistics> {
+        Some(self)
+    }
+    fn balloon_polling(&self) -> Option<&dyn BalloonPolling> {
+        Some(self)
+    }
+    fn dirty_rate(&self) -> Option<&dyn DirtyRate> {
+        Some(self)
+    }
+    fn block_info(&self) -> Option<&dyn BlockInfo> {
         Some(self)
     }
     fn placement(&self) -> Option<&dyn LivePlacement> {

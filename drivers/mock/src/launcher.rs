@@ -22,12 +22,12 @@ const RECORD_VERSION: u32 = 1;
 
 /// Where a simulated guest is found again.
 #[derive(Debug, Serialize, Deserialize)]
-struct Record {
-    id: u32,
+pub(crate) struct Record {
+    pub(crate) id: u32,
     owner: Owner,
 }
 
-fn read(record: &DriverRecord) -> Option<Record> {
+pub(crate) fn read(record: &DriverRecord) -> Option<Record> {
     if record.version > RECORD_VERSION {
         return None;
     }

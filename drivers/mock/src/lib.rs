@@ -12,6 +12,7 @@ mod driver;
 mod host;
 mod launcher;
 mod save;
+mod statistics;
 mod world;
 
 use polyvirt_core::{AttendedAction, CapabilityId, DriverDescriptor, ProbeResult, register_driver};
@@ -33,6 +34,11 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::DeviceDetach,
         CapabilityId::DeviceUpdate,
         CapabilityId::VcpuInfo,
+        CapabilityId::Statistics,
+        CapabilityId::OutsideStatistics,
+        CapabilityId::BalloonPolling,
+        CapabilityId::DirtyRate,
+        CapabilityId::BlockInfo,
         CapabilityId::LivePlacement,
         CapabilityId::SaveState,
         CapabilityId::CoreDump,

@@ -6,6 +6,7 @@ use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use polyvirt_core::{DomainEvents, GuestState, Signal, StopReason, placement::Plan};
@@ -54,11 +55,17 @@ struct Inner {
     state: GuestState,
     plan: Option<Plan>,
     events: DomainEvents,
+    /// How often it was asked for numbers.
+    asked: u64,
+    /// Whether it tells of its memory.
+    polled: bool,
+    /// How long its dirty rate was measured.
+    measured: Option<Duration>,
 }
 
 impl MockGuest {
     pub(crate) fn new(id: u32, name: &str, plan: Option<Plan>, events: DomainEvents) -> Arc<Self> {
-        let inner = Inner { state: GuestState::Paused, plan, events };
+        let inner = Inner { state: GuestState::Paused, plan, events, asked: 0, polled: false, measured: None };
         Arc::new(Self { id, name: name.to_owned(), inner: Mutex::new(inner) })
     }
 
@@ -76,6 +83,29 @@ impl MockGuest {
 
     pub(crate) fn set_plan(&self, plan: Plan) {
         self.inner().plan = Some(plan);
+    }
+
+    /// Asked once more for its numbers: how often, so far.
+    pub(crate) fn count(&self) -> u64 {
+        let mut inner = self.inner();
+        inner.asked += 1;
+        inner.asked
+    }
+
+    pub(crate) fn poll(&self, on: bool) {
+        self.inner().polled = on;
+    }
+
+    pub(crate) fn polled(&self) -> bool {
+        self.inner().polled
+    }
+
+    pub(crate) fn measure(&self, period: Duration) {
+        self.inner().measured = Some(period);
+    }
+
+    pub(crate) fn measured(&self) -> Option<Duration> {
+        self.inner().measured
     }
 
     /// From now on signals go to this sink.

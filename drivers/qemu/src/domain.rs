@@ -13,6 +13,7 @@ mod pace;
 mod placement;
 mod power;
 mod save;
+pub(crate) mod statistics;
 mod update;
 
 use std::{
@@ -25,9 +26,9 @@ use std::{
 };
 
 use polyvirt_core::{
-    Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach, DeviceUpdate, Domain, DomainEvents, DomainId, Error,
-    ErrorKind, GuestState, Keyboard, LiveConfig, LivePlacement, Nmi, Pause, PowerManagement, Reboot, Reset, Result,
-    SaveState, Screen, Shutdown, StopReason, VcpuInfo, async_trait,
+    BalloonPolling, BlockInfo, Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach, DeviceUpdate, DirtyRate,
+    Domain, DomainEvents, DomainId, Error, ErrorKind, GuestState, Keyboard, LiveConfig, LivePlacement, Nmi, Pause,
+    PowerManagement, Reboot, Reset, Result, SaveState, Screen, Shutdown, Statistics, StopReason, VcpuInfo, async_trait,
 };
 use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Watched};
 use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
@@ -275,6 +276,22 @@ impl Domain for QemuDomain {
     }
 
     fn vcpu_info(&self) -> Option<&dyn VcpuInfo> {
+        Some(self)
+    }
+
+    fn statistics(&self) -> Option<&dyn Statistics> {
+        Some(self)
+    }
+
+    fn balloon_polling(&self) -> Option<&dyn BalloonPolling> {
+        Some(self)
+    }
+
+    fn dirty_rate(&self) -> Option<&dyn DirtyRate> {
+        Some(self)
+    }
+
+    fn block_info(&self) -> Option<&dyn BlockInfo> {
         Some(self)
     }
 

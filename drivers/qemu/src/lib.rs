@@ -37,6 +37,7 @@ mod log;
 mod machine;
 mod offline;
 mod orders;
+mod outside;
 mod pins;
 mod places;
 mod plug;
@@ -74,6 +75,11 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::DeviceDetach,
         CapabilityId::DeviceUpdate,
         CapabilityId::VcpuInfo,
+        CapabilityId::Statistics,
+        CapabilityId::OutsideStatistics,
+        CapabilityId::BalloonPolling,
+        CapabilityId::DirtyRate,
+        CapabilityId::BlockInfo,
         CapabilityId::LivePlacement,
         CapabilityId::SaveState,
         CapabilityId::CoreDump,
@@ -332,6 +338,7 @@ const HONOURS: &[&str] = &[
     "/domain/devices/memballoon/@model",
     "/domain/devices/memballoon/@autodeflate",
     "/domain/devices/memballoon/@freePageReporting",
+    "/domain/devices/memballoon/stats/**",
     "/domain/devices/memballoon/driver/**",
     "/domain/devices/memballoon/alias/**",
     "/domain/devices/memballoon/address/**",

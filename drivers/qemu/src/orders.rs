@@ -6,6 +6,7 @@ use polyvirt_core::{
         DomainConfig,
         disk::{Disk, DiskBus, IoLimits},
         display::{ConnectedPolicy, DateTime, Graphics, GraphicsKind},
+        misc::BalloonModel,
     },
 };
 use polyvirt_qmp::{Command, Empty, Monitor, QmpError, SetAction, SetLink};
@@ -14,6 +15,7 @@ use serde::Serialize;
 use crate::{
     command::{boot, disk, net},
     config::Config,
+    domain::statistics,
     failure::monitor_error,
 };
 
@@ -76,6 +78,15 @@ pub(crate) async fn of_devices(
             let path = format!("/domain/devices/disk[{}]/iotune", at + 1);
             monitor.execute(&order, within()).await.map_err(refused(path))?;
         }
+    }
+    if let Some(balloon) = config.devices.memballoon.as_ref().filter(|it| it.model != Some(BalloonModel::None))
+        && let Some(stats) = balloon.stats.as_ref().filter(|it| it.period > 0)
+        && balloon.info.alias.as_ref().is_some_and(|it| which(&it.name))
+    {
+        let path = statistics::path_of(balloon);
+        let order = statistics::polling(&path, stats.period.into());
+        let at = "/domain/devices/memballoon/stats/@period".to_owned();
+        monitor.execute(&order, within()).await.map_err(refused(at))?;
     }
     Ok(())
 }

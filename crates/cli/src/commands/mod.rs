@@ -8,6 +8,7 @@ mod cpu;
 mod cpuset;
 mod define;
 mod devices;
+
 mod disks;
 mod domxml;
 mod edit;
@@ -18,12 +19,14 @@ mod hands;
 mod host;
 mod import;
 mod info;
+mod inventory;
 mod jobs;
 mod life;
 mod list;
 mod numa;
 mod pages;
 mod saved;
+mod statistics;
 mod tune;
 mod uri;
 mod xml;
@@ -113,6 +116,16 @@ pub(crate) fn run<'a>(
             Command::Emulatorpin { which, cpulist, affect } => {
                 tune::emulatorpin(&which, cpulist, affect, session, out).await
             }
+            Command::Domstats(args) => statistics::domstats(args, session, out).await,
+            Command::Domblkstat(args) => statistics::domblkstat(args, session, out).await,
+            Command::Domifstat(args) => statistics::domifstat(args, session, out).await,
+            Command::Dommemstat(args) => statistics::dommemstat(args, session, out).await,
+            Command::CpuStats(args) => statistics::cpu_stats(args, session, out).await,
+            Command::DomdirtyrateCalc(args) => statistics::dirtyrate(args, session, out).await,
+            Command::Domblklist(args) => inventory::domblklist(args, session, out).await,
+            Command::Domblkinfo(args) => inventory::domblkinfo(args, session, out).await,
+            Command::Domblkerror(which) => inventory::domblkerror(&which, session, out).await,
+            Command::Domiflist(args) => inventory::domiflist(args, session, out).await,
             Command::Firmware(command) => firmware::firmware(command, out),
             Command::Capabilities(args) => capabilities::capabilities(args, session, out).await,
             Command::Domcapabilities(args) => capabilities::domcapabilities(args, session, out).await,
