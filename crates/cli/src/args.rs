@@ -11,6 +11,7 @@ mod host;
 mod import;
 mod numa;
 mod values;
+mod vcpus;
 mod xml;
 
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ pub(crate) use self::{
     import::ImportArgs,
     numa::{Drawing, DriftArgs, Explain, NumaCommand, PlanArgs, RebalanceArgs, Topology},
     values::{CpusetCommand, UriCommand},
+    vcpus::{SetvcpuArgs, SetvcpusArgs, VcpucountArgs},
     xml::{XmlCommand, XmlOptions},
 };
 
@@ -252,6 +254,12 @@ pub(crate) enum Command {
     },
     /// What a guest's vCPUs do, and where
     Vcpuinfo(Which),
+    /// Change how many vCPUs a guest has
+    Setvcpus(SetvcpusArgs),
+    /// Plug single vCPUs in or take them out
+    Setvcpu(SetvcpuArgs),
+    /// How many vCPUs a guest has and can have
+    Vcpucount(VcpucountArgs),
     /// What the host and its hypervisor can do, as XML
     #[command(after_help = "Examples:
   polyvirt capabilities

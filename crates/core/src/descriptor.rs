@@ -30,6 +30,10 @@ pub enum CapabilityId {
     Nmi,
     /// [`crate::VcpuInfo`]
     VcpuInfo,
+    /// [`crate::VcpuCount`]
+    VcpuCount,
+    /// [`crate::VcpuSelect`]
+    VcpuSelect,
     /// [`crate::LivePlacement`]
     LivePlacement,
     /// [`crate::NativeExport`]
@@ -53,6 +57,8 @@ impl CapabilityId {
         Self::Keyboard,
         Self::Nmi,
         Self::VcpuInfo,
+        Self::VcpuCount,
+        Self::VcpuSelect,
         Self::LivePlacement,
         Self::NativeExport,
         Self::DomainCapabilities,
@@ -72,6 +78,8 @@ impl CapabilityId {
             Self::Keyboard => "keyboard",
             Self::Nmi => "nmi",
             Self::VcpuInfo => "vcpu-info",
+            Self::VcpuCount => "vcpu-count",
+            Self::VcpuSelect => "vcpu-select",
             Self::LivePlacement => "live-placement",
             Self::NativeExport => "native-export",
             Self::DomainCapabilities => "domain-capabilities",

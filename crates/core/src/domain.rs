@@ -10,7 +10,7 @@ use polyvirt_numa_placement::{CpuSet, PlacementReport, PlanDelta, VcpuId};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{DeviceRef, Keyboard, Nmi, Result, Screen, StopReason};
+use crate::{DeviceRef, Keyboard, Nmi, Result, Screen, StopReason, VcpuCount, VcpuSelect};
 
 /// The hypervisor's number of a running guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -186,6 +186,14 @@ pub trait Domain: Any + Send + Sync + Debug {
     }
     /// What vCPUs do, and where.
     fn vcpu_info(&self) -> Option<&dyn VcpuInfo> {
+        None
+    }
+    /// Changing the number of vCPUs.
+    fn vcpu_count(&self) -> Option<&dyn VcpuCount> {
+        None
+    }
+    /// Plugging single vCPUs.
+    fn vcpu_select(&self) -> Option<&dyn VcpuSelect> {
         None
     }
     /// Changing and reading back the placement.

@@ -25,6 +25,7 @@ mod screen;
 mod services;
 mod settings;
 mod uri;
+mod vcpus;
 
 pub use async_trait::async_trait;
 pub use cancel::{CancelSource, CancelToken, Deadline};
@@ -63,3 +64,4 @@ pub use services::{
 };
 pub use settings::Settings;
 pub use uri::{ConnectUri, URI_LIMIT, UriError};
+pub use vcpus::{OpContext, VcpuChange, VcpuCount, VcpuSelect, VcpusNow};

@@ -28,6 +28,7 @@ mod shared;
 mod start;
 mod store;
 mod tune;
+mod vcpus;
 
 pub use affect::Affect;
 pub use connection::{Connection, Defined, Prepared};
@@ -37,3 +38,4 @@ pub use guest::{Guest, GuestEntry, GuestView, Which};
 pub use options::{OpenOptions, Ownership, StageObserver};
 pub use rebalance::Observation;
 pub use tune::PinTarget;
+pub use vcpus::VcpuNumbers;

@@ -29,6 +29,7 @@ mod commands;
 mod error;
 mod event;
 mod monitor;
+mod plug;
 mod tasks;
 
 pub use command::Command;
@@ -36,3 +37,4 @@ pub use commands::*;
 pub use error::{CloseReason, ErrorClass, QmpError};
 pub use event::{Event, EventError, Events, Timestamp};
 pub use monitor::{Monitor, Options, QemuVersion};
+pub use plug::{PlugCpu, UnplugCpu};

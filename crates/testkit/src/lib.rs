@@ -14,6 +14,7 @@ mod bench;
 mod engine_cases;
 mod launcher_cases;
 mod running_cases;
+mod vcpu_cases;
 
 pub use bench::{Bench, Recorded, Subject, require};
 
@@ -96,6 +97,10 @@ cases! {
     nmi_is_sent = running_cases::nmi_is_sent;
     /// All vCPUs are listed ascending, within the plan.
     vcpus_are_where_planned = running_cases::vcpus_are_where_planned;
+    /// vCPUs are plugged to a number, are where planned, and a number that there is changes nothing.
+    vcpus_are_plugged_to_a_number = vcpu_cases::plugged_to_a_number;
+    /// Single vCPUs are plugged; one that the guest cannot have is `InvalidArgument`, one that stays `InvalidState`.
+    single_vcpus_are_plugged = vcpu_cases::single_ones;
     /// A pin that is applied is read back.
     pins_are_applied = running_cases::pins_are_applied;
     /// Define, list, start, look, destroy, undefine through the engine.

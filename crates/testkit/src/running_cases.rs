@@ -29,6 +29,8 @@ fn present(driver: &dyn Driver, domain: &dyn Domain, capability: CapabilityId) -
         CapabilityId::Keyboard => domain.keyboard().is_some(),
         CapabilityId::Nmi => domain.nmi().is_some(),
         CapabilityId::VcpuInfo => domain.vcpu_info().is_some(),
+        CapabilityId::VcpuCount => domain.vcpu_count().is_some(),
+        CapabilityId::VcpuSelect => domain.vcpu_select().is_some(),
         CapabilityId::LivePlacement => domain.placement().is_some(),
         CapabilityId::NativeExport => driver.native_export().is_some(),
         CapabilityId::DomainCapabilities => driver.domain_capabilities().is_some(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use polyvirt_core::{
     ByteStream, Consoles, Destroy, DeviceRef, Domain, DomainId, Error, ErrorKind, GuestState, LivePlacement, Pause,
-    Reboot, Reset, Result, Shutdown, StopReason, VcpuInfo, VcpuState, async_trait,
+    Reboot, Reset, Result, Shutdown, StopReason, VcpuCount, VcpuInfo, VcpuSelect, VcpuState, async_trait,
     placement::{PlacementReport, PlanDelta},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -23,7 +23,7 @@ pub(crate) struct MockDomain {
 }
 
 impl MockDomain {
-    fn alive(&self) -> Result<()> {
+    pub(crate) fn alive(&self) -> Result<()> {
         if self.guest.state().is_active() {
             return Ok(());
         }
@@ -74,6 +74,12 @@ impl Domain for MockDomain {
         Some(self)
     }
     fn vcpu_info(&self) -> Option<&dyn VcpuInfo> {
+        Some(self)
+    }
+    fn vcpu_count(&self) -> Option<&dyn VcpuCount> {
+        Some(self)
+    }
+    fn vcpu_select(&self) -> Option<&dyn VcpuSelect> {
         Some(self)
     }
     fn placement(&self) -> Option<&dyn LivePlacement> {
@@ -148,7 +154,8 @@ impl VcpuInfo for MockDomain {
     async fn vcpus(&self) -> Result<Vec<VcpuState>> {
         self.alive()?;
         let plan = self.guest.plan();
-        let planned = plan.iter().flat_map(|p| &p.cells).flat_map(|c| &c.vcpus);
+        let online = self.guest.vcpus().online;
+        let planned = plan.iter().flat_map(|p| &p.cells).flat_map(|c| &c.vcpus).filter(|v| online.contains(v.vcpu));
         let mut vcpus: Vec<_> = planned
             .map(|planned| {
                 let mut vcpu = VcpuState::new(planned.vcpu);

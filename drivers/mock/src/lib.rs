@@ -10,6 +10,7 @@ mod domain;
 mod driver;
 mod host;
 mod launcher;
+mod vcpus;
 mod world;
 
 use polyvirt_core::{AttendedAction, CapabilityId, DriverDescriptor, ProbeResult, register_driver};
@@ -28,6 +29,8 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::Reset,
         CapabilityId::Consoles,
         CapabilityId::VcpuInfo,
+        CapabilityId::VcpuCount,
+        CapabilityId::VcpuSelect,
         CapabilityId::LivePlacement,
         CapabilityId::NativeExport,
         CapabilityId::Placement,

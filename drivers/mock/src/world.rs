@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
-use polyvirt_core::{DomainEvents, GuestState, Signal, StopReason, placement::Plan};
+use polyvirt_core::{DomainEvents, GuestState, LiveConfig, Signal, StopReason, VcpusNow, placement::Plan};
 
 static WORLDS: LazyLock<Mutex<HashMap<PathBuf, Arc<World>>>> = LazyLock::new(Mutex::default);
 
@@ -46,6 +46,8 @@ impl World {
 pub(crate) struct MockGuest {
     pub(crate) id: u32,
     pub(crate) name: String,
+    /// vCPUs it can have.
+    pub(crate) max: u32,
     inner: Mutex<Inner>,
 }
 
@@ -53,13 +55,16 @@ pub(crate) struct MockGuest {
 struct Inner {
     state: GuestState,
     plan: Option<Plan>,
+    vcpus: VcpusNow,
     events: DomainEvents,
 }
 
 impl MockGuest {
-    pub(crate) fn new(id: u32, name: &str, plan: Option<Plan>, events: DomainEvents) -> Arc<Self> {
-        let inner = Inner { state: GuestState::Paused, plan, events };
-        Arc::new(Self { id, name: name.to_owned(), inner: Mutex::new(inner) })
+    pub(crate) fn new(live: &LiveConfig, plan: Option<Plan>, events: DomainEvents) -> Arc<Self> {
+        let config = &live.config;
+        let vcpus = VcpusNow::new(config.online_vcpus(), config.removable_vcpus());
+        let inner = Inner { state: GuestState::Paused, plan, vcpus, events };
+        Arc::new(Self { id: live.id.0, name: config.name.clone(), max: config.vcpus_max(), inner: Mutex::new(inner) })
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -72,6 +77,14 @@ impl MockGuest {
 
     pub(crate) fn plan(&self) -> Option<Plan> {
         self.inner().plan.clone()
+    }
+
+    pub(crate) fn vcpus(&self) -> VcpusNow {
+        self.inner().vcpus.clone()
+    }
+
+    pub(crate) fn set_vcpus(&self, vcpus: VcpusNow) {
+        self.inner().vcpus = vcpus;
     }
 
     pub(crate) fn set_plan(&self, plan: Plan) {

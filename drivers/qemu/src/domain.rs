@@ -10,6 +10,9 @@ mod news;
 mod pace;
 mod placement;
 mod power;
+mod vcpus;
+
+pub(crate) use vcpus::plug_at_start;
 
 use std::{
     io,
@@ -22,7 +25,8 @@ use std::{
 
 use polyvirt_core::{
     Consoles, Destroy, Domain, DomainEvents, DomainId, Error, ErrorKind, GuestState, Keyboard, LiveConfig,
-    LivePlacement, Nmi, Pause, Reboot, Reset, Result, Screen, Shutdown, StopReason, VcpuInfo, async_trait,
+    LivePlacement, Nmi, Pause, Reboot, Reset, Result, Screen, Shutdown, StopReason, VcpuCount, VcpuInfo, VcpuSelect,
+    async_trait,
 };
 use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Watched};
 use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
@@ -82,6 +86,8 @@ pub(crate) struct Parts {
     pub(crate) expect_resume: bool,
     /// Whether it may be given a cgroup.
     pub(crate) cgroups: bool,
+    /// Whether vCPUs may be taken out.
+    pub(crate) unplugs: bool,
 }
 
 /// What the handle and its attendant share.
@@ -237,6 +243,14 @@ impl Domain for QemuDomain {
     }
 
     fn vcpu_info(&self) -> Option<&dyn VcpuInfo> {
+        Some(self)
+    }
+
+    fn vcpu_count(&self) -> Option<&dyn VcpuCount> {
+        Some(self)
+    }
+
+    fn vcpu_select(&self) -> Option<&dyn VcpuSelect> {
         Some(self)
     }
 

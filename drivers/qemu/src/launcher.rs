@@ -90,6 +90,7 @@ impl Launcher for Qemu {
             signals: cx.events.clone(),
             expect_resume: false,
             cgroups: self.config.cgroups != CgroupUse::Never,
+            unplugs: self.config.unplugs(&live.config),
         };
         Ok(Reattached::Running(QemuDomain::attend(parts, events)))
     }

@@ -70,6 +70,8 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::Keyboard,
         CapabilityId::Nmi,
         CapabilityId::VcpuInfo,
+        CapabilityId::VcpuCount,
+        CapabilityId::VcpuSelect,
         CapabilityId::LivePlacement,
         CapabilityId::NativeExport,
         CapabilityId::DomainCapabilities,

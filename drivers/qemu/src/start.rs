@@ -148,6 +148,7 @@ impl Attempt<'_> {
 
         self.stage = Stage::Handshake;
         let (monitor, events) = self.handshake().await?;
+        self.plug_vcpus(&monitor).await?;
         self.reached(Stage::Handshake).await?;
 
         self.stage = Stage::Monitor;
@@ -389,6 +390,16 @@ impl Attempt<'_> {
         self.cx.cancel.guard(monitor.execute(command, within)).await?.map_err(|error| monitor_error(&error))
     }
 
+    /// vCPUs that can be unplugged are plugged in, and not of the command line.
+    async fn plug_vcpus(&self, monitor: &Monitor) -> Result<()> {
+        let wanted = self.live().config.removable_vcpus();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let within = self.cx.deadline.left().min(self.driver.config.start_timeout());
+        self.cx.cancel.guard(crate::domain::plug_at_start(monitor, &wanted, within)).await?
+    }
+
     /// Asks QEMU for its threads and terminals in one round.
     async fn first_answers(&self, monitor: &Monitor) -> Result<Answers> {
         let has_io_threads = !self.live().config.io_thread_ids().is_empty();
@@ -442,6 +453,7 @@ impl Attempt<'_> {
             signals: self.cx.events.clone(),
             expect_resume,
             cgroups: self.driver.config.cgroups != CgroupUse::Never,
+            unplugs: self.driver.config.unplugs(&self.live().config),
         };
         Ok(Started::new(QemuDomain::attend(parts, events), std::mem::take(&mut self.effects)))
     }

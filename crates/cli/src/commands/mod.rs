@@ -23,6 +23,7 @@ mod numa;
 mod pages;
 mod tune;
 mod uri;
+mod vcpus;
 mod xml;
 
 use std::{future::Future, io::Read as _, path::Path, pin::Pin};
@@ -77,6 +78,9 @@ pub(crate) fn run<'a>(
                 info::dumpxml(&which, inactive, security_info, session, out).await
             }
             Command::Vcpuinfo(which) => info::vcpuinfo(&which, session, out).await,
+            Command::Setvcpus(args) => vcpus::setvcpus(&args, session, out).await,
+            Command::Setvcpu(args) => vcpus::setvcpu(&args, session, out).await,
+            Command::Vcpucount(args) => vcpus::vcpucount(&args, session, out).await,
             Command::Edit(which) => edit::edit(&which, session, out).await,
             Command::Console { which, devname } => console::console(&which, devname.as_deref(), session, out).await,
             Command::Screenshot(args) => hands::screenshot(args, session, out).await,

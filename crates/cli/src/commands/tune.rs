@@ -73,7 +73,7 @@ fn shown(set: Option<&CpuSet>) -> String {
     set.map_or_else(|| "-".to_owned(), ToString::to_string)
 }
 
-fn set<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Failure> {
+pub(super) fn set<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Failure> {
     text.parse().map_err(|e: T::Err| Failure::argument(e.to_string()))
 }
 

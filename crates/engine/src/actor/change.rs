@@ -32,6 +32,7 @@ pub(crate) struct Left {
     plan: Option<Plan>,
     edit: Option<Edit>,
     event: Option<EventKind>,
+    error: Option<Error>,
 }
 
 type Edit = Box<dyn FnOnce(&mut DomainConfig) + Send>;
@@ -62,6 +63,16 @@ impl Left {
     pub(crate) fn event(mut self, event: EventKind) -> Self {
         self.event = Some(event);
         self
+    }
+
+    /// And the change failed all the same: what it did until then is kept.
+    pub(crate) fn failing(mut self, error: Error) -> Self {
+        self.error = Some(error);
+        self
+    }
+
+    pub(super) fn take_error(&mut self) -> Option<Error> {
+        self.error.take()
     }
 
     pub(super) fn take_state(&mut self) -> Option<GuestState> {
