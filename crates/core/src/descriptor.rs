@@ -34,6 +34,12 @@ pub enum CapabilityId {
     VcpuCount,
     /// [`crate::VcpuSelect`]
     VcpuSelect,
+    /// [`crate::DeviceAttach`]
+    DeviceAttach,
+    /// [`crate::DeviceDetach`]
+    DeviceDetach,
+    /// [`crate::DeviceUpdate`]
+    DeviceUpdate,
     /// [`crate::LivePlacement`]
     LivePlacement,
     /// [`crate::NativeExport`]
@@ -59,6 +65,9 @@ impl CapabilityId {
         Self::VcpuInfo,
         Self::VcpuCount,
         Self::VcpuSelect,
+        Self::DeviceAttach,
+        Self::DeviceDetach,
+        Self::DeviceUpdate,
         Self::LivePlacement,
         Self::NativeExport,
         Self::DomainCapabilities,
@@ -80,6 +89,9 @@ impl CapabilityId {
             Self::VcpuInfo => "vcpu-info",
             Self::VcpuCount => "vcpu-count",
             Self::VcpuSelect => "vcpu-select",
+            Self::DeviceAttach => "device-attach",
+            Self::DeviceDetach => "device-detach",
+            Self::DeviceUpdate => "device-update",
             Self::LivePlacement => "live-placement",
             Self::NativeExport => "native-export",
             Self::DomainCapabilities => "domain-capabilities",

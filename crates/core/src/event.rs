@@ -143,7 +143,17 @@ pub enum EventKind {
         /// How many.
         online: u32,
     },
-    /// A device is gone: the guest let go of it.
+    /// A device was put into a running guest.
+    DeviceAdded {
+        /// Its name.
+        alias: String,
+    },
+    /// A device of a running guest was changed.
+    DeviceUpdated {
+        /// Its name.
+        alias: String,
+    },
+    /// A device of a running guest is gone: the guest let go of it.
     DeviceRemoved {
         /// Its alias.
         alias: String,

@@ -128,7 +128,7 @@ impl Start {
             let observed = placement::settle(&self.shared, journal.lease(), &*started.domain, nodes);
             let recorded = async {
                 let mut record = journal.current()?;
-                apply_effects(&mut live, &mut record, &started.effects);
+                apply_effects(&mut live, &mut record.plan, &started.effects);
                 record.set_live(&live.config);
                 record.phase = Phase::Running;
                 record.stage = Stage::Commit;
@@ -264,7 +264,7 @@ impl JournalSink for Steps {
 }
 
 /// What must be there is there.
-fn check_resource(resource: &Resource) -> Result<()> {
+pub(crate) fn check_resource(resource: &Resource) -> Result<()> {
     if !resource.must_exist {
         return Ok(());
     }
@@ -274,7 +274,8 @@ fn check_resource(resource: &Resource) -> Result<()> {
     })
 }
 
-fn apply_effects(live: &mut LiveConfig, record: &mut StatusRecord, effects: &[LiveEffect]) {
+/// Writes what became known into definition and plan.
+pub(crate) fn apply_effects(live: &mut LiveConfig, plan: &mut Option<Plan>, effects: &[LiveEffect]) {
     for effect in effects {
         match effect {
             LiveEffect::CharacterDevice { device, path } => {
@@ -286,7 +287,7 @@ fn apply_effects(live: &mut LiveConfig, record: &mut StatusRecord, effects: &[Li
                 }
             }
             LiveEffect::Weakened { what, why } => {
-                if let Some(plan) = &mut record.plan {
+                if let Some(plan) = plan {
                     plan.weakened.push(Weakening::new("host", what, why));
                 }
             }

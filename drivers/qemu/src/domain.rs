@@ -5,11 +5,13 @@
 
 mod attend;
 mod console;
+mod devices;
 mod hands;
 mod news;
 mod pace;
 mod placement;
 mod power;
+mod update;
 mod vcpus;
 
 pub(crate) use vcpus::plug_at_start;
@@ -24,21 +26,27 @@ use std::{
 };
 
 use polyvirt_core::{
-    Consoles, Destroy, Domain, DomainEvents, DomainId, Error, ErrorKind, GuestState, Keyboard, LiveConfig,
-    LivePlacement, Nmi, Pause, Reboot, Reset, Result, Screen, Shutdown, StopReason, VcpuCount, VcpuInfo, VcpuSelect,
-    async_trait,
+    Consoles, Destroy, DeviceAttach, DeviceDetach, DeviceUpdate, Domain, DomainEvents, DomainId, Error, ErrorKind,
+    GuestState, Keyboard, LiveConfig, LivePlacement, Nmi, Pause, Reboot, Reset, Result, Screen, Shutdown, StopReason,
+    VcpuCount, VcpuInfo, VcpuSelect, async_trait,
 };
 use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Watched};
 use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{broadcast, watch},
+    task::JoinHandle,
+};
 
-use crate::{companions::Recorded, failure::monitor_error, log::Log, pins::Threads, places::Places};
+use crate::{companions::Recorded, failure::monitor_error, log::Log, pins::Threads, places::Places, plug::Builder};
 
 /// How long QEMU may take for an answer that costs it nothing.
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// How long a killed process may take to be gone.
 const KILLED: Duration = Duration::from_secs(30);
+
+/// News of devices that are kept for whoever waits for them.
+const NEWS: usize = 64;
 
 /// A process of QEMU: our child, or one that a former process of ours started.
 #[derive(Debug)]
@@ -88,12 +96,18 @@ pub(crate) struct Parts {
     pub(crate) cgroups: bool,
     /// Whether vCPUs may be taken out.
     pub(crate) unplugs: bool,
+    /// What its command line follows from; `None` if the emulator is not there any more.
+    pub(crate) builder: Option<Builder>,
 }
 
 /// What the handle and its attendant share.
 #[derive(Debug)]
 struct Shared {
     parts: Parts,
+    /// The definition with the devices that it has now.
+    live: watch::Sender<Arc<LiveConfig>>,
+    /// What becomes of devices that were asked for.
+    news: broadcast::Sender<devices::News>,
     /// Why it stopped, once it has.
     stopped: watch::Sender<Option<StopReason>>,
     destroyed: AtomicBool,
@@ -102,6 +116,11 @@ struct Shared {
 }
 
 impl Shared {
+    /// The definition with the devices that it has now.
+    fn live(&self) -> Arc<LiveConfig> {
+        self.live.borrow().clone()
+    }
+
     async fn execute<C: Command>(&self, command: &C) -> Result<C::Reply> {
         self.execute_within(command, ANSWER).await
     }
@@ -130,6 +149,8 @@ impl QemuDomain {
     /// Begins to attend a guest.
     pub(crate) fn attend(parts: Parts, events: Events) -> Arc<dyn Domain> {
         let shared = Arc::new(Shared {
+            live: watch::Sender::new(Arc::new(parts.live.clone())),
+            news: broadcast::Sender::new(NEWS),
             parts,
             stopped: watch::Sender::new(None),
             destroyed: AtomicBool::new(false),
@@ -239,6 +260,18 @@ impl Domain for QemuDomain {
     }
 
     fn nmi(&self) -> Option<&dyn Nmi> {
+        Some(self)
+    }
+
+    fn attach(&self) -> Option<&dyn DeviceAttach> {
+        Some(self)
+    }
+
+    fn detach(&self) -> Option<&dyn DeviceDetach> {
+        Some(self)
+    }
+
+    fn update(&self) -> Option<&dyn DeviceUpdate> {
         Some(self)
     }
 

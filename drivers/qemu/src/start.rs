@@ -31,19 +31,20 @@ use polyvirt_qmp::{
 };
 
 use crate::{
-    command::{self, ConsoleTarget, Input, MonitorAt, Purpose, firmware},
+    command::{self, ConsoleTarget, MonitorAt, firmware},
     companions::{self, Recorded},
     config::CgroupUse,
     domain::{Parts, Process, QemuDomain},
-    driver::{self, Qemu},
+    driver::Qemu,
     failure::{cgroup_error, ended, explain, monitor_error, not_started},
     labels,
     log::Log,
     orders,
     pins::{self, Placer, Threads},
     places::{Places, make_folder},
+    plug::Builder,
     probe::Binary,
-    program, runnable, scsi,
+    program, runnable,
     status::Record,
     taps::{self, Taps},
 };
@@ -118,7 +119,7 @@ impl Attempt<'_> {
         if let Some(warning) = &self.driver.run_as.warning {
             self.weakened("a user of their own for guests", warning);
         }
-        if !self.sandboxed() {
+        if !self.builder().sandboxed() {
             let why = if self.driver.config.sandbox {
                 "this QEMU was built without seccomp"
             } else {
@@ -185,8 +186,8 @@ impl Attempt<'_> {
         self.effects.push(LiveEffect::Weakened { what: what.into(), why: why.into() });
     }
 
-    fn sandboxed(&self) -> bool {
-        self.driver.config.sandbox && self.binary.sandbox()
+    fn builder(&self) -> Builder {
+        self.driver.builder(self.binary.clone(), &self.places)
     }
 
     fn live(&self) -> &LiveConfig {
@@ -243,21 +244,8 @@ impl Attempt<'_> {
     }
 
     fn arguments(&self) -> Result<Vec<String>> {
-        command::build(&Input {
-            config: &self.live().config,
-            plan: self.request.plan.as_ref(),
-            binary: &self.binary,
-            folders: &self.places.folders,
-            monitor: MonitorAt::Descriptor(MONITOR_FD),
-            sandbox: self.sandboxed(),
-            settings: &self.driver.config,
-            purpose: Purpose::Run,
-            incoming: None,
-            taps: &self.taps.handed(),
-            now: driver::now(),
-            generic_scsi: scsi::generic,
-            host_cpu: None,
-        })
+        let monitor = MonitorAt::Descriptor(MONITOR_FD);
+        self.builder().arguments(&self.live().config, self.request.plan.as_ref(), &self.taps.handed(), monitor)
     }
 
     /// Opens the log and writes down what is about to be run.
@@ -454,6 +442,7 @@ impl Attempt<'_> {
             expect_resume,
             cgroups: self.driver.config.cgroups != CgroupUse::Never,
             unplugs: self.driver.config.unplugs(&self.live().config),
+            builder: Some(self.builder()),
         };
         Ok(Started::new(QemuDomain::attend(parts, events), std::mem::take(&mut self.effects)))
     }
