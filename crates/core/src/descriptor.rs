@@ -40,6 +40,14 @@ pub enum CapabilityId {
     DeviceDetach,
     /// [`crate::DeviceUpdate`]
     DeviceUpdate,
+    /// [`crate::MemoryTarget`]
+    MemoryTarget,
+    /// [`crate::MemoryLimits`]
+    MemoryLimits,
+    /// [`crate::IoThreads`]
+    IoThreads,
+    /// [`crate::BlockThrottle`]
+    BlockThrottle,
     /// [`crate::LivePlacement`]
     LivePlacement,
     /// [`crate::NativeExport`]
@@ -68,6 +76,10 @@ impl CapabilityId {
         Self::DeviceAttach,
         Self::DeviceDetach,
         Self::DeviceUpdate,
+        Self::MemoryTarget,
+        Self::MemoryLimits,
+        Self::IoThreads,
+        Self::BlockThrottle,
         Self::LivePlacement,
         Self::NativeExport,
         Self::DomainCapabilities,
@@ -92,6 +104,10 @@ impl CapabilityId {
             Self::DeviceAttach => "device-attach",
             Self::DeviceDetach => "device-detach",
             Self::DeviceUpdate => "device-update",
+            Self::MemoryTarget => "memory-target",
+            Self::MemoryLimits => "memory-limits",
+            Self::IoThreads => "io-threads",
+            Self::BlockThrottle => "block-throttle",
             Self::LivePlacement => "live-placement",
             Self::NativeExport => "native-export",
             Self::DomainCapabilities => "domain-capabilities",

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, Keyboard, Nmi, Result, Screen, StopReason, VcpuCount,
-    VcpuSelect,
+    BlockThrottle, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, IoThreads, Keyboard, MemoryLimits,
+    MemoryTarget, Nmi, Result, Screen, StopReason, VcpuCount, VcpuSelect,
 };
 
 /// The hypervisor's number of a running guest.
@@ -209,6 +209,22 @@ pub trait Domain: Any + Send + Sync + Debug {
     }
     /// Plugging single vCPUs.
     fn vcpu_select(&self) -> Option<&dyn VcpuSelect> {
+        None
+    }
+    /// The balloon.
+    fn memory(&self) -> Option<&dyn MemoryTarget> {
+        None
+    }
+    /// Limits of the process's memory.
+    fn memory_limits(&self) -> Option<&dyn MemoryLimits> {
+        None
+    }
+    /// I/O threads.
+    fn io_threads(&self) -> Option<&dyn IoThreads> {
+        None
+    }
+    /// Limits of disks.
+    fn block_throttle(&self) -> Option<&dyn BlockThrottle> {
         None
     }
     /// Changing and reading back the placement.

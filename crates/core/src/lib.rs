@@ -16,8 +16,10 @@ mod domain;
 mod driver;
 mod error;
 mod event;
+mod io_threads;
 mod journal;
 mod keyboard;
+mod memory;
 mod notice;
 mod offline;
 mod registry;
@@ -25,6 +27,7 @@ mod roots;
 mod screen;
 mod services;
 mod settings;
+mod throttle;
 mod uri;
 mod vcpus;
 
@@ -52,8 +55,10 @@ pub use error::{Error, ErrorKind, Result, io_error};
 pub use event::{DomainEvents, Event, EventKind, Signal, StopReason};
 #[doc(hidden)]
 pub use inventory as __inventory;
+pub use io_threads::{IoThreadParams, IoThreadState, IoThreads};
 pub use journal::{DriverRecord, Journal, JournalSink, Stage};
 pub use keyboard::{CodeSet, Key, KeyPress, Keyboard};
+pub use memory::{MemoryLimitParams, MemoryLimits, MemoryTarget};
 pub use notice::{Notice, Noticed};
 pub use offline::{ExportOptions, LockedMemory, OfflineContext, OfflineDriver, OpenOffline, Recording, Resources};
 pub use polyvirt_model as model;
@@ -65,5 +70,6 @@ pub use services::{
     Labels, OwnerRef, ProcessIdentity, Service, ServiceContext, ServiceDescriptor, ServiceRegistration,
 };
 pub use settings::Settings;
+pub use throttle::BlockThrottle;
 pub use uri::{ConnectUri, URI_LIMIT, UriError};
 pub use vcpus::{OpContext, VcpuChange, VcpuCount, VcpuSelect, VcpusNow};

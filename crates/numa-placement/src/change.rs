@@ -6,6 +6,7 @@
 //! What it does not do: it promises no memory. After the nodes of a guest changed, book what it then really has
 //! ([`Ledger::commit`](crate::Ledger::commit)).
 
+use crate::binding::thread_cpus;
 use crate::engine::split_evenly;
 use crate::plan::{CpuLoad, NodeShare, Origin, Plan, PlanDelta, PlanStep, ThreadPlan};
 use crate::policy::{MemMode, MemPolicy};
@@ -168,6 +169,28 @@ pub fn set_online(plan: &Plan, online: &VcpuSet, host: &HostTopology) -> Plan {
     new
 }
 
+/// The plan with a place for one more I/O thread, which is where those of the definition are that have no pin.
+#[must_use]
+pub fn with_io_thread(plan: &Plan, stored: &Stored, id: IoThreadId, host: &HostTopology) -> Plan {
+    let mut new = plan.clone();
+    new.revision += 1;
+    let (cpus, origin) = thread_cpus(None, stored, plan.advice.as_ref(), host);
+    let thread = ThreadPlan { cpus, origin, launch: None, launch_cpus: None, mems: plan.process.mems.clone() };
+    new.io_threads.retain(|(known, _)| *known != id);
+    new.io_threads.push((id, thread));
+    new.io_threads.sort_by_key(|(id, _)| *id);
+    new
+}
+
+/// The plan without an I/O thread.
+#[must_use]
+pub fn without_io_thread(plan: &Plan, id: IoThreadId) -> Plan {
+    let mut new = plan.clone();
+    new.revision += 1;
+    new.io_threads.retain(|(known, _)| *known != id);
+    new
+}
+
 /// Changes the NUMA parameters of a running guest: the mode stays, and only a restrictive guest can get other nodes.
 /// Cells with a policy of their own keep it. Saying what holds already changes nothing.
 ///
@@ -313,6 +336,16 @@ mod tests {
         plan.process.mems = None;
         let error = set_nodes(&plan, &stored, None, Some(&nodes("1")), &host()).unwrap_err();
         assert_eq!(error, ChangeError::NoCpuset);
+    }
+
+    #[test]
+    fn io_threads_come_where_the_others_are() {
+        let (stored, plan) = running(MemMode::Restrictive);
+        let more = with_io_thread(&plan, &stored, IoThreadId(3), &host());
+        assert_eq!((more.revision, more.io_threads.len()), (plan.revision + 1, 2));
+        assert_eq!(more.io_threads[1].1, plan.io_threads[0].1, "neither is pinned");
+        let less = without_io_thread(&more, IoThreadId(1));
+        assert_eq!(less.io_threads.iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [3]);
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod event;
 mod monitor;
 mod plug;
 mod tasks;
+mod tune;
 
 pub use command::Command;
 pub use commands::*;
@@ -38,3 +39,4 @@ pub use error::{CloseReason, ErrorClass, QmpError};
 pub use event::{Event, EventError, Events, Timestamp};
 pub use monitor::{Monitor, Options, QemuVersion};
 pub use plug::{PlugCpu, UnplugCpu};
+pub use tune::QomSet;

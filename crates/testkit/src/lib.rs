@@ -15,6 +15,7 @@ mod device_cases;
 mod engine_cases;
 mod launcher_cases;
 mod running_cases;
+mod tuning_cases;
 mod vcpu_cases;
 
 pub use bench::{Bench, Recorded, Subject, require};
@@ -108,6 +109,10 @@ cases! {
     vcpus_are_plugged_to_a_number = vcpu_cases::plugged_to_a_number;
     /// Single vCPUs are plugged; one that the guest cannot have is `InvalidArgument`, one that stays `InvalidState`.
     single_vcpus_are_plugged = vcpu_cases::single_ones;
+    /// I/O threads come and go by number; one that is there is `AlreadyExists`, one that is not `NotFound`.
+    io_threads_come_and_go = tuning_cases::io_threads;
+    /// Limits of memory are set, changed and lifted, or refused for what this host lacks.
+    memory_is_limited = tuning_cases::memory_limits;
     /// A pin that is applied is read back.
     pins_are_applied = running_cases::pins_are_applied;
     /// Define, list, start, look, destroy, undefine through the engine.

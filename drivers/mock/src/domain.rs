@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use polyvirt_core::{
-    ByteStream, Consoles, Destroy, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, Domain, DomainId, Error,
-    ErrorKind, GuestState, LivePlacement, Pause, Reboot, Reset, Result, Shutdown, Signal, StopReason, VcpuCount,
-    VcpuInfo, VcpuSelect, VcpuState, async_trait,
+    BlockThrottle, ByteStream, Consoles, Destroy, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, Domain,
+    DomainId, Error, ErrorKind, GuestState, IoThreads, LivePlacement, MemoryLimits, MemoryTarget, Pause, Reboot, Reset,
+    Result, Shutdown, Signal, StopReason, VcpuCount, VcpuInfo, VcpuSelect, VcpuState, async_trait,
     placement::{PlacementReport, PlanDelta},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -92,6 +92,19 @@ impl Domain for MockDomain {
     fn vcpu_select(&self) -> Option<&dyn VcpuSelect> {
         Some(self)
     }
+    fn memory(&self) -> Option<&dyn MemoryTarget> {
+        Some(self)
+    }
+    fn memory_limits(&self) -> Option<&dyn MemoryLimits> {
+        Some(self)
+    }
+    fn io_threads(&self) -> Option<&dyn IoThreads> {
+        Some(self)
+    }
+    fn block_throttle(&self) -> Option<&dyn BlockThrottle> {
+        Some(self)
+    }
+
     fn placement(&self) -> Option<&dyn LivePlacement> {
         Some(self)
     }

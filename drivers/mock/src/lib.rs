@@ -10,7 +10,9 @@ mod devices;
 mod domain;
 mod driver;
 mod host;
+mod io_threads;
 mod launcher;
+mod memory;
 mod vcpus;
 mod world;
 
@@ -35,6 +37,10 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::VcpuInfo,
         CapabilityId::VcpuCount,
         CapabilityId::VcpuSelect,
+        CapabilityId::MemoryTarget,
+        CapabilityId::MemoryLimits,
+        CapabilityId::IoThreads,
+        CapabilityId::BlockThrottle,
         CapabilityId::LivePlacement,
         CapabilityId::NativeExport,
         CapabilityId::Placement,

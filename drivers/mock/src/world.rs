@@ -8,7 +8,10 @@ use std::{
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
-use polyvirt_core::{DomainEvents, GuestState, LiveConfig, Signal, StopReason, VcpusNow, placement::Plan};
+use polyvirt_core::{
+    DomainEvents, GuestState, IoThreadState, LiveConfig, Signal, StopReason, VcpusNow,
+    placement::{IoThreadId, Kib, Plan},
+};
 
 static WORLDS: LazyLock<Mutex<HashMap<PathBuf, Arc<World>>>> = LazyLock::new(Mutex::default);
 
@@ -56,6 +59,8 @@ struct Inner {
     state: GuestState,
     plan: Option<Plan>,
     vcpus: VcpusNow,
+    memory: Kib,
+    io_threads: Vec<IoThreadState>,
     events: DomainEvents,
 }
 
@@ -63,7 +68,9 @@ impl MockGuest {
     pub(crate) fn new(live: &LiveConfig, plan: Option<Plan>, events: DomainEvents) -> Arc<Self> {
         let config = &live.config;
         let vcpus = VcpusNow::new(config.online_vcpus(), config.removable_vcpus());
-        let inner = Inner { state: GuestState::Paused, plan, vcpus, events };
+        let memory = config.current_memory.as_ref().map_or(config.memory_total(), |it| it.size);
+        let io_threads = config.io_thread_ids().into_iter().map(|id| IoThreadState::new(IoThreadId(id))).collect();
+        let inner = Inner { state: GuestState::Paused, plan, vcpus, memory, io_threads, events };
         Arc::new(Self { id: live.id.0, name: config.name.clone(), max: config.vcpus_max(), inner: Mutex::new(inner) })
     }
 
@@ -85,6 +92,22 @@ impl MockGuest {
 
     pub(crate) fn set_vcpus(&self, vcpus: VcpusNow) {
         self.inner().vcpus = vcpus;
+    }
+
+    pub(crate) fn memory(&self) -> Kib {
+        self.inner().memory
+    }
+
+    pub(crate) fn set_memory(&self, memory: Kib) {
+        self.inner().memory = memory;
+    }
+
+    pub(crate) fn io_threads(&self) -> Vec<IoThreadState> {
+        self.inner().io_threads.clone()
+    }
+
+    pub(crate) fn set_io_threads(&self, all: Vec<IoThreadState>) {
+        self.inner().io_threads = all;
     }
 
     pub(crate) fn set_plan(&self, plan: Plan) {

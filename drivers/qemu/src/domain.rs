@@ -7,10 +7,13 @@ mod attend;
 mod console;
 mod devices;
 mod hands;
+mod io_threads;
+mod memory;
 mod news;
 mod pace;
 mod placement;
 mod power;
+mod throttle;
 mod update;
 mod vcpus;
 
@@ -26,9 +29,9 @@ use std::{
 };
 
 use polyvirt_core::{
-    Consoles, Destroy, DeviceAttach, DeviceDetach, DeviceUpdate, Domain, DomainEvents, DomainId, Error, ErrorKind,
-    GuestState, Keyboard, LiveConfig, LivePlacement, Nmi, Pause, Reboot, Reset, Result, Screen, Shutdown, StopReason,
-    VcpuCount, VcpuInfo, VcpuSelect, async_trait,
+    BlockThrottle, Consoles, Destroy, DeviceAttach, DeviceDetach, DeviceUpdate, Domain, DomainEvents, DomainId, Error,
+    ErrorKind, GuestState, IoThreads, Keyboard, LiveConfig, LivePlacement, MemoryLimits, MemoryTarget, Nmi, Pause,
+    Reboot, Reset, Result, Screen, Shutdown, StopReason, VcpuCount, VcpuInfo, VcpuSelect, async_trait,
 };
 use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Watched};
 use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
@@ -284,6 +287,22 @@ impl Domain for QemuDomain {
     }
 
     fn vcpu_select(&self) -> Option<&dyn VcpuSelect> {
+        Some(self)
+    }
+
+    fn memory(&self) -> Option<&dyn MemoryTarget> {
+        Some(self)
+    }
+
+    fn memory_limits(&self) -> Option<&dyn MemoryLimits> {
+        Some(self)
+    }
+
+    fn io_threads(&self) -> Option<&dyn IoThreads> {
+        Some(self)
+    }
+
+    fn block_throttle(&self) -> Option<&dyn BlockThrottle> {
         Some(self)
     }
 

@@ -33,6 +33,7 @@ mod failure;
 mod kvm;
 mod labels;
 mod launcher;
+mod limits;
 mod log;
 mod machine;
 mod offline;
@@ -76,6 +77,10 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::VcpuInfo,
         CapabilityId::VcpuCount,
         CapabilityId::VcpuSelect,
+        CapabilityId::MemoryTarget,
+        CapabilityId::MemoryLimits,
+        CapabilityId::IoThreads,
+        CapabilityId::BlockThrottle,
         CapabilityId::LivePlacement,
         CapabilityId::NativeExport,
         CapabilityId::DomainCapabilities,
@@ -111,6 +116,9 @@ const HONOURS: &[&str] = &[
     "/domain/iothreads",
     "/domain/iothreadids/**",
     "/domain/defaultiothread/**",
+    "/domain/memtune/hard_limit",
+    "/domain/memtune/soft_limit",
+    "/domain/memtune/swap_hard_limit",
     "/domain/cputune/vcpupin/**",
     "/domain/cputune/emulatorpin/**",
     "/domain/cputune/iothreadpin/**",

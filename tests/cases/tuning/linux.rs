@@ -1,44 +1,22 @@
-//! The tiny Linux guest (`cargo xtask guest-image`), and talking with it.
+//! A Linux that boots with what a test wants to change, and tells what it sees.
 
-use std::{path::PathBuf, time::Duration};
+use polyvirt::{Connection, Destroy, Guest};
+use polyvirt_tests::{
+    Root,
+    booted::{Booted, image, no_image},
+    connect, no_qemu, root,
+};
 
-use polyvirt::{ByteStream, Connection, Destroy, Guest};
-use polyvirt_tests::{Root, connect, no_qemu, root};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+/// Brings every CPU online that is there.
+const ONLINE: &str =
+    "for it in /sys/devices/system/cpu/cpu[0-9]*/online; do [ \"$(cat $it)\" = 1 ] || echo 1 >$it; done";
 
-/// Generous: under TCG on a busy machine. Nothing here asserts times.
-const WITHIN: Duration = Duration::from_secs(180);
-
-/// A Linux that runs, and its console.
+/// A Linux that runs.
 pub(crate) struct Linux {
     pub(crate) root: Root,
     pub(crate) connection: Connection,
     pub(crate) guest: Guest,
-    console: ByteStream,
-}
-
-fn image(variable: &str, file: &str) -> Option<PathBuf> {
-    let found = match std::env::var_os(variable) {
-        Some(path) => PathBuf::from(path),
-        None => {
-            let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("../target"), PathBuf::from);
-            target.join("guest").join(file)
-        }
-    };
-    found.is_file().then_some(found)
-}
-
-/// Kernel and initramfs, or why there are none.
-fn images() -> Option<(PathBuf, PathBuf)> {
-    let kernel = image("POLYVIRT_GUEST_KERNEL", "vmlinuz");
-    let found = kernel.zip(image("POLYVIRT_GUEST_INITRAMFS", "initramfs.cpio"));
-    if found.is_none() {
-        let reason = "there is no guest image; `cargo xtask guest-image` makes it";
-        if polyvirt_driver_testkit::require("qemu", reason) {
-            println!("skipped: {reason}");
-        }
-    }
-    found
+    booted: Booted,
 }
 
 /// A connection of its own to a root.
@@ -48,14 +26,13 @@ pub(crate) async fn open(root: &Root) -> Connection {
 }
 
 impl Linux {
-    /// Boots one with these elements and devices, and waits until it has said what it sees. `None`, with the reason printed, where
-    /// that cannot be.
+    /// Boots one with these elements and devices, and waits until it is ready. `None`, with the reason printed, where that cannot be.
     pub(crate) async fn boot(name: &str, elements: &str, devices: &str) -> Option<Self> {
-        if let Some(reason) = no_qemu() {
+        if let Some(reason) = no_qemu().or_else(no_image) {
             println!("skipped: {reason}");
             return None;
         }
-        let (kernel, initrd) = images()?;
+        let (kernel, initrd) = image().expect("an image");
         let root = root();
         let connection = open(&root).await;
         let xml = format!(
@@ -66,56 +43,23 @@ impl Linux {
             kernel.display(),
             initrd.display()
         );
-        let guest = connection.define(&xml).await.expect("defined").guest;
-        guest.start(true).await.unwrap_or_else(|error| panic!("{error:?}"));
-        let console = guest.console(None).await.expect("a console");
-        guest.resume().await.expect("resumed");
-        let mut linux = Self { root, connection, guest, console };
-        linux.hear("polyvirt-guest end").await;
-        Some(linux)
+        let booted = Booted::start(&connection, &xml).await;
+        let guest = booted.guest.clone();
+        Some(Self { root, connection, guest, booted })
     }
 
-    /// Reads the console up to the end of a line that has this in it.
-    pub(crate) async fn hear(&mut self, text: &str) -> String {
-        let mut said = Vec::new();
-        let reading = async {
-            loop {
-                let byte = self.console.read_u8().await.expect("the console goes on");
-                said.push(byte);
-                if byte != b'\n' {
-                    continue;
-                }
-                let heard = String::from_utf8_lossy(&said).into_owned();
-                if let Some(line) = heard.lines().find(|line| line.contains(text)) {
-                    return line.trim().to_owned();
-                }
-            }
-        };
-        match tokio::time::timeout(WITHIN, reading).await {
-            Ok(line) => line,
-            Err(_) => panic!("the guest never said {text:?}: {}", String::from_utf8_lossy(&said)),
-        }
+    /// The CPUs that are there, once there are these.
+    pub(crate) async fn has_cpus(&mut self, wanted: &str) {
+        let command = format!("{ONLINE}; cat /sys/devices/system/cpu/online");
+        self.booted.until(&command, |said| said.lines().any(|line| line.trim() == wanted)).await;
     }
 
-    /// Says a line and hears the answer.
-    pub(crate) async fn ask(&mut self, line: &str) -> String {
-        self.console.write_all(format!("{line}\n").as_bytes()).await.expect("it listens");
-        self.hear(&format!("polyvirt-guest {line} ")).await
-    }
-
-    /// Asks again until the answer is as wanted: the guest does in its own time what its hardware tells it.
-    pub(crate) async fn ask_until(&mut self, line: &str, wanted: impl Fn(&str) -> bool) -> String {
-        let asking = async {
-            loop {
-                let answer = self.ask(line).await;
-                if wanted(&answer) {
-                    return answer;
-                }
-            }
-        };
-        tokio::time::timeout(WITHIN, asking)
-            .await
-            .unwrap_or_else(|_| panic!("the guest never said what was wanted of {line:?}"))
+    /// KiB that its system says it has, once that is as wanted.
+    pub(crate) async fn memory(&mut self, wanted: impl Fn(u64) -> bool) -> u64 {
+        let number = |said: &str| said.split_whitespace().find_map(|it| it.parse().ok());
+        let command = "awk '/^MemTotal/ { print $2 }' /proc/meminfo";
+        let said = self.booted.until(command, |said| number(said).is_some_and(&wanted)).await;
+        number(&said).expect("a number")
     }
 
     pub(crate) async fn end(self) {

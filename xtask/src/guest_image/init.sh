@@ -6,9 +6,7 @@
 #   polyvirt-guest cpus 0-7
 #   polyvirt-guest node 0 cpus 0-1 memory 61440 kB distances 10 20 20 20
 #   polyvirt-guest end
-# Off: the ACPI power button, or the line "poweroff" on the console. "reboot" and "topology" are understood too, "cpus" brings every
-# CPU online that is there and answers with the line "polyvirt-guest cpus", "memory" answers with
-#   polyvirt-guest memory 114688 kB free 98304 kB
+# Off: the ACPI power button, or the line "poweroff" on the console. "reboot" and "topology" are understood too.
 /bin/busybox mkdir -p /proc /sys /dev /run /var/run
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
@@ -18,7 +16,7 @@ dmesg -n 1
 # The console may echo nothing: what is typed is a command, not text to be seen twice.
 stty -echo 2>/dev/null
 
-# button: the ACPI power button as an input device; evdev: /dev/input/event*, which acpid reads; virtio_balloon and what it stands on.
+# button: the ACPI power button as an input device; evdev: /dev/input/event*, which acpid reads.
 for module in /modules/*.ko; do
     [ ! -e "$module" ] || insmod "$module" || echo "polyvirt-guest: insmod $module failed"
 done
@@ -52,18 +50,8 @@ while :; do
             poweroff) echo "polyvirt-guest off"; poweroff -f ;;
             reboot) reboot -f ;;
             topology) topology ;;
-            cpus)
-                for cpu in /sys/devices/system/cpu/cpu[0-9]*/online; do
-                    [ "$(cat "$cpu")" = 1 ] || echo 1 >"$cpu"
-                done
-                echo "polyvirt-guest cpus $(cat /sys/devices/system/cpu/online)"
-                ;;
-            memory)
-                awk '/^MemTotal/ { total = $2 } /^MemFree/ { free = $2 }
-                    END { print "polyvirt-guest memory", total, "kB free", free, "kB" }' /proc/meminfo
-                ;;
             "") ;;
-            *) echo "polyvirt-guest: '$line' is not understood: poweroff, reboot, topology, cpus or memory" ;;
+            *) echo "polyvirt-guest: '$line' is not understood: poweroff, reboot or topology" ;;
         esac
     else
         sleep 1

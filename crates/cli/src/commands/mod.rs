@@ -18,10 +18,14 @@ mod hands;
 mod host;
 mod import;
 mod info;
+mod io_threads;
 mod life;
+mod links;
 mod list;
+mod memory;
 mod numa;
 mod pages;
+mod sizes;
 mod tune;
 mod uri;
 mod vcpus;
@@ -84,6 +88,17 @@ pub(crate) fn run<'a>(
                 info::dumpxml(&which, inactive, security_info, session, out).await
             }
             Command::Vcpuinfo(which) => info::vcpuinfo(&which, session, out).await,
+            Command::Setmem(args) => memory::setmem(&args, session, out).await,
+            Command::Setmaxmem(args) => memory::setmaxmem(&args, session, out).await,
+            Command::Memtune(args) => memory::memtune(&args, session, out).await,
+            Command::Iothreadinfo(args) => io_threads::info(&args, session, out).await,
+            Command::Iothreadadd(args) => io_threads::add(&args, session, out).await,
+            Command::Iothreaddel(args) => io_threads::remove(&args, session, out).await,
+            Command::Iothreadset(args) => io_threads::set(&args, session, out).await,
+            Command::Iothreadpin(args) => io_threads::pin(&args, session, out).await,
+            Command::Blkdeviotune(args) => links::blkdeviotune(&args, session, out).await,
+            Command::DomifSetlink(args) => links::setlink(&args, session, out).await,
+            Command::DomifGetlink(args) => links::getlink(&args, session, out).await,
             Command::Setvcpus(args) => vcpus::setvcpus(&args, session, out).await,
             Command::Setvcpu(args) => vcpus::setvcpu(&args, session, out).await,
             Command::Vcpucount(args) => vcpus::vcpucount(&args, session, out).await,

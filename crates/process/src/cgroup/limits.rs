@@ -238,16 +238,19 @@ impl Cgroup {
         }
     }
 
-    /// Moves a running process into the group itself, with all its threads. What memory it has is counted here from now on with version 1;
-    /// version 2 counts it where it was touched.
+    /// Moves a running process into the group itself, with all its threads and, of a group with the memory controller, what they touched.
     ///
     /// # Errors
-    /// [`CgroupError::Io`], `ESRCH` if there is no such process.
+    /// [`CgroupError::Io`], `ESRCH` if there is no such process; `Unsupported` where the kernel counts memory where it was touched: with
+    /// version 2, and with version 1 since Linux 6.11.
     pub fn take(&self, pid: u32) -> Result<(), CgroupError> {
-        let moves = self.path.join("memory.move_charge_at_immigrate");
-        if self.version == Version::V1 && self.controller == Controller::Memory && moves.exists() {
-            // Anonymous pages and pages of files (memory.rst, 8.2); kernels that moved no more charges refuse, and count what is new.
-            write(&moves, "3").ok();
+        if self.controller == Controller::Memory {
+            let moves = self.path.join("memory.move_charge_at_immigrate");
+            // Anonymous pages and pages of files (memory.rst, 8.2).
+            if self.version == Version::V2 || write(&moves, "3").is_err() {
+                let why = "this kernel counts memory where it was touched, and moves no count";
+                return Err(lacks(&self.path, "move the memory of a process to", why));
+            }
         }
         write(&self.path.join("cgroup.procs"), &pid.to_string())
     }
@@ -326,6 +329,16 @@ impl Cgroup {
                 write(&self.path.join("io.max"), &format!("{number} {key}={limit}"))
             }
         }
+    }
+
+    /// Which interface it has.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Whether what its processes touch is counted here.
+    pub fn counts_memory(&self) -> bool {
+        ["memory.max", "memory.limit_in_bytes"].iter().any(|file| self.path.join(file).exists())
     }
 
     /// Whether a process is in it or in a part of it.

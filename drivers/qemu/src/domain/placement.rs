@@ -23,10 +23,8 @@ use crate::{
 impl QemuDomain {
     async fn threads(&self) -> Result<Threads> {
         let cpus = self.shared.execute(&QueryCpusFast {}).await?;
-        let io = match self.shared.live().config.io_thread_ids().is_empty() {
-            true => Vec::new(),
-            false => self.shared.execute(&QueryIoThreads {}).await?,
-        };
+        // Some may have come since the start.
+        let io = self.shared.execute(&QueryIoThreads {}).await?;
         Ok(super::threads_of(self.shared.parts.process.id().pid, &cpus, &io))
     }
 }
