@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: roots, guests, and a look at the host's processes.
 
+pub mod booted;
 pub mod generator;
 pub mod offline;
 pub mod peer;
