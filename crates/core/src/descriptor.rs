@@ -40,12 +40,24 @@ pub enum CapabilityId {
     DirtyRate,
     /// [`crate::BlockInfo`]
     BlockInfo,
+    /// [`crate::VcpuCount`]
+    VcpuCount,
+    /// [`crate::VcpuSelect`]
+    VcpuSelect,
     /// [`crate::DeviceAttach`]
     DeviceAttach,
     /// [`crate::DeviceDetach`]
     DeviceDetach,
     /// [`crate::DeviceUpdate`]
     DeviceUpdate,
+    /// [`crate::MemoryTarget`]
+    MemoryTarget,
+    /// [`crate::MemoryLimits`]
+    MemoryLimits,
+    /// [`crate::IoThreads`]
+    IoThreads,
+    /// [`crate::BlockThrottle`]
+    BlockThrottle,
     /// [`crate::LivePlacement`]
     LivePlacement,
     /// [`crate::SaveState`]
@@ -75,14 +87,20 @@ impl CapabilityId {
         Self::Keyboard,
         Self::Nmi,
         Self::VcpuInfo,
-        Self::Statistics,
-        Self::OutsideStatistics,
         Self::BalloonPolling,
-        Self::DirtyRate,
         Self::BlockInfo,
+        Self::DirtyRate,
+        Self::OutsideStatistics,
+        Self::Statistics,
+        Self::VcpuCount,
+        Self::VcpuSelect,
         Self::DeviceAttach,
         Self::DeviceDetach,
         Self::DeviceUpdate,
+        Self::MemoryTarget,
+        Self::MemoryLimits,
+        Self::IoThreads,
+        Self::BlockThrottle,
         Self::LivePlacement,
         Self::SaveState,
         Self::CoreDump,
@@ -110,9 +128,15 @@ impl CapabilityId {
             Self::BalloonPolling => "balloon-polling",
             Self::DirtyRate => "dirty-rate",
             Self::BlockInfo => "block-info",
+            Self::VcpuCount => "vcpu-count",
+            Self::VcpuSelect => "vcpu-select",
             Self::DeviceAttach => "device-attach",
             Self::DeviceDetach => "device-detach",
             Self::DeviceUpdate => "device-update",
+            Self::MemoryTarget => "memory-target",
+            Self::MemoryLimits => "memory-limits",
+            Self::IoThreads => "io-threads",
+            Self::BlockThrottle => "block-throttle",
             Self::LivePlacement => "live-placement",
             Self::SaveState => "save-state",
             Self::CoreDump => "core-dump",

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    BalloonPolling, BlockInfo, CoreDump, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate, Keyboard, Nmi,
-    PowerManagement, Result, SaveState, Screen, Statistics, StopReason,
+    BalloonPolling, BlockInfo, BlockThrottle, CoreDump, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate,
+    IoThreads, Keyboard, MemoryLimits, MemoryTarget, Nmi, PowerManagement, Result, SaveState, Screen, Statistics,
+    StopReason, VcpuCount, VcpuSelect,
 };
 
 /// The hypervisor's number of a running guest.
@@ -217,6 +218,30 @@ pub trait Domain: Any + Send + Sync + Debug {
     }
     /// Sizes and errors of its disks.
     fn block_info(&self) -> Option<&dyn BlockInfo> {
+        None
+    }
+    /// Changing the number of vCPUs.
+    fn vcpu_count(&self) -> Option<&dyn VcpuCount> {
+        None
+    }
+    /// Plugging single vCPUs.
+    fn vcpu_select(&self) -> Option<&dyn VcpuSelect> {
+        None
+    }
+    /// The balloon.
+    fn memory(&self) -> Option<&dyn MemoryTarget> {
+        None
+    }
+    /// Limits of the process's memory.
+    fn memory_limits(&self) -> Option<&dyn MemoryLimits> {
+        None
+    }
+    /// I/O threads.
+    fn io_threads(&self) -> Option<&dyn IoThreads> {
+        None
+    }
+    /// Limits of disks.
+    fn block_throttle(&self) -> Option<&dyn BlockThrottle> {
         None
     }
     /// Changing and reading back the placement.

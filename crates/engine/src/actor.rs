@@ -24,7 +24,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use polyvirt_core::{
     CancelSource, Deadline, Destroy, Domain, DomainEvents, Error, ErrorKind, EventKind, GuestState, Result, Signal,
-    Stage, StopReason,
+    Stage, StopReason, VcpusNow,
 };
 use polyvirt_lease::{Durability, OwnerLock};
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -304,7 +304,9 @@ impl Actor {
         if let Some(state) = left.take_state() {
             self.set_state(state).await.map_err(only_recorded)?;
         }
-        self.keep(left).await.map_err(only_recorded)
+        let failed = left.take_error();
+        self.keep(left).await.map_err(only_recorded)?;
+        failed.map_or(Ok(()), Err)
     }
 
     /// Writes down what a change left.
@@ -338,6 +340,20 @@ impl Actor {
         write(&self.shared, &attached.record).await
     }
 
+    /// Keeps which vCPUs there are, if that is new.
+    async fn set_vcpus(&mut self, now: &VcpusNow) -> Result<()> {
+        let Some(attached) = &mut self.attached else { return Ok(()) };
+        let mut config = attached.record.live()?.config;
+        if config.online_vcpus() == now.online {
+            return Ok(());
+        }
+        crate::vcpus::note(&mut config, now);
+        attached.record.set_live(&config);
+        let online = u32::try_from(now.online.len()).unwrap_or(u32::MAX);
+        self.shared.history.tell(attached.record.guest.clone(), EventKind::VcpusChanged { online });
+        write(&self.shared, &attached.record).await
+    }
+
     async fn on_signal(&mut self, signal: Signal) {
         match signal {
             Signal::Stopped(reason) => {
@@ -362,6 +378,7 @@ impl Actor {
             }
             Signal::DeviceRemoved(alias) => self.device_removed(alias).await,
             Signal::DeviceRefused(alias) => self.tell(EventKind::DeviceRefused { alias }),
+            Signal::Vcpus(now) => self.set_vcpus(&now).await,
             Signal::Noticed(noticed) => self.tell(EventKind::Noticed(noticed)),
             _ => Ok(()),
         };

@@ -208,16 +208,22 @@ pub struct Kvm {
 #[non_exhaustive]
 pub struct CpuPlace {
     /// Guest NUMA cell.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub node_id: Option<i64>,
     /// Socket.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub socket_id: Option<i64>,
     /// Die.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub die_id: Option<i64>,
     /// Cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<i64>,
     /// Core.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub core_id: Option<i64>,
     /// Hardware thread.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub thread_id: Option<i64>,
 }
 

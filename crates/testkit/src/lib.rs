@@ -18,6 +18,8 @@ mod launcher_cases;
 mod running_cases;
 mod save_cases;
 mod statistics_cases;
+mod tuning_cases;
+mod vcpu_cases;
 
 pub use bench::{Bench, Recorded, Subject, require};
 
@@ -106,6 +108,14 @@ cases! {
     wrong_devices_are_refused = device_cases::wrong_devices_are_refused;
     /// All vCPUs are listed ascending, within the plan.
     vcpus_are_where_planned = running_cases::vcpus_are_where_planned;
+    /// vCPUs are plugged to a number, are where planned, and a number that there is changes nothing.
+    vcpus_are_plugged_to_a_number = vcpu_cases::plugged_to_a_number;
+    /// Single vCPUs are plugged; one that the guest cannot have is `InvalidArgument`, one that stays `InvalidState`.
+    single_vcpus_are_plugged = vcpu_cases::single_ones;
+    /// I/O threads come and go by number; one that is there is `AlreadyExists`, one that is not `NotFound`.
+    io_threads_come_and_go = tuning_cases::io_threads;
+    /// Limits of memory are set, changed and lifted, or refused for what this host lacks.
+    memory_is_limited = tuning_cases::memory_limits;
     /// A pin that is applied is read back.
     pins_are_applied = running_cases::pins_are_applied;
     /// A saved guest can be ended and continued from its stream, or go on.

@@ -101,8 +101,7 @@ impl Launcher for MockDriver {
     }
 
     async fn start(&self, cx: &StartContext, request: StartRequest) -> Result<Started> {
-        let guest =
-            MockGuest::new(request.live.id.0, &request.live.config.name, request.plan.clone(), cx.events.clone());
+        let guest = MockGuest::new(&request.live, request.plan.clone(), cx.events.clone());
         if let Err(error) = self.go(cx, &request, &guest).await {
             self.world.remove(guest.id);
             return Err(error);

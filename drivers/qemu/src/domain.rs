@@ -8,13 +8,19 @@ mod console;
 mod devices;
 mod dump;
 mod hands;
+mod io_threads;
+mod memory;
 mod news;
 mod pace;
 mod placement;
 mod power;
 mod save;
 pub(crate) mod statistics;
+mod throttle;
 mod update;
+mod vcpus;
+
+pub(crate) use vcpus::plug_at_start;
 
 use std::{
     io,
@@ -26,9 +32,10 @@ use std::{
 };
 
 use polyvirt_core::{
-    BalloonPolling, BlockInfo, Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach, DeviceUpdate, DirtyRate,
-    Domain, DomainEvents, DomainId, Error, ErrorKind, GuestState, Keyboard, LiveConfig, LivePlacement, Nmi, Pause,
-    PowerManagement, Reboot, Reset, Result, SaveState, Screen, Shutdown, Statistics, StopReason, VcpuInfo, async_trait,
+    BalloonPolling, BlockInfo, BlockThrottle, Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach, DeviceUpdate,
+    DirtyRate, Domain, DomainEvents, DomainId, Error, ErrorKind, GuestState, IoThreads, Keyboard, LiveConfig,
+    LivePlacement, MemoryLimits, MemoryTarget, Nmi, Pause, PowerManagement, Reboot, Reset, Result, SaveState, Screen,
+    Shutdown, Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect, async_trait,
 };
 use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Watched};
 use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
@@ -96,6 +103,8 @@ pub(crate) struct Parts {
     pub(crate) expect_resume: bool,
     /// Whether it may be given a cgroup.
     pub(crate) cgroups: bool,
+    /// Whether vCPUs may be taken out.
+    pub(crate) unplugs: bool,
     /// What its command line follows from; `None` if the emulator is not there any more.
     pub(crate) builder: Option<Builder>,
 }
@@ -292,6 +301,30 @@ impl Domain for QemuDomain {
     }
 
     fn block_info(&self) -> Option<&dyn BlockInfo> {
+        Some(self)
+    }
+
+    fn vcpu_count(&self) -> Option<&dyn VcpuCount> {
+        Some(self)
+    }
+
+    fn vcpu_select(&self) -> Option<&dyn VcpuSelect> {
+        Some(self)
+    }
+
+    fn memory(&self) -> Option<&dyn MemoryTarget> {
+        Some(self)
+    }
+
+    fn memory_limits(&self) -> Option<&dyn MemoryLimits> {
+        Some(self)
+    }
+
+    fn io_threads(&self) -> Option<&dyn IoThreads> {
+        Some(self)
+    }
+
+    fn block_throttle(&self) -> Option<&dyn BlockThrottle> {
         Some(self)
     }
 

@@ -91,6 +91,7 @@ impl Launcher for Qemu {
             signals: cx.events.clone(),
             expect_resume: false,
             cgroups: self.config.cgroups != CgroupUse::Never,
+            unplugs: self.config.unplugs(&live.config),
             builder: self.binary(&live.config).await.ok().map(|it| self.builder(it, &self.places(&live.guest()))),
         };
         Ok(Reattached::Running(QemuDomain::attend(parts, events)))

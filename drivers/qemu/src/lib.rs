@@ -33,6 +33,7 @@ mod failure;
 mod kvm;
 mod labels;
 mod launcher;
+mod limits;
 mod log;
 mod machine;
 mod offline;
@@ -75,11 +76,17 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::DeviceDetach,
         CapabilityId::DeviceUpdate,
         CapabilityId::VcpuInfo,
-        CapabilityId::Statistics,
-        CapabilityId::OutsideStatistics,
         CapabilityId::BalloonPolling,
-        CapabilityId::DirtyRate,
         CapabilityId::BlockInfo,
+        CapabilityId::BlockThrottle,
+        CapabilityId::DirtyRate,
+        CapabilityId::IoThreads,
+        CapabilityId::MemoryLimits,
+        CapabilityId::MemoryTarget,
+        CapabilityId::OutsideStatistics,
+        CapabilityId::Statistics,
+        CapabilityId::VcpuCount,
+        CapabilityId::VcpuSelect,
         CapabilityId::LivePlacement,
         CapabilityId::SaveState,
         CapabilityId::CoreDump,
@@ -118,6 +125,9 @@ const HONOURS: &[&str] = &[
     "/domain/iothreads",
     "/domain/iothreadids/**",
     "/domain/defaultiothread/**",
+    "/domain/memtune/hard_limit",
+    "/domain/memtune/soft_limit",
+    "/domain/memtune/swap_hard_limit",
     "/domain/cputune/vcpupin/**",
     "/domain/cputune/emulatorpin/**",
     "/domain/cputune/iothreadpin/**",

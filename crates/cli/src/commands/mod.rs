@@ -20,15 +20,20 @@ mod host;
 mod import;
 mod info;
 mod inventory;
+mod io_threads;
 mod jobs;
 mod life;
+mod links;
 mod list;
+mod memory;
 mod numa;
 mod pages;
 mod saved;
+mod sizes;
 mod statistics;
 mod tune;
 mod uri;
+mod vcpus;
 mod xml;
 
 use std::{future::Future, io::Read as _, path::Path, pin::Pin};
@@ -102,6 +107,20 @@ pub(crate) fn run<'a>(
                 info::dumpxml(&which, inactive, security_info, session, out).await
             }
             Command::Vcpuinfo(which) => info::vcpuinfo(&which, session, out).await,
+            Command::Setmem(args) => memory::setmem(&args, session, out).await,
+            Command::Setmaxmem(args) => memory::setmaxmem(&args, session, out).await,
+            Command::Memtune(args) => memory::memtune(&args, session, out).await,
+            Command::Iothreadinfo(args) => io_threads::info(&args, session, out).await,
+            Command::Iothreadadd(args) => io_threads::add(&args, session, out).await,
+            Command::Iothreaddel(args) => io_threads::remove(&args, session, out).await,
+            Command::Iothreadset(args) => io_threads::set(&args, session, out).await,
+            Command::Iothreadpin(args) => io_threads::pin(&args, session, out).await,
+            Command::Blkdeviotune(args) => links::blkdeviotune(&args, session, out).await,
+            Command::DomifSetlink(args) => links::setlink(&args, session, out).await,
+            Command::DomifGetlink(args) => links::getlink(&args, session, out).await,
+            Command::Setvcpus(args) => vcpus::setvcpus(&args, session, out).await,
+            Command::Setvcpu(args) => vcpus::setvcpu(&args, session, out).await,
+            Command::Vcpucount(args) => vcpus::vcpucount(&args, session, out).await,
             Command::Edit(which) => edit::edit(&which, session, out).await,
             Command::Console { which, devname } => console::console(&which, devname.as_deref(), session, out).await,
             Command::Screenshot(args) => hands::screenshot(args, session, out).await,

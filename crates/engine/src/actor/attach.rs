@@ -28,9 +28,23 @@ impl Actor {
                 // While nobody attended, the guest may have stopped or continued by itself.
                 let asked = domain.clone();
                 let state = self.job(&source, async move { asked.state().await }).await?;
+                let removable = record.live()?.config.removable_vcpus();
+                let asked = domain.clone();
                 self.attached = Some(Attached { domain, record, signals });
                 self.set_state(state).await?;
                 self.settle_job().await;
+                // It may have let go of a vCPU, too.
+                if !removable.is_empty() && asked.vcpu_count().is_some() {
+                    let now = self.job(&source, async move {
+                        match asked.vcpu_count() {
+                            Some(count) => count.now().await.map(Some),
+                            None => Ok(None),
+                        }
+                    });
+                    if let Some(now) = now.await? {
+                        self.set_vcpus(&now).await?;
+                    }
+                }
             }
             Reattached::Stopped(reason) => self.finish(&record, reason).await?,
             Reattached::Unfinished => {

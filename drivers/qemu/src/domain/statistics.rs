@@ -43,7 +43,7 @@ impl Statistics for QemuDomain {
             outside::collect(pid, request),
             wanted(asked(StatsGroup::Balloon), self.balloon(pid, request)),
             wanted(asked(StatsGroup::Block), self.blocks(request)),
-            wanted(asked(StatsGroup::IoThread), self.io_threads(request)),
+            wanted(asked(StatsGroup::IoThread), self.io_thread_numbers(request)),
             wanted(asked(StatsGroup::DirtyRate), self.dirty(request)),
         );
         let mut record = match kernel {
@@ -127,7 +127,7 @@ impl QemuDomain {
         Ok(request.live.devices.disks.iter().map(numbers).collect())
     }
 
-    async fn io_threads(&self, request: &StatsRequest) -> Result<Vec<IoThreadNumbers>> {
+    async fn io_thread_numbers(&self, request: &StatsRequest) -> Result<Vec<IoThreadNumbers>> {
         let threads = self.shared.execute_within(&QueryIoThreads {}, request.deadline.left()).await?;
         let numbers = threads.iter().filter_map(|it| {
             let mut numbers = IoThreadNumbers::new(it.id.strip_prefix("iothread")?.parse().ok()?);
