@@ -1,7 +1,7 @@
 //! vCPUs that come and go, as the guest sees them.
 
 use polyvirt::{
-    Affect, ErrorKind, EventKind, PinTarget, VcpuNumbers, Which,
+    Affect, ErrorKind, EventKind, PinTarget, VcpuCounts, Which,
     placement::{CpuSet, VcpuId},
 };
 
@@ -22,9 +22,9 @@ async fn the_guest_sees_vcpus_come_and_lets_them_go() {
 
     let view = guest.view().await.expect("a view");
     let live = view.live.expect("it runs");
-    assert_eq!((VcpuNumbers::of(&live).current, VcpuNumbers::of(&live).maximum), (3, 4));
+    assert_eq!((VcpuCounts::of(&live).current, VcpuCounts::of(&live).maximum), (3, 4));
     assert_eq!(live.removable_vcpus(), "1-2".parse().expect("a set"));
-    assert_eq!(VcpuNumbers::of(&view.stored.expect("stored")).current, 3);
+    assert_eq!(VcpuCounts::of(&view.stored.expect("stored")).current, 3);
     let plan = view.plan.expect("placed");
     assert_eq!((plan.shape.vcpus_online, plan.headroom.vcpus), (3, 1));
     let leases = linux.connection.ledger().expect("a ledger").snapshot().expect("a snapshot").leases;
@@ -70,7 +70,7 @@ async fn removable_ones_of_the_definition_are_plugged_at_the_start_and_stay_whil
     let error = guest.set_vcpus(1, false, Affect::Both).await.expect_err("nobody would let go");
     assert_eq!(error.kind(), ErrorKind::InvalidState, "{error}");
     let view = guest.view().await.expect("a view");
-    assert_eq!(VcpuNumbers::of(&view.stored.expect("stored")).current, 2, "both or neither");
+    assert_eq!(VcpuCounts::of(&view.stored.expect("stored")).current, 2, "both or neither");
     guest.resume().await.expect("resumed");
     guest.set_vcpus(1, false, Affect::Both).await.expect("the guest lets go");
     linux.has_cpus("0").await;

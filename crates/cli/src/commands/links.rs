@@ -41,7 +41,7 @@ pub(super) async fn blkdeviotune(args: &BlkdeviotuneArgs, session: &mut Session,
     if out.json {
         let mut all: serde_json::Map<_, _> =
             limits.numbers().map(|(name, limit)| (name.to_owned(), limit.unwrap_or(0).into())).collect();
-        all.insert("group_name".into(), limits.group_name.clone().into());
+        all.insert("group_name".into(), limits.group_name.into());
         out.json(&all);
         return Ok(());
     }
