@@ -24,7 +24,10 @@ pub(crate) use self::numa::{Simulate, SimulatedCpus};
 pub(crate) use self::{
     capabilities::{CapabilitiesArgs, DomcapabilitiesArgs, QemuCapsArgs},
     cpu::{CpuCommand, CpuRole},
-    devices::{AliasArgs, DeviceArgs},
+    devices::{
+        AliasArgs, AttachDiskArgs, AttachInterfaceArgs, ChangeMediaArgs, DetachDiskArgs, DetachInterfaceArgs,
+        DeviceAffect, DeviceArgs, DiskType, SourceType, UpdateArgs,
+    },
     domxml::{DefinitionForm, DefinitionOptions, DescribedHost, DomxmlCommand, DriverName, Setting, ToNativeArgs},
     firmware::{FirmwareCommand, FirmwareList},
     guest::{AffectArgs, List, ShutdownMode, Start, Which},
@@ -189,7 +192,17 @@ pub(crate) enum Command {
     /// Take the device of that name out of a guest
     DetachDeviceAlias(AliasArgs),
     /// Change a device of a guest, such as the image in a drive
-    UpdateDevice(DeviceArgs),
+    UpdateDevice(UpdateArgs),
+    /// Put a disk into a guest
+    AttachDisk(AttachDiskArgs),
+    /// Take a disk out of a guest
+    DetachDisk(DetachDiskArgs),
+    /// Change what is in a drive
+    ChangeMedia(ChangeMediaArgs),
+    /// Put a network card into a guest
+    AttachInterface(AttachInterfaceArgs),
+    /// Take a network card out of a guest
+    DetachInterface(DetachInterfaceArgs),
     /// List guests
     List(List),
     /// Facts about a guest

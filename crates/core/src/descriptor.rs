@@ -30,6 +30,12 @@ pub enum CapabilityId {
     Nmi,
     /// [`crate::VcpuInfo`]
     VcpuInfo,
+    /// [`crate::DeviceAttach`]
+    DeviceAttach,
+    /// [`crate::DeviceDetach`]
+    DeviceDetach,
+    /// [`crate::DeviceUpdate`]
+    DeviceUpdate,
     /// [`crate::LivePlacement`]
     LivePlacement,
     /// [`crate::SaveState`]
@@ -59,6 +65,9 @@ impl CapabilityId {
         Self::Keyboard,
         Self::Nmi,
         Self::VcpuInfo,
+        Self::DeviceAttach,
+        Self::DeviceDetach,
+        Self::DeviceUpdate,
         Self::LivePlacement,
         Self::SaveState,
         Self::CoreDump,
@@ -81,6 +90,9 @@ impl CapabilityId {
             Self::Keyboard => "keyboard",
             Self::Nmi => "nmi",
             Self::VcpuInfo => "vcpu-info",
+            Self::DeviceAttach => "device-attach",
+            Self::DeviceDetach => "device-detach",
+            Self::DeviceUpdate => "device-update",
             Self::LivePlacement => "live-placement",
             Self::SaveState => "save-state",
             Self::CoreDump => "core-dump",

@@ -10,7 +10,10 @@ use polyvirt_numa_placement::{CpuSet, PlacementReport, PlanDelta, VcpuId};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{CoreDump, DeviceRef, Keyboard, Nmi, PowerManagement, Result, SaveState, Screen, StopReason};
+use crate::{
+    CoreDump, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, Keyboard, Nmi, PowerManagement, Result, SaveState,
+    Screen, StopReason,
+};
 
 /// The hypervisor's number of a running guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -182,6 +185,18 @@ pub trait Domain: Any + Send + Sync + Debug {
     }
     /// The interrupt that nobody can mask.
     fn nmi(&self) -> Option<&dyn Nmi> {
+        None
+    }
+    /// Putting devices in.
+    fn attach(&self) -> Option<&dyn DeviceAttach> {
+        None
+    }
+    /// Taking devices out.
+    fn detach(&self) -> Option<&dyn DeviceDetach> {
+        None
+    }
+    /// Changing devices in their places.
+    fn update(&self) -> Option<&dyn DeviceUpdate> {
         None
     }
     /// What vCPUs do, and where.

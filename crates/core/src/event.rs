@@ -139,7 +139,17 @@ pub enum EventKind {
     },
     /// vCPU pins or the memory policy were changed.
     Tuned,
-    /// A device is gone: the guest let go of it.
+    /// A device was put into a running guest.
+    DeviceAdded {
+        /// Its name.
+        alias: String,
+    },
+    /// A device of a running guest was changed.
+    DeviceUpdated {
+        /// Its name.
+        alias: String,
+    },
+    /// A device of a running guest is gone: the guest let go of it.
     DeviceRemoved {
         /// Its alias.
         alias: String,

@@ -11,6 +11,7 @@
 mod cancel;
 mod capabilities;
 mod descriptor;
+mod devices;
 mod domain;
 mod driver;
 mod dump;
@@ -40,6 +41,7 @@ pub use descriptor::{
     AttendedAction, BoxFuture, CapabilityId, DriverDescriptor, Identity, OpenContext, Opened, ProbeContext,
     ProbeResult, Registration, SettingDoc,
 };
+pub use devices::{Detached, DeviceAttach, DeviceChange, DeviceDetach, DeviceUpdate};
 pub use domain::{
     ByteIo, ByteStream, Consoles, Destroy, Domain, DomainId, GuestRef, GuestState, LivePlacement, Pause, Reboot, Reset,
     Shutdown, VcpuInfo, VcpuState,

@@ -62,6 +62,11 @@ pub trait Labels: Send + Sync + Debug {
     /// use already is left as it is. What several guests use is counted.
     async fn apply(&self, owner: &OwnerRef, items: &Manifest) -> Result<()>;
 
+    /// Gives back what of these items was taken for this owner; the rest stays.
+    ///
+    /// *Behaviour*: as [`Labels::restore`].
+    async fn release(&self, owner: &OwnerRef, items: &Manifest) -> Result<()>;
+
     /// Gives back what was taken for this owner.
     ///
     /// *Behaviour*: idempotent; nothing to do is no error. What another guest still uses stays. What somebody changed meanwhile is left

@@ -31,7 +31,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use self::line::{Current, Place};
 pub(crate) use self::{
-    change::{Change, Held, Left},
+    change::{Change, Held, Left, Slot},
     command::{ActorHandle, Command, Origin, Reply},
 };
 use crate::{
@@ -287,6 +287,13 @@ impl Actor {
         if let Some(reason) = left.take_end() {
             return self.over(reason).await;
         }
+        // What the guest told of it meanwhile comes first.
+        while let Some(signal) = self.attached.as_mut().and_then(|it| it.signals.try_recv().ok()) {
+            match signal {
+                Signal::Stopped(reason) => self.ended = Some(reason),
+                news => self.news(news).await,
+            }
+        }
         if let Some(state) = left.take_state() {
             self.set_state(state).await.map_err(only_recorded)?;
         }
@@ -346,12 +353,28 @@ impl Actor {
                 self.tell(EventKind::Panicked { message }).ok();
                 self.set_state(GuestState::Crashed).await
             }
-            Signal::DeviceRemoved(alias) => self.tell(EventKind::DeviceRemoved { alias }),
+            Signal::DeviceRemoved(alias) => self.device_removed(alias).await,
             Signal::DeviceRefused(alias) => self.tell(EventKind::DeviceRefused { alias }),
             Signal::Noticed(noticed) => self.tell(EventKind::Noticed(noticed)),
             _ => Ok(()),
         };
         self.kept(done);
+    }
+
+    /// A device is gone: it leaves the definition, and what it used is given back.
+    async fn device_removed(&mut self, alias: String) -> Result<()> {
+        let Some(attached) = &mut self.attached else { return Ok(()) };
+        let record = &mut attached.record;
+        let before = record.live()?;
+        let mut after = before.clone();
+        if let Some((element, at)) = after.config.devices.named(&alias) {
+            after.config.devices.remove(element, at);
+            record.set_live(&after.config);
+            write(&self.shared, record).await?;
+            self.shared.give_back((&before, &after), record.plan.as_ref()).await;
+        }
+        self.shared.history.tell(record.guest.clone(), EventKind::DeviceRemoved { alias });
+        Ok(())
     }
 
     fn kept(&self, done: Result<()>) {

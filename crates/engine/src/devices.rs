@@ -1,10 +1,13 @@
 //! Devices of a guest, put in, taken out and changed.
 //!
-//! Each is an edit of the stored definition under the rules of a define: what would be refused there is refused here, with the place in
-//! the device's own XML where there is one. What it does not do yet: change the devices of a guest that runs.
+//! Each is an edit of a definition, the stored one or that of the running guest or both, under the rules of a define: what would be
+//! refused there is refused here, with the place in the device's own XML where there is one. Both sides are checked before either is
+//! changed; what runs is changed first.
+
+mod live;
 
 use polyvirt_core::{
-    Error, ErrorKind, Result,
+    Detached, Error, ErrorKind, Result,
     model::{
         DomainConfig, ParseOptions, Problems,
         device::{Device, Meant},
@@ -13,121 +16,136 @@ use polyvirt_core::{
 
 use crate::{affect::Affect, guest::Guest};
 
+/// Which device is meant.
+#[derive(Clone)]
+enum Which {
+    /// The one of that name.
+    Named(String),
+    /// The one that is as described.
+    Described(Box<Device>),
+}
+
 impl Guest {
     /// Puts a device in. Says what of its description has no effect.
     ///
     /// # Errors
     /// `InvalidConfig` for XML that is none of a device, or a device that cannot be had; `AlreadyExists` for one whose place is taken;
-    /// `InvalidState`; `Unsupported` for the live side.
+    /// `Unsupported` for one that a running guest cannot get, or not from this driver; `Denied` and `NotFound` for what it uses on the
+    /// host; `InvalidState`; `Busy`. Nothing of it stays then.
     pub async fn attach_device(&self, xml: &str, affect: Affect) -> Result<Problems> {
-        let (device, warnings) = read(xml)?;
-        self.edit_devices("attach-device", affect, |config| {
-            if device.key().is_some()
-                && let Meant::One(_) | Meant::Several(_) = config.devices.meant(&device)
-            {
-                return Err(taken(self.name(), &device));
-            }
-            config.devices.add(device.clone()).map(drop).ok_or_else(|| taken(self.name(), &device))
-        })
-        .await?;
+        const NAME: &str = "attach-device";
+        let (mut device, warnings) = read(xml)?;
+        let mut sides = self.sides(affect).await.map_err(named(NAME))?;
+        if let Some(stored) = &mut sides.stored {
+            let at = stored.devices.count(device.element());
+            insert(self.name(), stored, device.clone()).map_err(named(NAME))?;
+            self.ready_to_store(stored).await.map_err(named(NAME))?;
+            let stored = stored.devices.pick(device.element(), at);
+            device = device.known_as(stored.as_ref());
+        }
+        let live_too = sides.live.is_some();
+        if live_too {
+            self.plug_in(device).await.map_err(named(NAME))?;
+        }
+        if let Some(stored) = sides.stored {
+            self.store(stored, live_too).await?;
+        }
         Ok(warnings)
     }
 
-    /// Takes a device out: the one that the description means.
+    /// Takes a device out: the one that the description means. A running guest that is asked for it may take its time: then it is
+    /// [`Detached::Requested`], and an event tells when it is gone. In a stored definition it is gone at once.
     ///
     /// # Errors
-    /// `NotFound` for a device that the guest does not have; `InvalidArgument` for a description that means several; else as
-    /// [`Guest::attach_device`].
-    pub async fn detach_device(&self, xml: &str, affect: Affect) -> Result<()> {
+    /// `NotFound` for a device that the guest does not have; `InvalidArgument` for a description that means several; `InvalidState`
+    /// for one that the guest keeps or others need; else as [`Guest::attach_device`].
+    pub async fn detach_device(&self, xml: &str, affect: Affect) -> Result<Detached> {
         let (device, _) = read(xml)?;
-        self.edit_devices("detach-device", affect, |config| {
-            let at = self.one(config, &device)?;
-            config.devices.remove(device.element(), at);
-            Ok(())
-        })
-        .await
+        self.take_out("detach-device", Which::Described(Box::new(device)), affect).await
     }
 
     /// Takes the device of that name out. In a stored definition devices have the names that users gave them (`ua-…`).
     ///
     /// # Errors
     /// As [`Guest::detach_device`].
-    pub async fn detach_alias(&self, alias: &str, affect: Affect) -> Result<()> {
-        self.edit_devices("detach-device-alias", affect, |config| {
-            let Some((element, at)) = config.devices.named(alias) else {
-                let message = format!("the guest '{}' has no device named '{alias}'", self.name());
-                return Err(Error::new(ErrorKind::NotFound, message).hint(
-                    "a stored definition keeps the names that begin with 'ua-'; see `polyvirt dumpxml --inactive`",
-                ));
-            };
-            config.devices.remove(element, at);
-            Ok(())
-        })
-        .await
+    pub async fn detach_alias(&self, alias: &str, affect: Affect) -> Result<Detached> {
+        self.take_out("detach-device-alias", Which::Named(alias.to_owned()), affect).await
     }
 
-    /// Changes a device: the one that the description means becomes what it says.
+    /// Changes a device: the one that the description means becomes what it says. With `force`, a drive that the running guest has
+    /// locked is opened all the same.
     ///
     /// # Errors
-    /// As [`Guest::detach_device`].
-    pub async fn update_device(&self, xml: &str, affect: Affect) -> Result<Problems> {
+    /// As [`Guest::detach_device`]; `Unsupported` for what cannot be changed while the guest runs.
+    pub async fn update_device(&self, xml: &str, affect: Affect, force: bool) -> Result<Problems> {
+        const NAME: &str = "update-device";
         let (device, warnings) = read(xml)?;
-        self.edit_devices("update-device", affect, |config| {
-            if device.key().is_none() && config.devices.count(device.element()) != 1 {
-                let message = format!("which <{}> is to be changed does not follow from its description", device.element());
-                return Err(Error::new(ErrorKind::InvalidArgument, message)
-                    .hint("disks are told apart by <target>, cards by <mac>, controllers by type and index; detach and attach others"));
-            }
-            let at = if device.key().is_some() { self.one(config, &device)? } else { 0 };
-            let before = config.devices.pick(device.element(), at);
-            // It stays where it is and is called what it is called, unless the description says otherwise.
-            let device = device.clone().placed_as(before.as_ref());
-            config.devices.replace(at, device);
-            Ok(())
-        })
-        .await?;
+        let mut sides = self.sides(affect).await.map_err(named(NAME))?;
+        if let Some(stored) = &mut sides.stored {
+            replace(self.name(), stored, &device).map_err(named(NAME))?;
+            self.ready_to_store(stored).await.map_err(named(NAME))?;
+        }
+        let live_too = sides.live.is_some();
+        if live_too {
+            self.change_in_place(device, force).await.map_err(named(NAME))?;
+        }
+        if let Some(stored) = sides.stored {
+            self.store(stored, live_too).await?;
+        }
         Ok(warnings)
     }
 
-    /// The device that is meant.
-    fn one(&self, config: &DomainConfig, device: &Device) -> Result<usize> {
-        let element = device.element();
-        match config.devices.meant(device) {
-            Meant::One(at) => Ok(at),
-            Meant::Nothing => {
-                Err(Error::new(ErrorKind::NotFound, format!("the guest '{}' has no such <{element}>", self.name()))
-                    .hint(format!("`polyvirt dumpxml --inactive {}` shows what it has", self.name())))
-            }
-            Meant::Several(all) => {
-                let numbers: Vec<_> = all.iter().map(|at| format!("{element}[{}]", at + 1)).collect();
-                let message = format!("{} of the guest '{}' are all as described", numbers.join(", "), self.name());
-                Err(Error::new(ErrorKind::InvalidArgument, message).hint("say more of it, such as its address"))
-            }
+    async fn take_out(&self, operation: &'static str, which: Which, affect: Affect) -> Result<Detached> {
+        let mut sides = self.sides(affect).await.map_err(named(operation))?;
+        if let Some(stored) = &mut sides.stored {
+            let (element, at) = which.find(stored).map_err(named(operation))?;
+            stored.devices.remove(element, at);
+            self.ready_to_store(stored).await.map_err(named(operation))?;
         }
+        let live_too = sides.live.is_some();
+        let done = if live_too { self.unplug(which).await.map_err(named(operation))? } else { Detached::Gone };
+        if let Some(stored) = sides.stored {
+            self.store(stored, live_too).await?;
+        }
+        Ok(done)
     }
+}
 
-    async fn edit_devices(
-        &self,
-        operation: &'static str,
-        affect: Affect,
-        edit: impl FnOnce(&mut DomainConfig) -> Result<()>,
-    ) -> Result<()> {
-        let mut sides = self.sides(affect).await.map_err(|error| error.operation(operation))?;
-        if sides.live.is_some() {
-            let driver = self.connection.driver().descriptor().name;
-            return Err(Error::unsupported(driver, "changing the devices of a running guest")
-                .operation(operation)
-                .hint("change the stored definition with --config; it applies at the next start"));
-        }
-        let Some(mut config) = sides.stored.take() else { return Ok(()) };
-        edit(&mut config).map_err(|error| error.operation(operation))?;
-        self.ready_to_store(&mut config).await?;
-        self.store(config, false).await
-    }
+fn named(operation: &'static str) -> impl Fn(Error) -> Error {
+    move |error| error.operation(operation)
 }
 
 fn read(xml: &str) -> Result<(Device, Problems)> {
     Device::parse(xml, &ParseOptions::default()).map_err(Error::invalid_config)
+}
+
+/// Adds a device whose place is free.
+fn insert(guest: &str, config: &mut DomainConfig, device: Device) -> Result<()> {
+    if device.key().is_some()
+        && let Meant::One(_) | Meant::Several(_) = config.devices.meant(&device)
+    {
+        return Err(taken(guest, &device));
+    }
+    let refusal = taken(guest, &device);
+    config.devices.add(device).map(drop).ok_or(refusal)
+}
+
+/// Puts a device in the place of the one that it means.
+fn replace(guest: &str, config: &mut DomainConfig, device: &Device) -> Result<()> {
+    if device.key().is_none() && config.devices.count(device.element()) != 1 {
+        let message = format!(
+            "which <{}> of the guest '{guest}' is to be changed does not follow from its description",
+            device.element()
+        );
+        return Err(Error::new(ErrorKind::InvalidArgument, message).hint(
+            "disks are told apart by <target>, cards by <mac>, controllers by type and index; detach and attach others",
+        ));
+    }
+    let at = if device.key().is_some() { Which::Described(Box::new(device.clone())).find(config)?.1 } else { 0 };
+    let before = config.devices.pick(device.element(), at);
+    // It stays where it is and is called what it is called, unless the description says otherwise.
+    config.devices.replace(at, device.clone().placed_as(before.as_ref()));
+    Ok(())
 }
 
 fn taken(guest: &str, device: &Device) -> Error {

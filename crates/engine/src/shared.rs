@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use polyvirt_core::{
     ConnectUri, Custody, Deadline, Driver, DriverRecord, Error, ErrorKind, EventKind, GuestRef, JobKind, Launcher,
-    OwnerRef, ReapContext, Result, Roots, StopReason,
+    LiveConfig, Manifest, OwnerRef, ReapContext, Result, Roots, StopReason,
     model::DomainConfig,
-    placement::{LeaseId, Ledger},
+    placement::{LeaseId, Ledger, Plan},
 };
 use polyvirt_host::Host;
 use polyvirt_lease::OwnerLock;
@@ -124,6 +124,28 @@ impl Shared {
         }
         let (records, name) = (self.records.clone(), guest.name.clone());
         blocking(move || records.remove(&name)).await
+    }
+
+    /// What the second definition of a running guest touches and the first does not.
+    ///
+    /// # Errors
+    /// Those of [`Launcher::manifest`].
+    pub(crate) fn brought(&self, (before, after): (&LiveConfig, &LiveConfig), plan: Option<&Plan>) -> Result<Manifest> {
+        let old = self.launcher().manifest(before, plan)?.resources;
+        let mut new = self.launcher().manifest(after, plan)?;
+        new.resources.retain(|it| !old.iter().any(|other| (&other.path, other.access) == (&it.path, it.access)));
+        Ok(new)
+    }
+
+    /// Gives back what the first definition touches and the second does not.
+    pub(crate) async fn give_back(&self, (before, after): (&LiveConfig, &LiveConfig), plan: Option<&Plan>) {
+        let Some(labels) = self.services.labels() else { return };
+        let given =
+            async { labels.release(&self.owner_ref(&before.guest())?, &self.brought((after, before), plan)?).await };
+        if let Err(error) = given.await {
+            // It comes back when the guest ends.
+            tracing::warn!(guest = %before.config.name, %error, "a file of a device that is gone is not given back yet");
+        }
     }
 
     /// As whom services know a run of a guest.

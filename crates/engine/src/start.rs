@@ -14,7 +14,7 @@ use polyvirt_core::{
     CancelToken, Deadline, Domain, DomainEvents, DriverRecord, Error, ErrorKind, EventKind, GuestState, Journal,
     JournalSink, LiveConfig, LiveEffect, Resource, Result, Stage, StartContext, StartHow, StartRequest, io_error,
     model::DomainConfig,
-    placement::{LeaseId, Weakening},
+    placement::{LeaseId, Plan, Weakening},
 };
 
 use polyvirt_lease::Durability;
@@ -139,7 +139,7 @@ impl Start {
             let observed = placement::settle(&self.shared, journal.lease(), &*started.domain, nodes);
             let recorded = async {
                 let mut record = journal.current()?;
-                apply_effects(&mut live, &mut record, &started.effects);
+                apply_effects(&mut live, &mut record.plan, &started.effects);
                 record.set_live(&live.config);
                 record.phase = Phase::Running;
                 record.stage = Stage::Commit;
@@ -277,7 +277,7 @@ impl JournalSink for Steps {
 }
 
 /// What must be there is there.
-fn check_resource(resource: &Resource) -> Result<()> {
+pub(crate) fn check_resource(resource: &Resource) -> Result<()> {
     if !resource.must_exist {
         return Ok(());
     }
@@ -287,7 +287,8 @@ fn check_resource(resource: &Resource) -> Result<()> {
     })
 }
 
-fn apply_effects(live: &mut LiveConfig, record: &mut StatusRecord, effects: &[LiveEffect]) {
+/// Writes what became known into definition and plan.
+pub(crate) fn apply_effects(live: &mut LiveConfig, plan: &mut Option<Plan>, effects: &[LiveEffect]) {
     for effect in effects {
         match effect {
             LiveEffect::CharacterDevice { device, path } => {
@@ -299,7 +300,7 @@ fn apply_effects(live: &mut LiveConfig, record: &mut StatusRecord, effects: &[Li
                 }
             }
             LiveEffect::Weakened { what, why } => {
-                if let Some(plan) = &mut record.plan {
+                if let Some(plan) = plan {
                     plan.weakened.push(Weakening::new("host", what, why));
                 }
             }

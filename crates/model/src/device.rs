@@ -5,7 +5,7 @@
 
 use polyvirt_xml::{Element, FormatOptions, ParseOptions, Problem, Problems, XmlTree, format, nearest, parse};
 
-use crate::address::DeviceInfo;
+use crate::address::{Alias, DeviceInfo};
 use crate::devices::Devices;
 use crate::stored::info_of;
 
@@ -185,6 +185,18 @@ impl Device {
         XmlTree::parse(&self.print(FormatOptions::new().secure())).ok()
     }
 
+    /// Its name.
+    #[must_use]
+    pub fn alias(&self) -> Option<String> {
+        self.clone().place().alias.map(|it| it.name)
+    }
+
+    /// The devices that it is: a list with nothing but it.
+    #[must_use]
+    pub fn alone(&self) -> &Devices {
+        &self.alone
+    }
+
     /// Its name and its address.
     fn place(mut self) -> DeviceInfo {
         let mut place = DeviceInfo::default();
@@ -202,6 +214,17 @@ impl Device {
                 info.alias = info.alias.take().or_else(|| place.alias.take());
             }
         });
+        self
+    }
+
+    /// With the address of that network card, where it says none of its own: the same card on both sides of a guest.
+    #[must_use]
+    pub fn known_as(mut self, other: Option<&Self>) -> Self {
+        if let (Some(card), Some(other)) =
+            (self.alone.interfaces.first_mut(), other.and_then(|it| it.alone.interfaces.first()))
+        {
+            card.mac = card.mac.take().or_else(|| other.mac.clone());
+        }
         self
     }
 
@@ -241,11 +264,39 @@ impl Devices {
     /// The device of that name, by element and number.
     #[must_use]
     pub fn named(&self, alias: &str) -> Option<(&'static str, usize)> {
-        let all = ELEMENTS.iter().flat_map(|element| (0..self.count(element)).map(move |at| (*element, at)));
-        all.into_iter().find(|(element, at)| {
-            let place = self.pick(element, *at).map(Device::place).unwrap_or_default();
-            place.alias.is_some_and(|it| it.name == alias)
-        })
+        self.all().find(|(_, _, it)| it.alias().as_deref() == Some(alias)).map(|(element, at, _)| (element, at))
+    }
+
+    /// Gives every device that can have a name and has none the name that `next` makes.
+    pub fn name_nameless(&mut self, mut next: impl FnMut() -> String) {
+        each_device(self, &mut |device| {
+            if let Some(info) = info_of(device)
+                && info.alias.is_none()
+            {
+                info.alias = Some(Alias { name: next() });
+            }
+        });
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&'static str, usize, Device)> {
+        let places = ELEMENTS.iter().flat_map(|element| (0..self.count(element)).map(move |at| (*element, at)));
+        places.filter_map(|(element, at)| Some((element, at, self.pick(element, at)?)))
+    }
+
+    /// The devices that `before` has not, by their names. Every device has one while its guest runs.
+    #[must_use]
+    pub fn new_since(&self, before: &Self) -> Vec<Device> {
+        let old: Vec<_> = before.all().filter_map(|(.., it)| it.alias()).collect();
+        self.all().map(|(.., it)| it).filter(|it| it.alias().is_some_and(|name| !old.contains(&name))).collect()
+    }
+
+    /// The devices that have their names in both and are described differently: as they were, and as they are.
+    #[must_use]
+    pub fn changed_since(&self, before: &Self) -> Vec<(Device, Device)> {
+        let new: Vec<_> = self.all().map(|(.., it)| it).collect();
+        let same = |was: &Device| new.iter().find(|it| it.alias().is_some() && it.alias() == was.alias()).cloned();
+        let both = before.all().filter_map(|(.., was)| same(&was).map(|is| (was, is)));
+        both.filter(|(was, is)| was != is).collect()
     }
 }
 
@@ -359,6 +410,23 @@ mod tests {
         assert!(after.to_xml().contains("slot='0x04'") && after.to_xml().contains("ua-a"), "{}", after.to_xml());
         let moved = device("<disk type='file'><target dev='vda'/><address type='pci' bus='0' slot='5'/></disk>");
         assert!(moved.placed_as(Some(&before)).to_xml().contains("slot='0x05'"));
+    }
+
+    #[test]
+    fn what_is_new_and_what_changed_goes_by_names() {
+        let rng = |name: &str, source: &str| {
+            format!("<rng model='virtio'><backend model='random'>{source}</backend><alias name='{name}'/></rng>")
+        };
+        let before = devices(&(rng("rng0", "/a") + &rng("rng1", "/b")));
+        let after = devices(&(rng("rng1", "/c") + &rng("rng2", "/a")));
+        let names = |all: Vec<Device>| all.iter().filter_map(Device::alias).collect::<Vec<_>>();
+        assert_eq!(
+            (names(after.new_since(&before)), names(before.new_since(&after))),
+            (vec!["rng2".into()], vec!["rng0".into()])
+        );
+        let changed = after.changed_since(&before);
+        assert_eq!(changed.len(), 1);
+        assert!(changed[0].0.to_xml().contains("/b") && changed[0].1.to_xml().contains("/c"));
     }
 
     #[test]

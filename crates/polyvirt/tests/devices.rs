@@ -29,7 +29,10 @@ async fn a_disk_comes_changes_and_goes() {
     assert!(stored(&guest).await.contains("file='/b'"));
     let error = guest.attach_device(DISK, Affect::Config).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
-    guest.update_device(&DISK.replace("/b", "/c").replace("<alias name='ua-b'/>", ""), Affect::Config).await.unwrap();
+    guest
+        .update_device(&DISK.replace("/b", "/c").replace("<alias name='ua-b'/>", ""), Affect::Config, false)
+        .await
+        .unwrap();
     let changed = stored(&guest).await;
     assert!(changed.contains("file='/c'") && !changed.contains("file='/b'") && changed.contains("ua-b"), "{changed}");
     guest.detach_alias("ua-b", Affect::Config).await.unwrap();
@@ -62,22 +65,26 @@ async fn what_cannot_be_changes_nothing() {
     assert!(error.to_string().contains("rng[1], rng[2]"), "{error}");
     let two = stored(&guest).await;
     // Which of two is to be changed?
-    assert_eq!(guest.update_device(rng, Affect::Config).await.unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(guest.update_device(rng, Affect::Config, false).await.unwrap_err().kind(), ErrorKind::InvalidArgument);
     assert_eq!(stored(&guest).await, two);
     assert_ne!(two, before);
 }
 
 #[tokio::test]
-async fn a_running_guest_is_left_alone() {
+async fn each_side_is_changed_for_itself() {
     let root = tempfile::tempdir().unwrap();
     let guest = guest(&root).await;
     assert_eq!(guest.attach_device(DISK, Affect::Live).await.unwrap_err().kind(), ErrorKind::InvalidState);
+    std::fs::write(root.path().join("b"), "").unwrap();
+    let disk = DISK.replace("/b", &root.path().join("b").display().to_string());
     guest.start(true).await.unwrap();
-    for affect in [Affect::Live, Affect::Both, Affect::Current] {
-        let error = guest.attach_device(DISK, affect).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
-    }
-    assert!(!stored(&guest).await.contains("vdb"), "neither side is changed if one cannot be");
-    guest.attach_device(DISK, Affect::Config).await.unwrap();
-    assert!(stored(&guest).await.contains("vdb") && !guest.xml(Which::Live).await.unwrap().contains("vdb"));
+    guest.attach_device(&disk, Affect::Live).await.unwrap();
+    assert!(guest.xml(Which::Live).await.unwrap().contains("vdb") && !stored(&guest).await.contains("vdb"));
+    guest.attach_device(&disk, Affect::Config).await.unwrap();
+    assert!(stored(&guest).await.contains("vdb"));
+    // What one side refuses the other does not get.
+    let before = stored(&guest).await;
+    let missing = DISK.replace("vdb", "vdc").replace("/b", "/nowhere/b").replace("ua-b", "ua-c");
+    assert_eq!(guest.attach_device(&missing, Affect::Both).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(stored(&guest).await, before);
 }

@@ -1,6 +1,6 @@
 //! The model `dac`: owners and modes of files.
 
-use std::path::Path;
+use std::{os::unix::fs::MetadataExt, path::Path};
 
 use nix::unistd::{Uid, User, getegid, geteuid, getgroups};
 use polyvirt_core::{
@@ -42,7 +42,17 @@ impl Labels for Dac {
 
     async fn restore(&self, owner: &OwnerRef) -> Result<()> {
         let (dac, owner) = (self.clone(), owner.clone());
-        blocking(move || dac.give_back(|holder, boot| holder.owner == owner || holder.is_gone(boot))).await
+        blocking(move || dac.give_back(|_, holder, boot| holder.owner == owner || holder.is_gone(boot))).await
+    }
+
+    async fn release(&self, owner: &OwnerRef, items: &Manifest) -> Result<()> {
+        let (dac, owner, items) = (self.clone(), owner.clone(), items.clone());
+        blocking(move || {
+            let files: Vec<_> = items.resources.iter().filter_map(|it| std::fs::metadata(&it.path).ok()).collect();
+            let among = |lent: &Lent| files.iter().any(|it| (it.dev(), it.ino()) == (lent.device, lent.inode));
+            dac.give_back(|lent, holder, _| holder.owner == owner && among(lent))
+        })
+        .await
     }
 }
 
@@ -72,11 +82,15 @@ impl Dac {
             return files.iter().try_for_each(|(item, way)| usable(&way.end, &who, item));
         }
         let _guard = self.records.lock()?;
-        self.forget(|holder, boot| holder.is_gone(boot))?;
+        self.forget(|_, holder, boot| holder.is_gone(boot))?;
         let holder = Holder::new(owner, &boot()?);
+        // A guest that runs has some of them already, and keeps those.
+        let had = |lent: &Lent| lent.holders.contains(&holder);
+        let had: Vec<_> = self.records.all()?.iter().filter(|it| had(it)).map(|it| (it.device, it.inode)).collect();
         let lent = files.iter().try_for_each(|(item, way)| self.lend(&holder, &who, item, way));
+        let new = |lent: &Lent| !had.contains(&(lent.device, lent.inode));
         if lent.is_err()
-            && let Err(error) = self.forget(|it, _| *it == holder)
+            && let Err(error) = self.forget(|lent, it, _| *it == holder && new(lent))
         {
             tracing::warn!(%error, "a lent file was not given back");
         }
@@ -131,7 +145,7 @@ impl Dac {
     }
 
     /// Takes files back that only such holders had, under the lock.
-    fn give_back(&self, whose: impl Fn(&Holder, &str) -> bool) -> Result<()> {
+    fn give_back(&self, whose: impl Fn(&Lent, &Holder, &str) -> bool) -> Result<()> {
         if self.records.all()?.is_empty() {
             return Ok(());
         }
@@ -139,11 +153,12 @@ impl Dac {
         self.forget(whose)
     }
 
-    fn forget(&self, whose: impl Fn(&Holder, &str) -> bool) -> Result<()> {
+    fn forget(&self, whose: impl Fn(&Lent, &Holder, &str) -> bool) -> Result<()> {
         let boot = boot()?;
         for mut lent in self.records.all()? {
             let had = lent.holders.len();
-            lent.holders.retain(|it| !whose(it, &boot));
+            let as_it_was = lent.clone();
+            lent.holders.retain(|it| !whose(&as_it_was, it, &boot));
             if lent.holders.is_empty() {
                 let back = lent.take_back().map_err(|error| io_error("give back", &lent.path, error))?;
                 if !back {

@@ -24,6 +24,8 @@ pub struct Subject {
     pub settings: Settings,
     /// A small guest of that name, which starts fast and has two vCPUs and a serial port.
     pub xml: fn(&str) -> String,
+    /// A device that can be put in and goes without the guest's help, if there is one.
+    pub device: Option<&'static str>,
     /// Whether guests live in the testing process itself, so that their owner never dies before the test.
     pub in_process: bool,
     /// Why it cannot be tested here.
@@ -34,7 +36,14 @@ impl Subject {
     /// A driver with default settings that can be tested here.
     #[must_use]
     pub fn new(descriptor: &'static DriverDescriptor, xml: fn(&str) -> String) -> Self {
-        Self { descriptor, settings: Settings::default(), xml, in_process: false, skip: None }
+        Self { descriptor, settings: Settings::default(), xml, device: None, in_process: false, skip: None }
+    }
+
+    /// Sets [`Subject::device`].
+    #[must_use]
+    pub fn with_device(mut self, xml: &'static str) -> Self {
+        self.device = Some(xml);
+        self
     }
 
     /// Sets [`Subject::in_process`].

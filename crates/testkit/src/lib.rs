@@ -11,6 +11,7 @@
 //! What is missing on a machine is a skip: the test passes and prints `skipped: REASON`, unless `POLYVIRT_REQUIRE` names it.
 
 mod bench;
+mod device_cases;
 mod dump_cases;
 mod engine_cases;
 mod launcher_cases;
@@ -96,6 +97,12 @@ cases! {
     nobody_reads_keys_while_paused = running_cases::nobody_reads_keys_while_paused;
     /// An NMI is sent and changes no state by itself.
     nmi_is_sent = running_cases::nmi_is_sent;
+    /// A device is put in, found in the live definition, taken out, and its going is told; then nothing of it is left.
+    devices_come_and_go = device_cases::devices_come_and_go;
+    /// A device is both stored and plugged in, or neither.
+    both_sides_or_neither = device_cases::both_sides_or_neither;
+    /// What the guest does not have is `NotFound`, what it has already `AlreadyExists`, and nothing changes.
+    wrong_devices_are_refused = device_cases::wrong_devices_are_refused;
     /// All vCPUs are listed ascending, within the plan.
     vcpus_are_where_planned = running_cases::vcpus_are_where_planned;
     /// A pin that is applied is read back.

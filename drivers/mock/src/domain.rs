@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use polyvirt_core::{
-    ByteStream, Consoles, CoreDump, Destroy, DeviceRef, Domain, DomainId, Error, ErrorKind, GuestState, LivePlacement,
-    Pause, PowerManagement, Reboot, Reset, Result, SaveState, Shutdown, StopReason, VcpuInfo, VcpuState, async_trait,
+    ByteStream, Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, Domain, DomainId,
+    Error, ErrorKind, GuestState, LivePlacement, Pause, PowerManagement, Reboot, Reset, Result, SaveState, Shutdown,
+    Signal, StopReason, VcpuInfo, VcpuState, async_trait,
     placement::{PlacementReport, PlanDelta},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -73,6 +74,15 @@ impl Domain for MockDomain {
     fn consoles(&self) -> Option<&dyn Consoles> {
         Some(self)
     }
+    fn attach(&self) -> Option<&dyn DeviceAttach> {
+        Some(self)
+    }
+    fn detach(&self) -> Option<&dyn DeviceDetach> {
+        Some(self)
+    }
+    fn update(&self) -> Option<&dyn DeviceUpdate> {
+        Some(self)
+    }
     fn vcpu_info(&self) -> Option<&dyn VcpuInfo> {
         Some(self)
     }
@@ -126,7 +136,7 @@ impl PowerManagement for MockDomain {
 impl Reboot for MockDomain {
     async fn reboot(&self) -> Result<()> {
         self.alive()?;
-        self.guest.was_reset().await;
+        self.guest.tell(Signal::Reset).await;
         Ok(())
     }
 }
@@ -135,7 +145,7 @@ impl Reboot for MockDomain {
 impl Reset for MockDomain {
     async fn reset(&self) -> Result<()> {
         self.alive()?;
-        self.guest.was_reset().await;
+        self.guest.tell(Signal::Reset).await;
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use polyvirt_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DESCRIPTOR,
+    DESCRIPTOR, devices,
     domain::MockDomain,
     driver::MockDriver,
     save,
@@ -82,6 +82,11 @@ impl MockDriver {
 
 #[async_trait]
 impl Launcher for MockDriver {
+    async fn resolve(&self, live: &mut LiveConfig) -> Result<()> {
+        devices::name(&mut live.config);
+        Ok(())
+    }
+
     fn manifest(&self, live: &LiveConfig, _: Option<&Plan>) -> Result<Manifest> {
         let disks = live.config.devices.disks.iter().enumerate();
         let files = disks.filter_map(|(i, disk)| {

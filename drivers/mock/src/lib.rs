@@ -6,6 +6,7 @@
 //! URIs: `mock:///default`, `mock:///session`, `mock:///embed?root=DIR`.
 
 mod config;
+mod devices;
 mod domain;
 mod driver;
 mod host;
@@ -28,6 +29,9 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::Reboot,
         CapabilityId::Reset,
         CapabilityId::Consoles,
+        CapabilityId::DeviceAttach,
+        CapabilityId::DeviceDetach,
+        CapabilityId::DeviceUpdate,
         CapabilityId::VcpuInfo,
         CapabilityId::LivePlacement,
         CapabilityId::SaveState,

@@ -108,8 +108,9 @@ impl MockGuest {
         self.become_state(GuestState::ShutOff(reason)).await
     }
 
-    pub(crate) async fn was_reset(&self) {
+    /// Reports what changes no state.
+    pub(crate) async fn tell(&self, signal: Signal) {
         let events = self.inner().events.clone();
-        events.send(Signal::Reset).await;
+        events.send(signal).await;
     }
 }

@@ -9,6 +9,7 @@ fn subject() -> Subject {
              <os><type arch='x86_64'>hvm</type></os><devices><serial type='pty'/></devices></domain>"
         )
     })
+    .with_device("<input type='keyboard' bus='usb'/>")
     .in_process()
 }
 

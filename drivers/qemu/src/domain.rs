@@ -5,6 +5,7 @@
 
 mod attend;
 mod console;
+mod devices;
 mod dump;
 mod hands;
 mod news;
@@ -12,6 +13,7 @@ mod pace;
 mod placement;
 mod power;
 mod save;
+mod update;
 
 use std::{
     io,
@@ -23,15 +25,18 @@ use std::{
 };
 
 use polyvirt_core::{
-    Consoles, CoreDump, Destroy, Domain, DomainEvents, DomainId, Error, ErrorKind, GuestState, Keyboard, LiveConfig,
-    LivePlacement, Nmi, Pause, PowerManagement, Reboot, Reset, Result, SaveState, Screen, Shutdown, StopReason,
-    VcpuInfo, async_trait,
+    Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach, DeviceUpdate, Domain, DomainEvents, DomainId, Error,
+    ErrorKind, GuestState, Keyboard, LiveConfig, LivePlacement, Nmi, Pause, PowerManagement, Reboot, Reset, Result,
+    SaveState, Screen, Shutdown, StopReason, VcpuInfo, async_trait,
 };
 use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Watched};
 use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{broadcast, watch},
+    task::JoinHandle,
+};
 
-use crate::{companions::Recorded, failure::monitor_error, log::Log, pins::Threads, places::Places};
+use crate::{companions::Recorded, failure::monitor_error, log::Log, pins::Threads, places::Places, plug::Builder};
 
 pub(crate) use save::load;
 
@@ -40,6 +45,9 @@ const ANSWER: Duration = Duration::from_secs(5);
 
 /// How long a killed process may take to be gone.
 const KILLED: Duration = Duration::from_secs(30);
+
+/// News of devices that are kept for whoever waits for them.
+const NEWS: usize = 64;
 
 /// A process of QEMU: our child, or one that a former process of ours started.
 #[derive(Debug)]
@@ -87,12 +95,18 @@ pub(crate) struct Parts {
     pub(crate) expect_resume: bool,
     /// Whether it may be given a cgroup.
     pub(crate) cgroups: bool,
+    /// What its command line follows from; `None` if the emulator is not there any more.
+    pub(crate) builder: Option<Builder>,
 }
 
 /// What the handle and its attendant share.
 #[derive(Debug)]
 struct Shared {
     parts: Parts,
+    /// The definition with the devices that it has now.
+    live: watch::Sender<Arc<LiveConfig>>,
+    /// What becomes of devices that were asked for.
+    news: broadcast::Sender<devices::News>,
     /// Why it stopped, once it has.
     stopped: watch::Sender<Option<StopReason>>,
     destroyed: AtomicBool,
@@ -101,6 +115,11 @@ struct Shared {
 }
 
 impl Shared {
+    /// The definition with the devices that it has now.
+    fn live(&self) -> Arc<LiveConfig> {
+        self.live.borrow().clone()
+    }
+
     async fn execute<C: Command>(&self, command: &C) -> Result<C::Reply> {
         self.execute_within(command, ANSWER).await
     }
@@ -129,6 +148,8 @@ impl QemuDomain {
     /// Begins to attend a guest.
     pub(crate) fn attend(parts: Parts, events: Events) -> Arc<dyn Domain> {
         let shared = Arc::new(Shared {
+            live: watch::Sender::new(Arc::new(parts.live.clone())),
+            news: broadcast::Sender::new(NEWS),
             parts,
             stopped: watch::Sender::new(None),
             destroyed: AtomicBool::new(false),
@@ -238,6 +259,18 @@ impl Domain for QemuDomain {
     }
 
     fn nmi(&self) -> Option<&dyn Nmi> {
+        Some(self)
+    }
+
+    fn attach(&self) -> Option<&dyn DeviceAttach> {
+        Some(self)
+    }
+
+    fn detach(&self) -> Option<&dyn DeviceDetach> {
+        Some(self)
+    }
+
+    fn update(&self) -> Option<&dyn DeviceUpdate> {
         Some(self)
     }
 

@@ -25,6 +25,7 @@ use crate::{
     config::{Config, KvmUse, RunAs},
     kvm::{self, Verdict},
     places::{self, Places},
+    plug::Builder,
     ports,
     probe::{Binary, Cache, ProbeError},
     scsi,
@@ -50,7 +51,7 @@ impl Facts {
 /// An opened driver.
 #[derive(Debug)]
 pub(crate) struct Qemu {
-    pub(crate) config: Config,
+    pub(crate) config: Arc<Config>,
     pub(crate) roots: Roots,
     pub(crate) run_as: RunAs,
     /// Whether it is the system's connection.
@@ -99,8 +100,16 @@ pub(crate) fn open(cx: OpenContext) -> BoxFuture<Opened> {
         let search = ProbeContext::new(cx.settings.clone()).search;
         let cache = Cache::new(cx.roots.cache.clone(), config.start_timeout());
         let profile = PlacementProfile::qemu();
-        let driver =
-            Qemu { config, roots: cx.roots, run_as, privileged, cache, ports: ports::Kept::default(), search, profile };
+        let driver = Qemu {
+            config: Arc::new(config),
+            roots: cx.roots,
+            run_as,
+            privileged,
+            cache,
+            ports: ports::Kept::default(),
+            search,
+            profile,
+        };
         Ok(Arc::new(driver) as Arc<dyn Driver>)
     })
 }
@@ -117,6 +126,11 @@ pub(crate) fn default_name(arch: &str) -> String {
 }
 
 impl Qemu {
+    /// What the command line of a guest follows from, but for its definition.
+    pub(crate) fn builder(&self, binary: Arc<Binary>, places: &Places) -> Builder {
+        Builder { binary, settings: self.config.clone(), folders: places.folders.clone() }
+    }
+
     fn find(&self, program: &str) -> Result<PathBuf> {
         let given = Path::new(program);
         if given.is_absolute() {

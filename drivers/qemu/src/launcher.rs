@@ -33,6 +33,7 @@ const ENDING: Duration = Duration::from_secs(1);
 impl Launcher for Qemu {
     async fn resolve(&self, live: &mut LiveConfig) -> Result<()> {
         command::name_devices(&mut live.config)?;
+        disk::number_images(&mut live.config);
         let guest = live.guest().uuid;
         ports::choose(&mut live.config, &self.config, &self.ports, guest)
     }
@@ -90,6 +91,7 @@ impl Launcher for Qemu {
             signals: cx.events.clone(),
             expect_resume: false,
             cgroups: self.config.cgroups != CgroupUse::Never,
+            builder: self.binary(&live.config).await.ok().map(|it| self.builder(it, &self.places(&live.guest()))),
         };
         Ok(Reattached::Running(QemuDomain::attend(parts, events)))
     }

@@ -39,6 +39,7 @@ mod offline;
 mod orders;
 mod pins;
 mod places;
+mod plug;
 mod ports;
 mod probe;
 mod program;
@@ -69,6 +70,9 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::Screen,
         CapabilityId::Keyboard,
         CapabilityId::Nmi,
+        CapabilityId::DeviceAttach,
+        CapabilityId::DeviceDetach,
+        CapabilityId::DeviceUpdate,
         CapabilityId::VcpuInfo,
         CapabilityId::LivePlacement,
         CapabilityId::SaveState,

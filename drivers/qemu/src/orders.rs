@@ -8,7 +8,7 @@ use polyvirt_core::{
         display::{ConnectedPolicy, DateTime, Graphics, GraphicsKind},
     },
 };
-use polyvirt_qmp::{Command, Empty, Monitor, SetAction, SetLink};
+use polyvirt_qmp::{Command, Empty, Monitor, QmpError, SetAction, SetLink};
 use serde::Serialize;
 
 use crate::{
@@ -31,25 +31,57 @@ pub(crate) async fn give(
     let (reboot, shutdown, panic) = boot::actions(config);
     let actions = SetAction { reboot: Some(reboot), shutdown: Some(shutdown), panic: Some(panic), watchdog: None };
     monitor.execute(&actions, within()).await.map_err(|error| monitor_error(&error))?;
-    let refused = |path: String| move |error| Error::with(monitor_error(&error), "path", path);
-    for name in net::unplugged(config) {
+    of_devices(monitor, config, |_| true, &within).await?;
+    for (at, it) in config.devices.graphics.iter().enumerate() {
+        let path = format!("/domain/devices/graphics[{}]/@passwd", at + 1);
+        tell_password(monitor, it, settings, within()).await.map_err(refused(path))?;
+    }
+    Ok(())
+}
+
+/// Tells a display's password, if it has one.
+///
+/// # Errors
+/// What QEMU says.
+pub(crate) async fn tell_password(
+    monitor: &Monitor,
+    display: &Graphics,
+    settings: &Config,
+    within: std::time::Duration,
+) -> std::result::Result<(), QmpError> {
+    let Some((password, until)) = password(display, settings) else { return Ok(()) };
+    monitor.execute(&password, within).await?;
+    monitor.execute(&until, within).await.map(drop)
+}
+
+/// Gives the orders that are about devices of such names.
+///
+/// # Errors
+/// As [`give`].
+pub(crate) async fn of_devices(
+    monitor: &Monitor,
+    config: &DomainConfig,
+    which: impl Fn(&str) -> bool,
+    within: impl Fn() -> std::time::Duration,
+) -> Result<()> {
+    for name in net::unplugged(config).filter(|it| which(it)) {
         let about = |error| Error::with(monitor_error(&error), "card", name);
         monitor.execute(&SetLink { name, up: false }, within()).await.map_err(about)?;
     }
     for (at, it) in config.devices.disks.iter().enumerate() {
+        if !it.info.alias.as_ref().is_some_and(|it| which(&it.name)) {
+            continue;
+        }
         if let Some(order) = throttle(it) {
             let path = format!("/domain/devices/disk[{}]/iotune", at + 1);
             monitor.execute(&order, within()).await.map_err(refused(path))?;
         }
     }
-    for (at, it) in config.devices.graphics.iter().enumerate() {
-        if let Some((password, until)) = password(it, settings) {
-            let path = format!("/domain/devices/graphics[{}]/@passwd", at + 1);
-            monitor.execute(&password, within()).await.map_err(refused(path.clone()))?;
-            monitor.execute(&until, within()).await.map_err(refused(path))?;
-        }
-    }
     Ok(())
+}
+
+fn refused(path: String) -> impl FnOnce(QmpError) -> Error {
+    move |error| monitor_error(&error).with("path", path)
 }
 
 /// `block_set_io_throttle`: the limits of a drive. What is 0 has none.

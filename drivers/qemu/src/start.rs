@@ -31,19 +31,20 @@ use polyvirt_qmp::{
 };
 
 use crate::{
-    command::{self, ConsoleTarget, Input, MonitorAt, Purpose, firmware},
+    command::{self, ConsoleTarget, MonitorAt, firmware},
     companions::{self, Recorded},
     config::CgroupUse,
     domain::{Parts, Process, QemuDomain, load},
-    driver::{self, Qemu},
+    driver::Qemu,
     failure::{cgroup_error, ended, explain, monitor_error, not_started},
     labels,
     log::Log,
     orders,
     pins::{self, Placer, Threads},
     places::{Places, make_folder},
+    plug::Builder,
     probe::Binary,
-    program, runnable, scsi,
+    program, runnable,
     status::Record,
     taps::{self, Taps},
 };
@@ -123,7 +124,7 @@ impl Attempt<'_> {
         if let Some(warning) = &self.driver.run_as.warning {
             self.weakened("a user of their own for guests", warning);
         }
-        if !self.sandboxed() {
+        if !self.builder().sandboxed() {
             let why = if self.driver.config.sandbox {
                 "this QEMU was built without seccomp"
             } else {
@@ -218,8 +219,8 @@ impl Attempt<'_> {
         self.effects.push(LiveEffect::Weakened { what: what.into(), why: why.into() });
     }
 
-    fn sandboxed(&self) -> bool {
-        self.driver.config.sandbox && self.binary.sandbox()
+    fn builder(&self) -> Builder {
+        self.driver.builder(self.binary.clone(), &self.places)
     }
 
     fn live(&self) -> &LiveConfig {
@@ -276,21 +277,15 @@ impl Attempt<'_> {
     }
 
     fn arguments(&self) -> Result<Vec<String>> {
-        command::build(&Input {
-            config: &self.live().config,
-            plan: self.request.plan.as_ref(),
-            binary: &self.binary,
-            folders: &self.places.folders,
-            monitor: MonitorAt::Descriptor(MONITOR_FD),
-            sandbox: self.sandboxed(),
-            settings: &self.driver.config,
-            purpose: Purpose::Run,
-            incoming: matches!(self.request.how, StartHow::Restore(_)).then_some("defer"),
-            taps: &self.taps.handed(),
-            now: driver::now(),
-            generic_scsi: scsi::generic,
-            host_cpu: None,
-        })
+        let monitor = MonitorAt::Descriptor(MONITOR_FD);
+        let incoming = matches!(self.request.how, StartHow::Restore(_)).then_some("defer");
+        self.builder().arguments(
+            &self.live().config,
+            self.request.plan.as_ref(),
+            &self.taps.handed(),
+            monitor,
+            incoming,
+        )
     }
 
     /// Opens the log and writes down what is about to be run.
@@ -476,6 +471,7 @@ impl Attempt<'_> {
             signals: self.cx.events.clone(),
             expect_resume,
             cgroups: self.driver.config.cgroups != CgroupUse::Never,
+            builder: Some(self.builder()),
         };
         Ok(Started::new(QemuDomain::attend(parts, events), std::mem::take(&mut self.effects)))
     }

@@ -118,7 +118,7 @@ pub(crate) fn open(config: &DomainConfig) -> Result<Taps> {
     let mut taps = Taps::default();
     let mut next = FIRST;
     for (at, card) in config.devices.interfaces.iter().enumerate() {
-        if !matches!(card.kind, Some(InterfaceKind::Bridge | InterfaceKind::Ethernet)) {
+        if !wanted(card) {
             continue;
         }
         let path = format!("/domain/devices/interface[{}]", at + 1);
@@ -138,6 +138,11 @@ pub(crate) fn open(config: &DomainConfig) -> Result<Taps> {
         }
     }
     Ok(taps)
+}
+
+/// Whether a card has a tap.
+pub(crate) fn wanted(card: &Interface) -> bool {
+    matches!(card.kind, Some(InterfaceKind::Bridge | InterfaceKind::Ethernet))
 }
 
 /// Whether the tap exists and is used as it is.

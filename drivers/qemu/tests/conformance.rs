@@ -16,7 +16,9 @@ fn subject() -> Subject {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).any(|it| it.join("qemu-system-x86_64").is_file());
     let missing = (!found).then(|| "there is no qemu-system-x86_64 in PATH".to_owned());
-    Subject::new(&polyvirt_driver_qemu::DESCRIPTOR, xml).skip_for(missing)
+    Subject::new(&polyvirt_driver_qemu::DESCRIPTOR, xml)
+        .with_device("<input type='keyboard' bus='usb'/>")
+        .skip_for(missing)
 }
 
 polyvirt_driver_testkit::conformance!(subject);

@@ -1,41 +1,76 @@
 //! `attach-device`, `detach-device`, `detach-device-alias`, `update-device`.
 
-use super::{Done, life::tell, read_xml, tell_warnings, tune::affect};
+use polyvirt::{Affect, Detached, Guest};
+
+use super::{Done, life::tell, read_xml, tell_warnings};
 use crate::{
-    args::{AliasArgs, DeviceArgs},
+    args::{AliasArgs, DeviceAffect, DeviceArgs, UpdateArgs},
+    failure::Failure,
     output::Output,
     session::Session,
 };
 
+/// The sides that were asked for.
+pub(super) async fn affect(args: DeviceAffect, guest: &Guest) -> Result<Affect, Failure> {
+    Ok(match (args.live, args.config) {
+        _ if args.persistent && guest.view().await?.live.is_some() => Affect::Both,
+        _ if args.persistent => Affect::Config,
+        (true, true) => Affect::Both,
+        (true, false) => Affect::Live,
+        (false, true) => Affect::Config,
+        (false, false) => Affect::Current,
+    })
+}
+
+/// Puts a device in and says so.
+pub(super) async fn put_in(guest: &Guest, xml: &str, args: DeviceAffect, out: &mut Output) -> Done {
+    let warnings = guest.attach_device(xml, affect(args, guest).await?).await?;
+    tell_warnings(&warnings, out);
+    tell(guest, "has the device now", out);
+    Ok(())
+}
+
+/// Takes a device out and says what became of it.
+pub(super) async fn take_out(guest: &Guest, xml: &str, args: DeviceAffect, out: &mut Output) -> Done {
+    let detached = guest.detach_device(xml, affect(args, guest).await?).await?;
+    tell_detached(guest, detached, out);
+    Ok(())
+}
+
+fn tell_detached(guest: &Guest, detached: Detached, out: &mut Output) {
+    let text = match detached {
+        Detached::Gone => "has the device no more",
+        _ => "was asked for the device and has not let go of it yet; `polyvirt event` tells when it does",
+    };
+    tell(guest, text, out);
+}
+
+/// Changes a device and says so.
+pub(super) async fn change(guest: &Guest, xml: &str, args: DeviceAffect, force: bool, out: &mut Output) -> Done {
+    let warnings = guest.update_device(xml, affect(args, guest).await?, force).await?;
+    tell_warnings(&warnings, out);
+    tell(guest, "has the device as described now", out);
+    Ok(())
+}
+
 pub(super) async fn attach(args: &DeviceArgs, session: &mut Session, out: &mut Output) -> Done {
     let xml = read_xml(&args.file)?;
-    let guest = session.guest(&args.domain).await?;
-    let warnings = guest.attach_device(&xml, affect(args.affect)).await?;
-    tell_warnings(&warnings, out);
-    tell(&guest, "has the device now", out);
-    Ok(())
+    put_in(&session.guest(&args.domain).await?, &xml, args.affect, out).await
 }
 
 pub(super) async fn detach(args: &DeviceArgs, session: &mut Session, out: &mut Output) -> Done {
     let xml = read_xml(&args.file)?;
-    let guest = session.guest(&args.domain).await?;
-    guest.detach_device(&xml, affect(args.affect)).await?;
-    tell(&guest, "has the device no more", out);
-    Ok(())
+    take_out(&session.guest(&args.domain).await?, &xml, args.affect, out).await
 }
 
 pub(super) async fn detach_alias(args: &AliasArgs, session: &mut Session, out: &mut Output) -> Done {
     let guest = session.guest(&args.domain).await?;
-    guest.detach_alias(&args.alias, affect(args.affect)).await?;
-    tell(&guest, "has the device no more", out);
+    let detached = guest.detach_alias(&args.alias, affect(args.affect, &guest).await?).await?;
+    tell_detached(&guest, detached, out);
     Ok(())
 }
 
-pub(super) async fn update(args: &DeviceArgs, session: &mut Session, out: &mut Output) -> Done {
-    let xml = read_xml(&args.file)?;
-    let guest = session.guest(&args.domain).await?;
-    let warnings = guest.update_device(&xml, affect(args.affect)).await?;
-    tell_warnings(&warnings, out);
-    tell(&guest, "has the device as described now", out);
-    Ok(())
+pub(super) async fn update(args: &UpdateArgs, session: &mut Session, out: &mut Output) -> Done {
+    let xml = read_xml(&args.device.file)?;
+    change(&session.guest(&args.device.domain).await?, &xml, args.device.affect, args.force, out).await
 }

@@ -83,6 +83,8 @@ fn words(kind: &EventKind) -> String {
         EventKind::Tuned => "placement changed".to_owned(),
         EventKind::Asleep => "fell asleep".to_owned(),
         EventKind::Woken => "woke up".to_owned(),
+        EventKind::DeviceAdded { alias } => format!("device {alias} was added"),
+        EventKind::DeviceUpdated { alias } => format!("device {alias} was changed"),
         EventKind::DeviceRemoved { alias } => format!("device {alias} was removed"),
         EventKind::DeviceRefused { alias } => format!("device {alias} is not let go by the guest"),
         EventKind::Noticed(Noticed { notice, merged: 0, .. }) => noticed(notice),

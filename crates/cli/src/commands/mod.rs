@@ -8,6 +8,7 @@ mod cpu;
 mod cpuset;
 mod define;
 mod devices;
+mod disks;
 mod domxml;
 mod edit;
 mod event;
@@ -82,6 +83,11 @@ pub(crate) fn run<'a>(
             Command::DetachDevice(args) => devices::detach(&args, session, out).await,
             Command::DetachDeviceAlias(args) => devices::detach_alias(&args, session, out).await,
             Command::UpdateDevice(args) => devices::update(&args, session, out).await,
+            Command::AttachDisk(args) => disks::attach_disk(&args, session, out).await,
+            Command::DetachDisk(args) => disks::detach_disk(&args, session, out).await,
+            Command::ChangeMedia(args) => disks::change_media(&args, session, out).await,
+            Command::AttachInterface(args) => disks::attach_interface(&args, session, out).await,
+            Command::DetachInterface(args) => disks::detach_interface(&args, session, out).await,
             Command::Autostart { which, disable } => define::autostart(&which, !disable, session, out).await,
             Command::List(list) => list::list(&list, session, out).await,
             Command::Dominfo(which) => info::dominfo(&which, session, out).await,

@@ -1,9 +1,13 @@
 //! A change of a running guest, as something the actor runs: what is called, and what it leaves in the guest's record.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use polyvirt_core::{
-    BoxFuture, CancelSource, Domain, Error, EventKind, GuestState, Result, StopReason, model::DomainConfig,
+    BoxFuture, CancelSource, Domain, Error, ErrorKind, EventKind, GuestState, Result, StopReason, model::DomainConfig,
     placement::Plan,
 };
 
@@ -130,5 +134,35 @@ impl Change {
     pub(crate) fn job(mut self) -> Self {
         self.time = None;
         self
+    }
+}
+/// Where a change puts what it gives besides.
+pub(crate) struct Slot<T>(Arc<Mutex<Option<T>>>);
+
+impl<T> Clone for Slot<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T> Slot<T> {
+    /// Puts it there.
+    pub(crate) fn put(&self, value: T) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+    }
+
+    /// Takes it out, after a change that ended well.
+    ///
+    /// # Errors
+    /// `Internal` if nothing was put.
+    pub(crate) fn take(&self) -> Result<T> {
+        let value = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        value.ok_or_else(|| Error::new(ErrorKind::Internal, "a change ended without what it was made for"))
     }
 }

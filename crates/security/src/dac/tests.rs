@@ -54,7 +54,7 @@ impl Files {
     }
 
     fn give_back(&self, guest: &OwnerRef) {
-        self.dac.give_back(|it, boot| it.owner == *guest || it.is_gone(boot)).unwrap();
+        self.dac.give_back(|_, it, boot| it.owner == *guest || it.is_gone(boot)).unwrap();
     }
 
     fn records(&self) -> usize {

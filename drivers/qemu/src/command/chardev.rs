@@ -32,7 +32,7 @@ impl ConsoleTarget {
             Self::Serial(at) => (format!("serial{at}"), config.devices.serials.get(at).map(|it| &it.info)),
             Self::Own(at) => (format!("console{at}"), config.devices.consoles.get(at).map(|it| &it.info)),
         };
-        let own = info.map(alias::of).filter(|it| it.starts_with(alias::OWN));
+        let own = info.map(alias::of).filter(|it| !it.is_empty());
         format!("char{}", own.unwrap_or(&usual))
     }
 }

@@ -15,7 +15,7 @@ use polyvirt_core::{
 };
 
 use super::{
-    Args, Input, SHOWN_DESCRIPTOR, alias,
+    Args, Input, Purpose, SHOWN_DESCRIPTOR, alias,
     boot::BootOrder,
     option::Members,
     place,
@@ -167,7 +167,11 @@ fn scsi(
         })?);
         SourceKind::Block
     };
-    let name = format!("libvirt-{}-backend", counter.next());
+    // A number would be another's after an unplug. QEMU takes names of up to 31 characters.
+    let name = match alias::of(&device.info) {
+        own if input.purpose == Purpose::Run && own.len() <= 23 => format!("{own}-backend"),
+        _ => format!("libvirt-{}-backend", counter.next()),
+    };
     let layer = Layer {
         kind,
         source: &source,

@@ -26,6 +26,9 @@ const SWEEP: Duration = Duration::from_secs(2);
 pub(super) async fn attend(shared: Arc<Shared>, mut events: Events) {
     let mut seen = Seen { own_resume: shared.parts.expect_resume, ..Seen::default() };
     let mut ended = Box::pin(shared.parts.process.wait());
+    if matches!(shared.parts.process, super::Process::Found(_)) {
+        tell_missing(&shared).await;
+    }
     let status = loop {
         tokio::select! {
             biased;
@@ -61,6 +64,19 @@ pub(super) async fn attend(shared: Arc<Shared>, mut events: Events) {
     shared.parts.places.sweep(SWEEP).await;
     shared.parts.signals.send(Signal::Stopped(reason.clone())).await;
     shared.stopped.send_replace(Some(reason));
+}
+
+/// Tells of devices that the guest let go of while nobody attended it.
+async fn tell_missing(shared: &Shared) {
+    match shared.devices_missing().await {
+        Ok(missing) => {
+            for id in missing {
+                shared.device_gone(&id).await;
+                shared.parts.signals.send(Signal::DeviceRemoved(id)).await;
+            }
+        }
+        Err(error) => tracing::warn!(%error, "whether all devices of a guest are still there is not known"),
+    }
 }
 
 /// Tells a signal; a disk by its device's name, where QEMU knows its node's alone.
@@ -119,9 +135,19 @@ impl Seen {
                 }
             }
             "SHUTDOWN" => self.shutdown(shared, &event.data).await,
+            "DEVICE_DELETED" => {
+                if let Some((Signal::DeviceRemoved(id), _)) = news::read(event) {
+                    shared.device_gone(&id).await;
+                    signals.send(Signal::DeviceRemoved(id)).await;
+                }
+            }
             name => {
                 self.panicked |= name == "GUEST_PANICKED";
-                let told = match news::read(event) {
+                let read = news::read(event);
+                if let Some((Signal::DeviceRefused(id), _)) = &read {
+                    shared.news.send(super::devices::News::Kept(id.clone())).ok();
+                }
+                let told = match read {
                     Some((signal, Some(key))) => self.pace.admit(key, signal, Instant::now()),
                     Some((signal, None)) => Some(signal),
                     None => None,

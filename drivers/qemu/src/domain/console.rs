@@ -16,7 +16,7 @@ use crate::command::{ConsoleTarget, backend_of, console_target};
 #[async_trait]
 impl Consoles for QemuDomain {
     async fn open(&self, console: &DeviceRef) -> Result<ByteStream> {
-        let config = &self.shared.parts.live.config;
+        let config = &self.shared.live().config;
         let missing = || {
             Error::new(ErrorKind::NotFound, format!("the guest has no {} number {}", console.kind, console.index))
                 .hint("add <serial type='pty'/> and start it again")
@@ -30,7 +30,7 @@ impl Consoles for QemuDomain {
         let source = about.source.first();
         match backend {
             CharBackend::Pty => {
-                let path = self.terminal(&target.ok_or_else(missing)?.chardev(&self.shared.parts.live.config)).await?;
+                let path = self.terminal(&target.ok_or_else(missing)?.chardev(&self.shared.live().config)).await?;
                 let terminal = Terminal::open(&path).map_err(|error| io_error("open", &path, error))?;
                 Ok(Box::new(terminal))
             }

@@ -28,7 +28,7 @@ const LARGEST: u64 = 128 << 20;
 #[async_trait]
 impl Screen for QemuDomain {
     async fn shot(&self, screen: u32) -> Result<Screenshot> {
-        let (device, head) = head_of(&self.shared.parts.live.config, screen)?;
+        let (device, head) = head_of(&self.shared.live().config, screen)?;
         // In the guest's own folder: QEMU's user may write there and nobody else, and its end removes it.
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -23,7 +23,7 @@ use crate::{
 impl QemuDomain {
     async fn threads(&self) -> Result<Threads> {
         let cpus = self.shared.execute(&QueryCpusFast {}).await?;
-        let io = match self.shared.parts.live.config.io_thread_ids().is_empty() {
+        let io = match self.shared.live().config.io_thread_ids().is_empty() {
             true => Vec::new(),
             false => self.shared.execute(&QueryIoThreads {}).await?,
         };
@@ -63,7 +63,7 @@ impl LivePlacement for QemuDomain {
 
     async fn observe(&self) -> Result<PlacementReport> {
         let pid = self.shared.parts.process.id().pid;
-        let observed = observe(pid, &self.shared.parts.live.config).await;
+        let observed = observe(pid, &self.shared.live().config).await;
         let observed = observed.map_err(|error| {
             Error::new(ErrorKind::Hypervisor, format!("cannot read where the pages of process {pid} are: {error}"))
         })?;

@@ -3,10 +3,11 @@
 use polyvirt_core::{
     Result,
     model::{
+        DomainConfig,
         address::Address,
         disk::{Disk, DiskBus, DiskCache, DiskDevice},
         os::BootDeviceKind,
-        storage::{ImageFormat, SourceKind},
+        storage::{ImageFormat, Source, SourceKind},
     },
 };
 
@@ -113,6 +114,37 @@ fn is_late(disk: &Disk) -> bool {
     disk.transient.as_ref().is_some_and(|it| it.share_backing == Some(true))
 }
 
+/// Writes the number of each image into the definition, by which its block nodes are known as long as the guest runs. Who has
+/// one keeps it.
+pub(crate) fn number_images(config: &mut DomainConfig) {
+    let mut taken = Vec::new();
+    for disk in &mut config.devices.disks {
+        images(disk, &mut |image| taken.extend(image.index));
+    }
+    let mut next = taken.into_iter().max().unwrap_or(0);
+    for disk in config.devices.disks.iter_mut().rev() {
+        images(disk, &mut |image| {
+            next += u32::from(image.index.is_none());
+            image.index.get_or_insert(next);
+        });
+    }
+}
+
+/// Shows every image of a disk, from the top.
+fn images(disk: &mut Disk, visit: &mut dyn FnMut(&mut Source)) {
+    if is_empty(disk) {
+        return;
+    }
+    let mut next = disk.source.as_mut().map(|it| (it, disk.backing_store.as_deref_mut()));
+    while let Some((source, below)) = next {
+        visit(source);
+        if let Some(data) = source.data_store.as_mut().and_then(|it| it.source.as_mut()) {
+            visit(data);
+        }
+        next = below.and_then(|it| Some((it.source.as_mut()?, it.backing_store.as_deref_mut())));
+    }
+}
+
 /// Counts what [`nodes`] will count.
 fn advance(disk: &Disk, counter: &mut Counter) {
     let Some(layer) = top(disk, String::new(), counter) else {
@@ -124,13 +156,13 @@ fn advance(disk: &Disk, counter: &mut Counter) {
     let mut next = super::backing_of(disk.backing_store.as_deref());
     while let Some(Some(store)) = next {
         let Some(source) = store.source.as_ref() else { break };
-        counter.next();
-        if source.data_store.as_ref().is_some_and(|it| it.source.is_some()) {
-            counter.next();
+        counter.of(source);
+        if let Some(data) = source.data_store.as_ref().and_then(|it| it.source.as_ref()) {
+            counter.of(data);
         }
         next = super::backing_of(store.backing_store.as_deref());
     }
-    throttle::numbers(disk, counter);
+    throttle::names(disk, counter);
 }
 
 /// The topmost image; `None` for an empty drive.
@@ -141,7 +173,7 @@ pub(super) fn top<'a>(disk: &'a Disk, path: String, counter: &mut Counter) -> Op
         kind: disk.kind.unwrap_or(SourceKind::File),
         source,
         format: about.and_then(|it| it.kind).unwrap_or(ImageFormat::Raw),
-        name: format!("libvirt-{}", counter.next()),
+        name: format!("libvirt-{}", counter.of(source)),
         readonly: is_readonly(disk),
         path,
         encryption: source.encryption.as_ref().or(disk.encryption.as_ref()),
@@ -181,7 +213,7 @@ fn is_empty(disk: &Disk) -> bool {
 fn nodes(args: &mut Args, input: &Input<'_>, disk: &Disk, path: &str, counter: &mut Counter) -> Result<Option<String>> {
     let Some(layer) = top(disk, path.to_owned(), counter) else { return Ok(None) };
     let mut node = chain(args, input, &layer, disk.backing_store.as_deref(), counter)?;
-    let filters = throttle::numbers(disk, counter);
+    let filters = throttle::names(disk, counter);
     if disk.driver.as_ref().and_then(|it| it.copy_on_read) == Some(true) {
         let name = format!("libvirt-CoR-{}", disk.target.as_ref().map_or("", |it| it.dev.as_str()));
         let filter = Members::new("driver", "copy-on-read")
@@ -197,6 +229,28 @@ fn nodes(args: &mut Args, input: &Input<'_>, disk: &Disk, path: &str, counter: &
 #[cfg(test)]
 mod tests {
     use super::*;
+    use polyvirt_core::model::ParseOptions;
+
+    #[test]
+    fn images_have_the_numbers_of_their_nodes_and_keep_them() {
+        let text = "<domain type='qemu'><name>a</name><devices>\
+            <disk type='file'><source file='/a'/><backingStore type='file'><format type='raw'/><source file='/b'/></backingStore>\
+            <target dev='vda'/></disk><disk type='file' device='cdrom'><target dev='sda'/></disk>\
+            <disk type='file'><source file='/c'/><target dev='vdb'/></disk></devices></domain>";
+        let mut config = DomainConfig::parse(text, &ParseOptions::default()).unwrap().config;
+        let numbers = |config: &mut DomainConfig| {
+            let mut all = Vec::new();
+            config.devices.disks.iter_mut().for_each(|disk| images(disk, &mut |it| all.push(it.index)));
+            all
+        };
+        number_images(&mut config);
+        assert_eq!(numbers(&mut config), [Some(2), Some(3), Some(1)]);
+        config.devices.disks.remove(2);
+        config.devices.disks[1].source = Some(Source::default());
+        config.devices.disks[1].source.as_mut().unwrap().file = Some("/d".into());
+        number_images(&mut config);
+        assert_eq!(numbers(&mut config), [Some(2), Some(3), Some(4)]);
+    }
 
     #[test]
     fn names_are_numbers() {

@@ -94,6 +94,11 @@ impl Counter {
         self.0 += 1;
         self.0
     }
+
+    /// The number of an image: what stands in a running guest's definition, else the next.
+    fn of(&mut self, source: &Source) -> u32 {
+        source.index.unwrap_or_else(|| self.next())
+    }
 }
 
 impl Layer<'_> {
@@ -318,7 +323,7 @@ fn backing_layer<'a>(
         kind: store.kind.unwrap_or(SourceKind::File),
         source,
         format: format.and_then(|it| it.kind).unwrap_or(ImageFormat::Raw),
-        name: format!("libvirt-{}", counter.next()),
+        name: format!("libvirt-{}", counter.of(source)),
         readonly: true,
         path: path.to_owned(),
         encryption: source.encryption.as_ref(),
@@ -338,7 +343,7 @@ fn data_file<'a>(layer: &Layer<'a>, counter: &mut Counter) -> Option<Layer<'a>> 
         kind: store.kind.unwrap_or(SourceKind::File),
         source,
         format: format.and_then(|it| it.kind).unwrap_or(ImageFormat::Raw),
-        name: format!("libvirt-{}", counter.next()),
+        name: format!("libvirt-{}", counter.of(source)),
         readonly: layer.readonly,
         path: format!("{}/source/dataStore", layer.path),
         encryption: source.encryption.as_ref(),

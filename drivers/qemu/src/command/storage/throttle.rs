@@ -47,22 +47,26 @@ fn members(limits: &IoLimits) -> Members {
     lengths.iter().fold(members, |members, (name, value)| members.maybe(name, *value))
 }
 
-/// Numbers of a disk's filters, from the bottom.
-pub(super) fn numbers(disk: &Disk, counter: &mut Counter) -> Vec<u32> {
-    let filters = disk.throttlefilters.iter().flat_map(|it| &it.throttlefilter);
-    filters.map(|_| counter.next()).collect()
+/// Names of a disk's filters, from the bottom. Those of a disk that runs follow from its image, whatever other disks there are.
+pub(super) fn names(disk: &Disk, counter: &mut Counter) -> Vec<String> {
+    let filters = disk.throttlefilters.iter().flat_map(|it| &it.throttlefilter).enumerate();
+    let image = disk.source.as_ref().and_then(|it| it.index);
+    let name = |at| match image {
+        Some(image) => format!("libvirt-{image}-{at}-filter"),
+        None => format!("libvirt-{}-filter", counter.next()),
+    };
+    filters.map(|(at, _)| at).map(name).collect()
 }
 
 /// Adds the filters; returns the node on top.
-pub(super) fn filters(args: &mut Args, disk: &Disk, numbers: &[u32], below: String) -> String {
+pub(super) fn filters(args: &mut Args, disk: &Disk, names: &[String], below: String) -> String {
     let filters = disk.throttlefilters.iter().flat_map(|it| &it.throttlefilter);
-    filters.zip(numbers).fold(below, |file, (filter, number)| {
-        let name = format!("libvirt-{number}-filter");
+    filters.zip(names).fold(below, |file, (filter, name)| {
         let node = Members::new("driver", "throttle")
-            .with("node-name", name.clone())
+            .with("node-name", name.as_str())
             .with("throttle-group", format!("throttle-{}", filter.group))
             .with("file", file);
         args.add("-blockdev", node.build());
-        name
+        name.clone()
     })
 }

@@ -1,0 +1,174 @@
+//! Devices of a guest that runs: the definition that is to be is made as for one that is stored, and the driver makes the guest so.
+
+use std::sync::Arc;
+
+use polyvirt_core::{
+    Detached, DeviceChange, Error, ErrorKind, EventKind, LiveConfig, Manifest, Result,
+    model::{
+        DomainConfig,
+        device::{Device, Meant},
+    },
+    placement::Plan,
+};
+
+use super::{Which, insert};
+use crate::{
+    actor::{Change, Held, Left, Slot},
+    definition,
+    guest::Guest,
+    shared::Shared,
+    start::{apply_effects, check_resource},
+    store::blocking,
+};
+
+/// How long a guest is waited for that is asked for a device.
+const UNPLUG: std::time::Duration = std::time::Duration::from_secs(10);
+
+impl Guest {
+    /// Puts a device into the running guest.
+    pub(super) async fn plug_in(&self, device: Device) -> Result<()> {
+        let shared = self.connection.shared.clone();
+        let work = move |it: Held| async move {
+            let attach = it.domain.attach().ok_or_else(|| it.missing("attaching devices to a running guest"))?;
+            let (before, plan) = (it.record.live()?, it.record.plan.clone());
+            let mut after = before.clone();
+            insert(&before.config.name, &mut after.config, device)?;
+            complete(&shared, &mut after).await?;
+            attach.resolve(&mut after)?;
+            let brought = bring(&shared, (&before, &after), plan.as_ref()).await?;
+            let change = DeviceChange::new(before, after, plan);
+            let effects = match attach.attach(&change).await {
+                Ok(effects) => effects,
+                Err(error) => {
+                    shared.give_back((&change.after, &change.before), change.plan.as_ref()).await;
+                    return Err(error);
+                }
+            };
+            drop(brought);
+            let (mut after, mut plan) = (change.after, change.plan);
+            apply_effects(&mut after, &mut plan, &effects);
+            let new = after.config.devices.new_since(&change.before.config.devices);
+            let alias = new.last().and_then(Device::alias).unwrap_or_default();
+            let edit = |config: &mut DomainConfig| {
+                for device in new {
+                    config.devices.add(device);
+                }
+            };
+            Ok(Left::live(edit).event(EventKind::DeviceAdded { alias }))
+        };
+        self.change(Change::new("attach-device", work).within(self.connection.shared.options.start_timeout)).await
+    }
+
+    /// Takes a device out of the running guest.
+    pub(super) async fn unplug(&self, which: Which) -> Result<Detached> {
+        let (shared, told) = (self.connection.shared.clone(), Slot::default());
+        let slot = told.clone();
+        let work = move |it: Held| async move {
+            let detach = it.domain.detach().ok_or_else(|| it.missing("detaching devices of a running guest"))?;
+            let before = it.record.live()?;
+            let mut after = before.clone();
+            let (element, at) = which.find(&before.config)?;
+            after.config.devices.remove(element, at);
+            needed(&shared, &after).await?;
+            let change = DeviceChange::new(before, after, it.record.plan.clone());
+            // The guest's definition follows from its word that the device is gone, whenever it comes.
+            slot.put(detach.detach(&change, UNPLUG).await?);
+            Ok(Left::nothing())
+        };
+        self.change(Change::new("detach-device", work).within(UNPLUG * 4)).await?;
+        told.take()
+    }
+
+    /// Changes a device of the running guest.
+    pub(super) async fn change_in_place(&self, device: Device, force: bool) -> Result<()> {
+        let shared = self.connection.shared.clone();
+        let work = move |it: Held| async move {
+            let update = it.domain.update().ok_or_else(|| it.missing("changing devices of a running guest"))?;
+            let attach = it.domain.attach().ok_or_else(|| it.missing("changing devices of a running guest"))?;
+            let (before, plan) = (it.record.live()?, it.record.plan.clone());
+            let mut after = before.clone();
+            super::replace(&before.config.name, &mut after.config, &device)?;
+            complete(&shared, &mut after).await?;
+            attach.resolve(&mut after)?;
+            bring(&shared, (&before, &after), plan.as_ref()).await?;
+            let changed = after.config.devices.changed_since(&before.config.devices);
+            let Some(alias) = changed.last().and_then(|(_, is)| is.alias()) else { return Ok(Left::nothing()) };
+            let change = DeviceChange::new(before, after, plan);
+            if let Err(error) = update.update(&change, force).await {
+                shared.give_back((&change.after, &change.before), change.plan.as_ref()).await;
+                return Err(error);
+            }
+            shared.give_back((&change.before, &change.after), change.plan.as_ref()).await;
+            let edit = |config: &mut DomainConfig| {
+                for (_, device) in changed {
+                    if let Some((_, at)) = device.alias().and_then(|name| config.devices.named(&name)) {
+                        config.devices.replace(at, device);
+                    }
+                }
+            };
+            Ok(Left::live(edit).event(EventKind::DeviceUpdated { alias }))
+        };
+        self.change(Change::new("update-device", work).within(self.connection.shared.options.start_timeout)).await
+    }
+}
+
+/// Completes and checks a definition of a running guest as one that is about to be started.
+async fn complete(shared: &Arc<Shared>, live: &mut LiveConfig) -> Result<()> {
+    definition::complete(&mut live.config).map_err(Error::invalid_config)?;
+    let facts = shared.driver.facts(&live.config).await?;
+    shared.driver.complete(&mut live.config, &facts)?;
+    shared.driver.check(&live.config, &facts).map_err(Error::invalid_config)?;
+    shared.services.check(&live.config).map_err(Error::invalid_config)
+}
+
+/// Makes usable for the guest what it has not used before.
+async fn bring(shared: &Arc<Shared>, of: (&LiveConfig, &LiveConfig), plan: Option<&Plan>) -> Result<Manifest> {
+    let brought = shared.brought(of, plan)?;
+    let resources = brought.resources.clone();
+    blocking(move || resources.iter().try_for_each(check_resource)).await?;
+    if let Some(labels) = shared.services.labels() {
+        labels.apply(&shared.owner_ref(&of.1.guest())?, &brought).await?;
+    }
+    Ok(brought)
+}
+
+/// Refuses to take out what other devices need: completion would put it in again.
+async fn needed(shared: &Arc<Shared>, after: &LiveConfig) -> Result<()> {
+    let mut again = after.clone();
+    complete(shared, &mut again).await?;
+    let (had, has) = (&after.config.devices, &again.config.devices);
+    if has.controllers.len() > had.controllers.len() {
+        return Err(Error::new(ErrorKind::InvalidState, "other devices of the guest need it")
+            .hint("detach the devices on this controller first"));
+    }
+    Ok(())
+}
+
+impl Which {
+    /// The device that is meant.
+    pub(super) fn find(&self, config: &DomainConfig) -> Result<(&'static str, usize)> {
+        match self {
+            Self::Named(alias) => config.devices.named(alias).ok_or_else(|| {
+                let message = format!("the guest '{}' has no device named '{alias}'", config.name);
+                Error::new(ErrorKind::NotFound, message).hint(
+                    "a stored definition keeps the names that begin with 'ua-'; see `polyvirt dumpxml`, with --inactive for the stored one",
+                )
+            }),
+            Self::Described(device) => {
+                let element = device.element();
+                match config.devices.meant(device) {
+                    Meant::One(at) => Ok((element, at)),
+                    Meant::Nothing => {
+                        Err(Error::new(ErrorKind::NotFound, format!("the guest '{}' has no such <{element}>", config.name))
+                            .hint(format!("`polyvirt dumpxml {}` shows what it has", config.name)))
+                    }
+                    Meant::Several(all) => {
+                        let numbers: Vec<_> = all.iter().map(|at| format!("{element}[{}]", at + 1)).collect();
+                        let message = format!("{} of the guest '{}' are all as described", numbers.join(", "), config.name);
+                        Err(Error::new(ErrorKind::InvalidArgument, message).hint("say more of it, such as its address"))
+                    }
+                }
+            }
+        }
+    }
+}

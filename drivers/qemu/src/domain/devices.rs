@@ -1,0 +1,263 @@
+//! Devices that come and go while the guest runs.
+//!
+//! What QEMU is told follows from two definitions ([`crate::plug`]). Here is who waits for whom: the attendant alone takes apart what
+//! served a device that is gone, whoever asked for it and when; a detach waits for the attendant's word.
+
+use std::{sync::Arc, time::Duration};
+
+use polyvirt_core::{
+    Detached, DeviceAttach, DeviceChange, DeviceDetach, DeviceRef, Error, ErrorKind, LiveConfig, LiveEffect, Result,
+    async_trait,
+    model::{DomainConfig, device::Device},
+};
+use polyvirt_qmp::{ErrorClass, QmpError, QomList, QueryChardev};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::{QemuDomain, Shared};
+use crate::{
+    command::{self, ConsoleTarget, disk},
+    failure::monitor_error,
+    orders,
+    plug::{self, Builder, Difference, Kind, Part, Trouble},
+    runnable,
+};
+
+/// How long QEMU may take for one order.
+const ORDER: Duration = Duration::from_secs(20);
+
+/// What QEMU says of a device that was asked for before and has not gone yet.
+const ASKED_BEFORE: &str = "already in the process of unplug";
+
+/// What the attendant tells of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// It is gone, and what served it is.
+    Gone(String),
+    /// The guest keeps it.
+    Kept(String),
+}
+
+#[async_trait]
+impl DeviceAttach for QemuDomain {
+    fn resolve(&self, after: &mut LiveConfig) -> Result<()> {
+        command::name_devices(&mut after.config)?;
+        disk::number_images(&mut after.config);
+        Ok(())
+    }
+
+    async fn attach(&self, change: &DeviceChange) -> Result<Vec<LiveEffect>> {
+        let (shared, builder) = (&self.shared, self.shared.builder()?);
+        let (before, after) = (&change.before.config, &change.after.config);
+        let new = after.devices.new_since(&before.devices);
+        refuse(&new)?;
+        runnable::check(after, &builder.binary).map_err(Error::invalid_config)?;
+        let difference = builder.between(before, after, change.plan.as_ref(), &[])?;
+        only_added(&difference)?;
+        plug::put_in(&shared.parts.monitor, &difference.added).await.map_err(|trouble| not_in(&trouble))?;
+        let told =
+            orders::of_devices(&shared.parts.monitor, after, |name| has(&difference.added, name), || ORDER).await;
+        if let Err(error) = told {
+            plug::take_out(&shared.parts.monitor, &difference.added).await;
+            return Err(error);
+        }
+        shared.live.send_modify(|live| {
+            let devices = &mut Arc::make_mut(live).config.devices;
+            for device in new {
+                devices.add(device);
+            }
+        });
+        Ok(shared.terminals(after, &difference).await)
+    }
+}
+
+#[async_trait]
+impl DeviceDetach for QemuDomain {
+    async fn detach(&self, change: &DeviceChange, within: Duration) -> Result<Detached> {
+        let (shared, builder) = (&self.shared, self.shared.builder()?);
+        let (before, after) = (&change.before.config, &change.after.config);
+        let difference = builder.between(before, after, change.plan.as_ref(), &[])?;
+        let mut waited: Vec<_> = devices(&difference.removed).map(|it| it.id.clone()).collect();
+        if waited.is_empty() {
+            return Err(fixed("this device is a part of the guest's machine"));
+        }
+        let mut news = shared.news.subscribe();
+        for id in waited.clone() {
+            match plug::ask_for(&shared.parts.monitor, &id).await {
+                Ok(()) => {}
+                Err(QmpError::Refused { class: ErrorClass::DeviceNotFound, .. }) => {
+                    shared.device_gone(&id).await;
+                    waited.retain(|it| *it != id);
+                }
+                Err(QmpError::Refused { description, .. }) if description.contains(ASKED_BEFORE) => {}
+                Err(error) => return Err(cannot_go(&error, &id)),
+            }
+        }
+        let gone = async {
+            while !waited.is_empty() {
+                match news.recv().await {
+                    Ok(News::Gone(id)) => waited.retain(|it| *it != id),
+                    Ok(News::Kept(id)) if waited.contains(&id) => return Err(kept(&id)),
+                    Ok(News::Kept(_)) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return Err(fixed("the guest ended meanwhile")),
+                }
+            }
+            Ok(Detached::Gone)
+        };
+        tokio::time::timeout(within, gone).await.unwrap_or(Ok(Detached::Requested))
+    }
+}
+
+impl Shared {
+    /// What the command line of this guest follows from.
+    pub(super) fn builder(&self) -> Result<&Builder> {
+        self.parts.builder.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, "the emulator that this guest was started with is not there any more")
+                .hint("install it again under the same path, or restart the guest")
+        })
+    }
+
+    /// Takes apart what served a device that is gone, and says so.
+    pub(super) async fn device_gone(&self, id: &str) {
+        let live = self.live();
+        if let Some((element, at)) = live.config.devices.named(id) {
+            let mut after = live.config.clone();
+            after.devices.remove(element, at);
+            let difference = self.builder().and_then(|it| it.between(&live.config, &after, None, &[]));
+            match difference {
+                Ok(difference) => {
+                    let served: Vec<Part> =
+                        difference.removed.into_iter().filter(|it| it.kind != Kind::Device).collect();
+                    plug::take_out(&self.parts.monitor, &served).await;
+                }
+                Err(error) => tracing::warn!(device = id, %error, "what served a device that is gone stays"),
+            }
+            self.live.send_modify(|live| {
+                let devices = &mut Arc::make_mut(live).config.devices;
+                if let Some((element, at)) = devices.named(id) {
+                    devices.remove(element, at);
+                }
+            });
+        }
+        // Nobody may wait.
+        self.news.send(News::Gone(id.to_owned())).ok();
+    }
+
+    /// Looks for devices that went while nobody attended the guest; names them.
+    pub(super) async fn devices_missing(&self) -> Result<Vec<String>> {
+        let live = self.live();
+        let mut bare = live.config.clone();
+        bare.devices = polyvirt_core::model::devices::Devices::default();
+        let all = self.builder()?.between(&bare, &live.config, None, &[])?;
+        let there = self.execute(&QomList { path: "/machine/peripheral" }).await?;
+        let named = |it: &&Part| live.config.devices.named(&it.id).is_some();
+        let missing = devices(&all.added).filter(named).filter(|it| !there.iter().any(|other| other.name == it.id));
+        Ok(missing.map(|it| it.id.clone()).collect())
+    }
+
+    /// The pseudo-terminals of character devices that came.
+    async fn terminals(&self, after: &DomainConfig, difference: &Difference) -> Vec<LiveEffect> {
+        if !difference.added.iter().any(|it| it.kind == Kind::Chardev) {
+            return Vec::new();
+        }
+        let Ok(chardevs) = self.execute(&QueryChardev {}).await else { return Vec::new() };
+        let path = |id: &str| {
+            chardevs.iter().find(|it| it.label == id)?.filename.strip_prefix("pty:").map(std::path::PathBuf::from)
+        };
+        let devices = &after.devices;
+        let own =
+            |it: &polyvirt_core::model::address::DeviceInfo| it.alias.as_ref().map(|it| format!("char{}", it.name));
+        let serials =
+            (0..devices.serials.len()).map(|at| ("serial", at, Some(ConsoleTarget::Serial(at).chardev(after))));
+        let consoles = (0..devices.consoles.len())
+            .map(|at| ("console", at, command::console_target(after, at).map(|it| it.chardev(after))));
+        let channels = devices.channels.iter().enumerate().map(|(at, it)| ("channel", at, own(&it.info)));
+        let found = serials.chain(consoles).chain(channels).filter_map(|(kind, at, id)| {
+            let id = id.filter(|it| has(&difference.added, it))?;
+            Some(LiveEffect::CharacterDevice { device: DeviceRef::new(kind, at), path: path(&id)? })
+        });
+        found.collect()
+    }
+}
+
+/// What needs more of us than QEMU can be told.
+fn refuse(new: &[Device]) -> Result<()> {
+    for device in new {
+        let devices = device.alone();
+        let why = if !devices.filesystems.is_empty() {
+            "its server is started before the guest"
+        } else if !devices.tpms.is_empty() {
+            "a TPM is soldered in"
+        } else if devices.interfaces.iter().any(crate::taps::wanted) {
+            "its tap is made before the guest"
+        } else {
+            continue;
+        };
+        let message = format!("this <{}> can only be had from the guest's start on: {why}", device.element());
+        return Err(Error::new(ErrorKind::Unsupported, message)
+            .hint("attach it to the stored definition with --config, and start the guest again"));
+    }
+    Ok(())
+}
+
+fn fixed(why: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("the device stays: {why}"))
+        .hint("change the stored definition with --config; it applies at the next start")
+}
+
+/// Attaching adds; it does not touch what is there.
+fn only_added(difference: &Difference) -> Result<()> {
+    let Some((option, value)) = difference.fixed.first() else {
+        if devices(&difference.added).next().is_some() {
+            return Ok(());
+        }
+        return Err(Error::new(ErrorKind::Unsupported, "QEMU gets no device for this while the guest runs")
+            .hint("attach it to the stored definition with --config, and start the guest again"));
+    };
+    let shown: String = value.chars().take(120).collect();
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        format!("this device can only be had from the guest's start on: QEMU knows it as '{option} {shown}'"),
+    )
+    .hint("attach it to the stored definition with --config, and start the guest again"))
+}
+
+fn not_in(trouble: &Trouble) -> Error {
+    let error = monitor_error(&trouble.error).with("device", &trouble.part);
+    let error = match (&trouble.error, trouble.left.is_empty()) {
+        (_, false) => error.with("left in the guest", trouble.left.join(", ")),
+        _ => error,
+    };
+    let QmpError::Refused { description, .. } = &trouble.error else { return error };
+    if description.contains("does not support hotplugging") || description.contains("no slot/function available") {
+        return error.hint(
+            "use a bus that devices can be plugged into while the guest runs: virtio on PCI, SCSI or USB; on q35 the definition needs a free \
+             <controller type='pci' model='pcie-root-port'/>",
+        );
+    }
+    error
+}
+
+fn cannot_go(error: &QmpError, id: &str) -> Error {
+    let told = monitor_error(error).with("device", id);
+    match error {
+        QmpError::Refused { description, .. } if description.contains("does not support hotplugging") => {
+            told.hint("take it out of the stored definition with --config, and start the guest again")
+        }
+        _ => told,
+    }
+}
+
+fn kept(id: &str) -> Error {
+    Error::new(ErrorKind::InvalidState, format!("the guest keeps the device '{id}'"))
+        .hint("it is in use there: unmount or unbind it in the guest, then detach again")
+}
+
+/// What of it the guest sees.
+fn devices(parts: &[Part]) -> impl Iterator<Item = &Part> {
+    parts.iter().filter(|it| it.kind == Kind::Device)
+}
+
+/// Whether a part of this name is among them.
+fn has(parts: &[Part], id: &str) -> bool {
+    parts.iter().any(|it| it.id == id)
+}
