@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     CoreDump, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, Keyboard, Nmi, PowerManagement, Result, SaveState,
-    Screen, StopReason,
+    Screen, StateReason, StopReason,
 };
 
 /// The hypervisor's number of a running guest.
@@ -147,6 +147,13 @@ pub trait Domain: Any + Send + Sync + Debug {
     ///
     /// *Behaviour*: asks the hypervisor; after `Stopped` the answer is `ShutOff`.
     async fn state(&self) -> Result<GuestState>;
+
+    /// Why it does that, as far as the hypervisor tells.
+    ///
+    /// *Behaviour*: asks the hypervisor; `None`: it does not tell, and whoever did it to the guest knows better.
+    async fn reason(&self) -> Result<Option<StateReason>> {
+        Ok(None)
+    }
 
     /// Asks the guest to power off.
     ///

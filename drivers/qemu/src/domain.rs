@@ -27,7 +27,7 @@ use std::{
 use polyvirt_core::{
     Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach, DeviceUpdate, Domain, DomainEvents, DomainId, Error,
     ErrorKind, GuestState, Keyboard, LiveConfig, LivePlacement, Nmi, Pause, PowerManagement, Reboot, Reset, Result,
-    SaveState, Screen, Shutdown, StopReason, VcpuInfo, async_trait,
+    SaveState, Screen, Shutdown, StateReason, StopReason, VcpuInfo, async_trait,
 };
 use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Watched};
 use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
@@ -200,6 +200,16 @@ impl Domain for QemuDomain {
             Err(error @ QmpError::Timeout { .. }) => Ok(GuestState::Unreachable(error.to_string())),
             Err(error) => Err(monitor_error(&error)),
         }
+    }
+
+    async fn reason(&self) -> Result<Option<StateReason>> {
+        let status = self.shared.execute(&QueryStatus {}).await?;
+        Ok(match status.status {
+            RunState::IoError => Some(StateReason::IoError),
+            RunState::Watchdog => Some(StateReason::Watchdog),
+            RunState::GuestPanicked => Some(StateReason::Panicked),
+            _ => None,
+        })
     }
 
     async fn shutdown(&self, _: Shutdown) -> Result<()> {

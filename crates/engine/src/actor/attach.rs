@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use polyvirt_core::{
-    CancelSource, Deadline, DomainEvents, Error, ErrorKind, Journal, Reattached, Result, StartContext, StopReason,
+    CancelSource, Deadline, DomainEvents, Error, ErrorKind, Journal, Reattached, Result, StartContext, StateReason,
+    StopReason,
 };
 
 use super::{Actor, Attached, CALL_TIME};
@@ -27,9 +28,12 @@ impl Actor {
             Reattached::Running(domain) => {
                 // While nobody attended, the guest may have stopped or continued by itself.
                 let asked = domain.clone();
-                let state = self.job(&source, async move { asked.state().await }).await?;
+                let told = self.job(&source, async move { Ok((asked.state().await?, asked.reason().await?)) }).await?;
+                let (state, reason) = told;
+                let known = if record.state == state { record.reason } else { None };
+                let reason = reason.or(known).unwrap_or(StateReason::Unknown);
                 self.attached = Some(Attached { domain, record, signals });
-                self.set_state(state).await?;
+                self.set_state(state, reason).await?;
                 self.settle_job().await;
             }
             Reattached::Stopped(reason) => self.finish(&record, reason).await?,
