@@ -4,9 +4,10 @@ use std::{
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
 
-use polyvirt::{Connection, Destroy, Error, ErrorKind, EventKind, GuestState, Stage, Which};
+use polyvirt::{Connection, Destroy, Error, ErrorKind, EventKind, GuestState, Stage, StatsGroup, StatsQuery, Which};
 use polyvirt_netdev::{Link, Links};
 use polyvirt_tests::{Root, connect, no_qemu, processes_with, root, small_guest};
 
@@ -121,6 +122,35 @@ fn two_guests_are_ports_of_the_bridge_until_they_end() {
         assert_eq!(taps(), ["vnet0"]);
         first.destroy(Destroy::default()).await.expect("destroyed");
         assert!(taps().is_empty() && ports().is_empty());
+    });
+}
+
+/// The card's own program asks for an address before anything else, again and again.
+#[test]
+fn what_a_guest_sends_is_counted_as_sent() {
+    apart(|| async {
+        let (_root, connection) = place().await;
+        let xml = guest_with("net-count", &on_bridge("52:54:00:00:00:09", "<boot order='1'/>"));
+        let guest = connection.define(&xml).await.expect("defined").guest;
+        guest.start(false).await.expect("started");
+        let query = StatsQuery::new(StatsGroup::Interface.into());
+        let sent = async {
+            loop {
+                let numbers = guest.statistics(&query).await.expect("numbers").numbers;
+                let card = numbers.interfaces.expect("cards").remove(0);
+                assert_eq!((card.device.as_deref(), card.mac.as_deref()), (Some("vnet0"), Some("52:54:00:00:00:09")));
+                let traffic = card.traffic.expect("the kernel counts what goes through a tap");
+                if traffic.tx_packets > 0 {
+                    break traffic;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let traffic = tokio::time::timeout(Duration::from_secs(60), sent).await.expect("it asked for an address");
+        let tap = Links::open().and_then(|mut it| it.find("vnet0")).expect("rtnetlink").expect("the tap").counters;
+        // What the guest sent came in here; nobody answered with as many bytes.
+        assert!(traffic.tx_bytes > 200 && tap.rx_bytes >= traffic.tx_bytes, "{traffic:?} {tap:?}");
+        guest.destroy(Destroy::default()).await.expect("destroyed");
     });
 }
 

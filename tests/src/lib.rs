@@ -1,8 +1,10 @@
 //! What the end-to-end tests share: roots, guests, and a look at the host's processes.
 
+pub mod booted;
 pub mod counting;
 pub mod generator;
 pub mod offline;
+pub mod open_metrics;
 pub mod peer;
 pub mod rival;
 

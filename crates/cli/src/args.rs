@@ -9,9 +9,14 @@ mod guest;
 mod hands;
 mod host;
 mod import;
+mod io_threads;
+mod links;
+mod memory;
 mod numa;
 mod state;
+mod statistics;
 mod values;
+mod vcpus;
 mod xml;
 
 use std::path::PathBuf;
@@ -34,12 +39,20 @@ pub(crate) use self::{
     hands::{ScreenshotArgs, SendKeyArgs},
     host::{Allocpages, ConfigCommand, Freepages, HostCommand, HostTree},
     import::ImportArgs,
+    io_threads::{IothreadArgs, IothreadpinArgs, IothreadsArgs, IothreadsetArgs},
+    links::{BlkdeviotuneArgs, GetlinkArgs, LinkState, SetlinkArgs},
+    memory::{MemtuneArgs, SizeArgs},
     numa::{Drawing, DriftArgs, Explain, NumaCommand, PlanArgs, RebalanceArgs, Topology},
     state::{
         DumpArgs, JobInfoArgs, ManagedDefineArgs, ManagedDumpArgs, ManagedEditArgs, ManagedSaveArgs, RestoreArgs,
         SaveArgs, SavedDefineArgs, SavedDumpArgs, SavedEditArgs,
     },
+    statistics::{
+        CpuStatsArgs, DirtyrateArgs, DomblkinfoArgs, DomblklistArgs, DomblkstatArgs, DomiflistArgs, DomifstatArgs,
+        DommemstatArgs, DomstatsArgs, ListArgs,
+    },
     values::{CpusetCommand, UriCommand},
+    vcpus::{SetvcpuArgs, SetvcpusArgs, VcpucountArgs},
     xml::{XmlCommand, XmlOptions},
 };
 
@@ -307,6 +320,57 @@ pub(crate) enum Command {
     },
     /// What a guest's vCPUs do, and where
     Vcpuinfo(Which),
+    /// Numbers of guests: what they used, what they moved, what they have
+    Domstats(DomstatsArgs),
+    /// What a guest read from its disks and wrote to them
+    Domblkstat(DomblkstatArgs),
+    /// What went through a guest's network card
+    Domifstat(DomifstatArgs),
+    /// A guest's memory, and how often the guest is asked for it
+    Dommemstat(DommemstatArgs),
+    /// CPU time of a guest's process
+    CpuStats(CpuStatsArgs),
+    /// Begin to measure how fast a guest writes its memory
+    DomdirtyrateCalc(DirtyrateArgs),
+    /// A guest's disks
+    Domblklist(DomblklistArgs),
+    /// How large a guest's disks are
+    Domblkinfo(DomblkinfoArgs),
+    /// A guest's disks that are in error
+    #[command(after_help = "Example: polyvirt domblkerror guest")]
+    Domblkerror(Which),
+    /// A guest's network cards
+    Domiflist(DomiflistArgs),
+    /// Change how much of its memory a guest uses
+    Setmem(SizeArgs),
+    /// Change how much memory a guest has, from its next start on
+    Setmaxmem(SizeArgs),
+    /// Show or change what a guest's process may use of the host's memory
+    Memtune(MemtuneArgs),
+    /// A guest's I/O threads and where they run
+    Iothreadinfo(IothreadsArgs),
+    /// Add an I/O thread to a guest
+    Iothreadadd(IothreadArgs),
+    /// Remove an I/O thread from a guest
+    Iothreaddel(IothreadArgs),
+    /// Change how an I/O thread works
+    Iothreadset(IothreadsetArgs),
+    /// Change where an I/O thread runs
+    Iothreadpin(IothreadpinArgs),
+    /// Show or change limits of a disk
+    Blkdeviotune(Box<BlkdeviotuneArgs>),
+    /// Put a network card's cable in or pull it out
+    #[command(name = "domif-setlink")]
+    DomifSetlink(SetlinkArgs),
+    /// Whether a network card's cable is in
+    #[command(name = "domif-getlink")]
+    DomifGetlink(GetlinkArgs),
+    /// Change how many vCPUs a guest has
+    Setvcpus(SetvcpusArgs),
+    /// Plug single vCPUs in or take them out
+    Setvcpu(SetvcpuArgs),
+    /// How many vCPUs a guest has and can have
+    Vcpucount(VcpucountArgs),
     /// What the host and its hypervisor can do, as XML
     #[command(after_help = "Examples:
   polyvirt capabilities

@@ -30,12 +30,34 @@ pub enum CapabilityId {
     Nmi,
     /// [`crate::VcpuInfo`]
     VcpuInfo,
+    /// [`crate::Statistics`]
+    Statistics,
+    /// [`crate::OutsideStatistics`]
+    OutsideStatistics,
+    /// [`crate::BalloonPolling`]
+    BalloonPolling,
+    /// [`crate::DirtyRate`]
+    DirtyRate,
+    /// [`crate::BlockInfo`]
+    BlockInfo,
+    /// [`crate::VcpuCount`]
+    VcpuCount,
+    /// [`crate::VcpuSelect`]
+    VcpuSelect,
     /// [`crate::DeviceAttach`]
     DeviceAttach,
     /// [`crate::DeviceDetach`]
     DeviceDetach,
     /// [`crate::DeviceUpdate`]
     DeviceUpdate,
+    /// [`crate::MemoryTarget`]
+    MemoryTarget,
+    /// [`crate::MemoryLimits`]
+    MemoryLimits,
+    /// [`crate::IoThreads`]
+    IoThreads,
+    /// [`crate::BlockThrottle`]
+    BlockThrottle,
     /// [`crate::LivePlacement`]
     LivePlacement,
     /// [`crate::SaveState`]
@@ -65,9 +87,20 @@ impl CapabilityId {
         Self::Keyboard,
         Self::Nmi,
         Self::VcpuInfo,
+        Self::BalloonPolling,
+        Self::BlockInfo,
+        Self::DirtyRate,
+        Self::OutsideStatistics,
+        Self::Statistics,
+        Self::VcpuCount,
+        Self::VcpuSelect,
         Self::DeviceAttach,
         Self::DeviceDetach,
         Self::DeviceUpdate,
+        Self::MemoryTarget,
+        Self::MemoryLimits,
+        Self::IoThreads,
+        Self::BlockThrottle,
         Self::LivePlacement,
         Self::SaveState,
         Self::CoreDump,
@@ -90,9 +123,20 @@ impl CapabilityId {
             Self::Keyboard => "keyboard",
             Self::Nmi => "nmi",
             Self::VcpuInfo => "vcpu-info",
+            Self::Statistics => "statistics",
+            Self::OutsideStatistics => "outside-statistics",
+            Self::BalloonPolling => "balloon-polling",
+            Self::DirtyRate => "dirty-rate",
+            Self::BlockInfo => "block-info",
+            Self::VcpuCount => "vcpu-count",
+            Self::VcpuSelect => "vcpu-select",
             Self::DeviceAttach => "device-attach",
             Self::DeviceDetach => "device-detach",
             Self::DeviceUpdate => "device-update",
+            Self::MemoryTarget => "memory-target",
+            Self::MemoryLimits => "memory-limits",
+            Self::IoThreads => "io-threads",
+            Self::BlockThrottle => "block-throttle",
             Self::LivePlacement => "live-placement",
             Self::SaveState => "save-state",
             Self::CoreDump => "core-dump",

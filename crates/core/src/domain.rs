@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    CoreDump, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, Keyboard, Nmi, PowerManagement, Result, SaveState,
-    Screen, StateReason, StopReason,
+    BalloonPolling, BlockInfo, BlockThrottle, CoreDump, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate,
+    IoThreads, Keyboard, MemoryLimits, MemoryTarget, Nmi, PowerManagement, Result, SaveState, Screen, StateReason,
+    Statistics, StopReason, VcpuCount, VcpuSelect,
 };
 
 /// The hypervisor's number of a running guest.
@@ -208,6 +209,46 @@ pub trait Domain: Any + Send + Sync + Debug {
     }
     /// What vCPUs do, and where.
     fn vcpu_info(&self) -> Option<&dyn VcpuInfo> {
+        None
+    }
+    /// Numbers of what it used and moved.
+    fn statistics(&self) -> Option<&dyn Statistics> {
+        None
+    }
+    /// How often it is asked for its memory statistics.
+    fn balloon_polling(&self) -> Option<&dyn BalloonPolling> {
+        None
+    }
+    /// Measuring how fast it writes its memory.
+    fn dirty_rate(&self) -> Option<&dyn DirtyRate> {
+        None
+    }
+    /// Sizes and errors of its disks.
+    fn block_info(&self) -> Option<&dyn BlockInfo> {
+        None
+    }
+    /// Changing the number of vCPUs.
+    fn vcpu_count(&self) -> Option<&dyn VcpuCount> {
+        None
+    }
+    /// Plugging single vCPUs.
+    fn vcpu_select(&self) -> Option<&dyn VcpuSelect> {
+        None
+    }
+    /// The balloon.
+    fn memory(&self) -> Option<&dyn MemoryTarget> {
+        None
+    }
+    /// Limits of the process's memory.
+    fn memory_limits(&self) -> Option<&dyn MemoryLimits> {
+        None
+    }
+    /// I/O threads.
+    fn io_threads(&self) -> Option<&dyn IoThreads> {
+        None
+    }
+    /// Limits of disks.
+    fn block_throttle(&self) -> Option<&dyn BlockThrottle> {
         None
     }
     /// Changing and reading back the placement.

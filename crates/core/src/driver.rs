@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     CancelToken, Deadline, Domain, DomainCapabilities, DomainEvents, DomainId, DriverDescriptor, DriverRecord,
-    GuestRef, Journal, ProcessIdentity, Result, Roots, SavedStream, StopReason,
+    GuestRef, Journal, OutsideStatistics, ProcessIdentity, Result, Roots, SavedStream, StopReason,
 };
 
 /// A kind of guest that a hypervisor can run.
@@ -131,6 +131,11 @@ pub trait Driver: Any + Send + Sync + Debug {
 
     /// The host as the hypervisor has it, where that is not the host that the kernel shows; `None`: it is.
     fn topology(&self) -> Option<&dyn TopologySource> {
+        None
+    }
+
+    /// Numbers of guests that another process owns.
+    fn outside_statistics(&self) -> Option<&dyn OutsideStatistics> {
         None
     }
 

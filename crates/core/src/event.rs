@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::{GuestRef, Noticed, Stage, StateReason};
+use crate::{GuestRef, Noticed, Stage, StateReason, VcpusNow};
 
 /// Why a guest does not run any more; the words are libvirt's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +69,8 @@ pub enum Signal {
     DeviceRemoved(String),
     /// The guest does not let go of a device that it was asked for.
     DeviceRefused(String),
+    /// Its vCPUs are others: the guest let go of one.
+    Vcpus(VcpusNow),
     /// Something that changes neither its state nor its devices.
     Noticed(Noticed),
     /// Nothing runs any more. The last signal of a guest.
@@ -139,8 +141,13 @@ pub enum EventKind {
         /// Why.
         reason: StopReason,
     },
-    /// vCPU pins or the memory policy were changed.
+    /// vCPU pins, the memory policy or other parameters were changed.
     Tuned,
+    /// The guest has so many vCPUs now.
+    VcpusChanged {
+        /// How many.
+        online: u32,
+    },
     /// A device was put into a running guest.
     DeviceAdded {
         /// Its name.

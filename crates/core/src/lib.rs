@@ -17,9 +17,11 @@ mod driver;
 mod dump;
 mod error;
 mod event;
+mod io_threads;
 mod job;
 mod journal;
 mod keyboard;
+mod memory;
 mod notice;
 mod offline;
 mod power;
@@ -30,7 +32,10 @@ mod save;
 mod screen;
 mod services;
 mod settings;
+mod statistics;
+mod throttle;
 mod uri;
+mod vcpus;
 
 pub use async_trait::async_trait;
 pub use cancel::{CancelSource, CancelToken, Deadline};
@@ -57,9 +62,11 @@ pub use error::{Error, ErrorKind, Result, io_error};
 pub use event::{DomainEvents, Event, EventKind, Signal, StopReason};
 #[doc(hidden)]
 pub use inventory as __inventory;
+pub use io_threads::{IoThreadParams, IoThreadState, IoThreads};
 pub use job::{JobContext, JobKind, JobProgress, JobSink, JobStep};
 pub use journal::{DriverRecord, Journal, JournalSink, Stage};
 pub use keyboard::{CodeSet, Key, KeyPress, Keyboard};
+pub use memory::{MemoryLimitParams, MemoryLimits, MemoryTarget};
 pub use notice::{Notice, Noticed};
 pub use offline::{ExportOptions, LockedMemory, OfflineContext, OfflineDriver, OpenOffline, Recording, Resources};
 pub use polyvirt_model as model;
@@ -74,4 +81,12 @@ pub use services::{
     Labels, OwnerRef, ProcessIdentity, Service, ServiceContext, ServiceDescriptor, ServiceRegistration,
 };
 pub use settings::Settings;
+pub use statistics::{
+    BalloonNumbers, BalloonPolling, BlockInfo, BlockNumbers, BlockSizes, CpuTimes, DirtyRate, DirtyRateMode,
+    DirtyRateNumbers, DirtyRateOptions, DirtyRateStatus, DiskError, InterfaceNumbers, IoNumbers, IoThreadNumbers,
+    OutsideStatistics, StatValue, Statistics, StatsGroup, StatsGroups, StatsRecord, StatsRequest, Traffic, VcpuNumbers,
+    VcpuTimes,
+};
+pub use throttle::BlockThrottle;
 pub use uri::{ConnectUri, URI_LIMIT, UriError};
+pub use vcpus::{OpContext, VcpuChange, VcpuCount, VcpuSelect, VcpusNow};

@@ -24,7 +24,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use polyvirt_core::{
     CancelSource, Deadline, Destroy, Domain, DomainEvents, Error, ErrorKind, EventKind, GuestState, JobKind, Result,
-    Signal, Stage, StateReason, StopReason,
+    Signal, Stage, StateReason, StopReason, VcpusNow,
 };
 use polyvirt_lease::{Durability, OwnerLock};
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -62,8 +62,8 @@ pub(crate) struct Actor {
     attached: Option<Attached>,
     destroy: mpsc::Receiver<(Destroy, Reply<()>)>,
     waiting: Vec<(Destroy, Reply<()>)>,
-    probes: mpsc::Receiver<Reply<Arc<dyn Domain>>>,
-    looking: Vec<Reply<Arc<dyn Domain>>>,
+    probes: mpsc::Receiver<(Duration, Reply<Arc<dyn Domain>>)>,
+    looking: Vec<(Duration, Reply<Arc<dyn Domain>>)>,
     /// What jobs have us write, and their way to us.
     steps: mpsc::Receiver<StepWrite>,
     lane: Lane,
@@ -100,7 +100,7 @@ impl Actor {
                     biased;
                     Some((how, reply)) = actor.destroy.recv() => actor.on_destroy(how, reply).await,
                     Some(signal) = next_signal(&mut actor.attached) => actor.on_signal(signal).await,
-                    Some(reply) = actor.probes.recv() => actor.on_probe(reply).await,
+                    Some((patience, reply)) = actor.probes.recv() => actor.on_probe(patience, reply).await,
                     asked = inbox.recv() => match asked {
                         Some((command, place)) => actor.on_command(command, &place).await,
                         None => break,
@@ -139,13 +139,16 @@ impl Actor {
         if let Some(reason) = self.ended.take() {
             self.on_signal(Signal::Stopped(reason)).await;
         }
-        for reply in std::mem::take(&mut self.looking) {
-            self.on_probe(reply).await;
+        for (patience, reply) in std::mem::take(&mut self.looking) {
+            self.on_probe(patience, reply).await;
         }
     }
 
-    async fn on_probe(&mut self, reply: Reply<Arc<dyn Domain>>) {
-        let done = self.domain("look into").await;
+    async fn on_probe(&mut self, patience: Duration, reply: Reply<Arc<dyn Domain>>) {
+        if reply.is_closed() {
+            return;
+        }
+        let done = self.domain("look into", patience).await;
         self.answer(reply, done);
     }
 
@@ -183,8 +186,12 @@ impl Actor {
     }
 
     async fn own(&mut self, purpose: &str) -> Result<()> {
+        self.own_within(purpose, self.shared.options.wait_for_owner).await
+    }
+
+    async fn own_within(&mut self, purpose: &str, patience: Duration) -> Result<()> {
         if self.lock.is_none() {
-            self.lock = Some(own(&self.shared.records, &self.name, purpose, self.shared.options.wait_for_owner).await?);
+            self.lock = Some(own(&self.shared.records, &self.name, purpose, patience).await?);
         }
         Ok(())
     }
@@ -250,18 +257,18 @@ impl Actor {
                     Signal::Stopped(reason) => self.ended = Some(reason),
                     news => self.news(news).await,
                 },
-                Some(reply) = self.probes.recv() => match &self.attached {
+                Some((patience, reply)) = self.probes.recv() => match &self.attached {
                     Some(attached) => drop(reply.send(Ok(attached.domain.clone()))),
-                    None => self.looking.push(reply),
+                    None => self.looking.push((patience, reply)),
                 },
             }
         }
     }
 
-    /// The running domain, attaching to it if need be.
-    async fn domain(&mut self, purpose: &str) -> Result<Arc<dyn Domain>> {
+    /// The running domain, attaching to it if need be, which waits so long for another owner.
+    async fn domain(&mut self, purpose: &str, patience: Duration) -> Result<Arc<dyn Domain>> {
         if self.attached.is_none() {
-            self.own(purpose).await?;
+            self.own_within(purpose, patience).await?;
             self.reattach().await?;
         }
         let attached = self.attached.as_ref().ok_or_else(|| not_running(&self.name))?;
@@ -270,7 +277,7 @@ impl Actor {
 
     async fn change(&mut self, what: Change) -> Result<()> {
         let Change { name, time, work } = what;
-        let domain = self.domain(name).await?;
+        let domain = self.domain(name, self.shared.options.wait_for_owner).await?;
         self.settled().await?;
         let Some(attached) = &self.attached else { return Err(not_running(&self.name)) };
         let source = Arc::new(CancelSource::default());
@@ -284,9 +291,6 @@ impl Actor {
             }
         };
         let mut left = self.job(&source, work).await?;
-        if let Some(reason) = left.take_end() {
-            return self.over(reason).await;
-        }
         // What the guest told of it meanwhile comes first.
         while let Some(signal) = self.attached.as_mut().and_then(|it| it.signals.try_recv().ok()) {
             match signal {
@@ -294,10 +298,15 @@ impl Actor {
                 news => self.news(news).await,
             }
         }
+        if let Some(reason) = left.take_end() {
+            return self.over(reason).await;
+        }
         if let Some((state, reason)) = left.take_state() {
             self.set_state(state, reason).await.map_err(only_recorded)?;
         }
-        self.keep(left).await.map_err(only_recorded)
+        let failed = left.take_error();
+        self.keep(left).await.map_err(only_recorded)?;
+        failed.map_or(Ok(()), Err)
     }
 
     /// Writes down what a change left.
@@ -347,6 +356,20 @@ impl Actor {
         write(&self.shared, &attached.record).await
     }
 
+    /// Keeps which vCPUs there are, if that is new.
+    async fn set_vcpus(&mut self, now: &VcpusNow) -> Result<()> {
+        let Some(attached) = &mut self.attached else { return Ok(()) };
+        let mut config = attached.record.live()?.config;
+        if config.online_vcpus() == now.online {
+            return Ok(());
+        }
+        crate::vcpus::note(&mut config, now);
+        attached.record.set_live(&config);
+        let online = u32::try_from(now.online.len()).unwrap_or(u32::MAX);
+        self.shared.history.tell(attached.record.guest.clone(), EventKind::VcpusChanged { online });
+        write(&self.shared, &attached.record).await
+    }
+
     async fn on_signal(&mut self, signal: Signal) {
         match signal {
             Signal::Stopped(reason) => {
@@ -373,6 +396,7 @@ impl Actor {
             }
             Signal::DeviceRemoved(alias) => self.device_removed(alias).await,
             Signal::DeviceRefused(alias) => self.tell(EventKind::DeviceRefused { alias }),
+            Signal::Vcpus(now) => self.set_vcpus(&now).await,
             Signal::Noticed(noticed) => self.tell(EventKind::Noticed(noticed)),
             _ => Ok(()),
         };

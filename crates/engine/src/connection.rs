@@ -138,7 +138,7 @@ impl Connection {
                 // Attaching to the guest settles its job. One that does not answer keeps nobody waiting for long, and goes on.
                 let (handle, guest, patience) = (self.actor(name), name.to_owned(), self.shared.options.wait_for_owner);
                 let settled = tokio::spawn(async move {
-                    handle.look().await.map(drop)?;
+                    handle.look_within(patience).await.map(drop)?;
                     // Whoever wants it next may have it.
                     handle.ask(&guest, patience, |reply| crate::actor::Command::Release { reply }).await
                 });

@@ -6,9 +6,9 @@ use polyvirt_core::{
     model::{
         DomainConfig, Guest as NewOrExisting, ParseOptions, Positions, Problems, complete_and_check,
         numatune::{NumaMemory, NumaTune},
-        vcpu::{CpuTune, EmulatorPin, VcpuPin},
+        vcpu::{CpuTune, EmulatorPin, IoThreadPin, VcpuPin},
     },
-    placement::{CpuSet, MemMode, NodeSet, VcpuId, rules::MemoryPlacement},
+    placement::{CpuSet, IoThreadId, MemMode, NodeSet, VcpuId, rules::MemoryPlacement},
 };
 
 /// A definition that went through parse, the driver-independent completion and check.
@@ -66,6 +66,18 @@ pub(crate) fn pin_vcpu(config: &mut DomainConfig, vcpu: VcpuId, cpus: &CpuSet) {
 /// Pins the emulator's threads.
 pub(crate) fn pin_emulator(config: &mut DomainConfig, cpus: &CpuSet) {
     config.cputune.get_or_insert_with(CpuTune::default).emulatorpin = Some(EmulatorPin::new(cpus.clone()));
+}
+
+/// Pins an I/O thread.
+pub(crate) fn pin_io_thread(config: &mut DomainConfig, id: IoThreadId, cpus: &CpuSet) {
+    let tune = config.cputune.get_or_insert_with(CpuTune::default);
+    match tune.iothreadpin.iter_mut().find(|pin| pin.iothread == id.0) {
+        Some(pin) => pin.cpuset = cpus.clone(),
+        None => {
+            tune.iothreadpin.push(IoThreadPin::new(id.0, cpus.clone()));
+            tune.iothreadpin.sort_by_key(|pin| pin.iothread);
+        }
+    }
 }
 
 /// Changes the general memory policy as `numatune` does: a mode alone keeps the nodes, nodes make the placement static.

@@ -52,7 +52,9 @@ pub struct GuestEntry {
 }
 
 impl GuestEntry {
-    pub(crate) fn transient(name: &str) -> Self {
+    /// Of a guest of which only the name is known.
+    #[must_use]
+    pub fn transient(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             uuid: None,
@@ -447,7 +449,7 @@ impl Guest {
 
     /// The running guest itself, for questions that change nothing.
     pub(crate) async fn domain(&self) -> Result<Arc<dyn Domain>> {
-        self.connection.actor(&self.name).look().await
+        self.connection.actor(&self.name).look_within(self.connection.shared.options.wait_for_owner).await
     }
 
     /// Gives it up, so that another process can change it; it goes on running.

@@ -9,7 +9,7 @@ use polyvirt_core::{
     Error, ErrorKind, EventKind, Result,
     model::DomainConfig,
     placement::{
-        CpuSet, Kib, MemMode, NodeSet, Plan, PlanDelta, PlanStep, VcpuId,
+        CpuSet, IoThreadId, Kib, MemMode, NodeSet, Plan, PlanDelta, PlanStep, VcpuId,
         change::{self, ChangeError},
     },
 };
@@ -31,10 +31,12 @@ pub enum PinTarget {
     Vcpu(VcpuId),
     /// The emulator's own threads.
     Emulator,
+    /// An I/O thread.
+    IoThread(IoThreadId),
 }
 
 impl Guest {
-    /// Pins a vCPU or the emulator to host CPUs.
+    /// Pins a vCPU, the emulator or an I/O thread to host CPUs.
     ///
     /// # Errors
     /// `InvalidArgument` for an empty set, CPUs the host does not have or a vCPU the guest does not have; `InvalidState` for the
@@ -66,11 +68,20 @@ impl Guest {
                     definition::pin_emulator(config, cpus);
                     Ok(())
                 }
+                PinTarget::IoThread(id) if !config.io_thread_ids().contains(&id.0) => {
+                    Err(Error::new(ErrorKind::InvalidArgument, format!("there is no I/O thread {id}"))
+                        .hint("`polyvirt iothreadinfo` lists what the guest has"))
+                }
+                PinTarget::IoThread(id) => {
+                    definition::pin_io_thread(config, id, cpus);
+                    Ok(())
+                }
             }
         };
         let delta = |plan: &Plan, _: &DomainConfig| match target {
             PinTarget::Vcpu(vcpu) => change::pin_vcpu(plan, vcpu, cpus, &host).map_err(|e| refused(&e)),
             PinTarget::Emulator => change::pin_process(plan, cpus, &host).map_err(|e| refused(&e)),
+            PinTarget::IoThread(id) => change::pin_io_thread(plan, id, cpus, &host).map_err(|e| refused(&e)),
         };
         self.edit(affect, edit, delta).await
     }

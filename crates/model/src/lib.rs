@@ -111,6 +111,7 @@ pub mod storage;
 mod stored;
 pub mod tuning;
 pub mod vcpu;
+mod vcpu_state;
 pub mod wishes;
 
 pub use check::check;

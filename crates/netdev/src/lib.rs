@@ -20,5 +20,5 @@ mod links;
 mod tap;
 
 pub use error::NetdevError;
-pub use links::{Change, Link, Links};
+pub use links::{Change, Link, LinkCounters, Links};
 pub use tap::{TUN, Tap, TapRequest, is_generated};

@@ -5,7 +5,7 @@ use std::io;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    link::{InfoBridgePort, InfoPortData, InfoPortKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    link::{InfoBridgePort, InfoPortData, InfoPortKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, Stats64},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
@@ -34,6 +34,37 @@ pub struct Link {
     pub master: Option<u32>,
     /// Whether it is a bridge's port that reaches no other port which is isolated too.
     pub isolated: bool,
+    /// What went through it.
+    pub counters: LinkCounters,
+}
+
+/// What went through a network device (`IFLA_STATS64`), seen from the host: rx came in from the other end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the kernel's")]
+pub struct LinkCounters {
+    pub rx_bytes: u64,
+    pub rx_packets: u64,
+    pub rx_errors: u64,
+    pub rx_dropped: u64,
+    pub tx_bytes: u64,
+    pub tx_packets: u64,
+    pub tx_errors: u64,
+    pub tx_dropped: u64,
+}
+
+impl From<Stats64> for LinkCounters {
+    fn from(it: Stats64) -> Self {
+        Self {
+            rx_bytes: it.rx_bytes,
+            rx_packets: it.rx_packets,
+            rx_errors: it.rx_errors,
+            rx_dropped: it.rx_dropped,
+            tx_bytes: it.tx_bytes,
+            tx_packets: it.tx_packets,
+            tx_errors: it.tx_errors,
+            tx_dropped: it.tx_dropped,
+        }
+    }
 }
 
 /// What is changed of a device.
@@ -226,6 +257,7 @@ fn read(message: LinkMessage) -> Link {
             LinkAttribute::Mtu(bytes) => link.mtu = bytes,
             LinkAttribute::Address(address) => link.mac = address.try_into().ok(),
             LinkAttribute::Controller(index) => link.master = Some(index),
+            LinkAttribute::Stats64(counters) => link.counters = counters.into(),
             LinkAttribute::LinkInfo(about) => about.into_iter().for_each(|it| take_info(&mut link, it)),
             _ => {}
         }

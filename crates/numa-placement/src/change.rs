@@ -6,11 +6,12 @@
 //! What it does not do: it promises no memory. After the nodes of a guest changed, book what it then really has
 //! ([`Ledger::commit`](crate::Ledger::commit)).
 
+use crate::binding::thread_cpus;
 use crate::engine::split_evenly;
-use crate::plan::{NodeShare, Origin, Plan, PlanDelta, PlanStep, ThreadPlan};
+use crate::plan::{CpuLoad, NodeShare, Origin, Plan, PlanDelta, PlanStep, ThreadPlan};
 use crate::policy::{MemMode, MemPolicy};
 use crate::rules::{GeneralNodes, Stored};
-use crate::set::{CpuSet, NodeSet};
+use crate::set::{CpuSet, NodeSet, VcpuSet};
 use crate::topology::HostTopology;
 use crate::units::{IoThreadId, Kib, VcpuId};
 
@@ -142,6 +143,52 @@ pub fn pin_io_thread(
     let (_, thread): &mut (IoThreadId, ThreadPlan) = found.ok_or(ChangeError::NoIoThread(id))?;
     (thread.cpus, thread.origin) = (cpus, Origin::Pin);
     Ok(PlanDelta::between(plan, new))
+}
+
+/// The plan of a guest that has these vCPUs now: plugged or unplugged, each has had its place since the start. What is new is what they
+/// are booked for.
+#[must_use]
+pub fn set_online(plan: &Plan, online: &VcpuSet, host: &HostTopology) -> Plan {
+    let mut new = plan.clone();
+    new.revision += 1;
+    new.shape.vcpus_online = u32::try_from(online.len()).unwrap_or(u32::MAX).min(new.shape.vcpus_max);
+    new.headroom.vcpus = new.shape.vcpus_max.saturating_sub(new.shape.vcpus_online);
+    let planned = plan.cells.iter().flat_map(|cell| &cell.vcpus).filter(|it| online.contains(it.vcpu));
+    let mut on = std::collections::BTreeMap::<_, u64>::new();
+    for vcpu in planned {
+        // One that may run on two nodes counts for a part on each.
+        let all = vcpu.hard.intersection_len(host.online_cpus()).max(1) as u64;
+        for node in host.nodes() {
+            let here = vcpu.hard.intersection_len(&node.cpus) as u64;
+            if here > 0 {
+                *on.entry(node.id).or_default() += here * 1000 / all;
+            }
+        }
+    }
+    new.cpu_load = on.into_iter().map(|(node, milli_vcpus)| CpuLoad { node, milli_vcpus }).collect();
+    new
+}
+
+/// The plan with a place for one more I/O thread, which is where those of the definition are that have no pin.
+#[must_use]
+pub fn with_io_thread(plan: &Plan, stored: &Stored, id: IoThreadId, host: &HostTopology) -> Plan {
+    let mut new = plan.clone();
+    new.revision += 1;
+    let (cpus, origin) = thread_cpus(None, stored, plan.advice.as_ref(), host);
+    let thread = ThreadPlan { cpus, origin, launch: None, launch_cpus: None, mems: plan.process.mems.clone() };
+    new.io_threads.retain(|(known, _)| *known != id);
+    new.io_threads.push((id, thread));
+    new.io_threads.sort_by_key(|(id, _)| *id);
+    new
+}
+
+/// The plan without an I/O thread.
+#[must_use]
+pub fn without_io_thread(plan: &Plan, id: IoThreadId) -> Plan {
+    let mut new = plan.clone();
+    new.revision += 1;
+    new.io_threads.retain(|(known, _)| *known != id);
+    new
 }
 
 /// Changes the NUMA parameters of a running guest: the mode stays, and only a restrictive guest can get other nodes.
@@ -289,6 +336,33 @@ mod tests {
         plan.process.mems = None;
         let error = set_nodes(&plan, &stored, None, Some(&nodes("1")), &host()).unwrap_err();
         assert_eq!(error, ChangeError::NoCpuset);
+    }
+
+    #[test]
+    fn io_threads_come_where_the_others_are() {
+        let (stored, plan) = running(MemMode::Restrictive);
+        let more = with_io_thread(&plan, &stored, IoThreadId(3), &host());
+        assert_eq!((more.revision, more.io_threads.len()), (plan.revision + 1, 2));
+        assert_eq!(more.io_threads[1].1, plan.io_threads[0].1, "neither is pinned");
+        let less = without_io_thread(&more, IoThreadId(1));
+        assert_eq!(less.io_threads.iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
+    fn a_plugged_vcpu_is_booked_where_it_is() {
+        let cells = (0..2).map(|cell| {
+            crate::CellShape::new(crate::GuestCell(cell), Kib::from_gib(1), VcpuSet::of_range(cell * 2, cell * 2 + 1))
+        });
+        let shape = GuestShape::with_cells(cells.collect(), 4).online(1);
+        let request =
+            Request::new("g", shape).pin_vcpu(VcpuId(0), CpuSet::of(0)).pin_vcpu(VcpuId(3), "3-4".parse().unwrap());
+        let old = plan(&host(), &Promised::default(), &PlacementProfile::qemu(), &request).unwrap();
+        let new = set_online(&old, &"0,3".parse().unwrap(), &host());
+        assert_eq!((new.revision, new.shape.vcpus_online, new.headroom.vcpus), (old.revision + 1, 2, 2));
+        // CPUs 0 to 3 are of node 0, CPU 4 of node 1.
+        let loads: Vec<_> = new.cpu_load.iter().map(|load| (load.node.0, load.milli_vcpus)).collect();
+        assert_eq!(loads, [(0, 1500), (1, 500)]);
+        assert_eq!(new.cells, old.cells, "places were decided at the start");
     }
 
     #[test]

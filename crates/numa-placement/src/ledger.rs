@@ -294,6 +294,17 @@ impl Ledger {
         })
     }
 
+    /// Books the vCPUs of a changed plan for a lease; the memory that is booked stays as it is.
+    ///
+    /// # Errors
+    /// As [`Ledger::rebook`].
+    pub fn rebook_cpus(&self, lease: &LeaseId, plan: &Plan) -> Result<(), LedgerError> {
+        self.change(|state, _| {
+            booking::cpus_of(&mut state.lease_mut(lease)?.booked, plan);
+            Ok(())
+        })
+    }
+
     /// Makes sure that a guest which runs already is booked, as after the state was lost. What it has it has, so
     /// this books also what exceeds the host. A plan without a lease gets one; a lease that is there only changes its
     /// owner.

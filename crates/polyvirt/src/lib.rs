@@ -15,9 +15,11 @@
 mod capabilities;
 mod domain_capabilities;
 pub mod import;
+mod open_metrics;
 
 pub use capabilities::{capabilities_xml, guest_capabilities_xml};
 pub use domain_capabilities::domain_capabilities_xml;
+pub use open_metrics::{OPEN_METRICS, open_metrics};
 pub use polyvirt_core::*;
 pub use polyvirt_cpu as cpu;
 pub use polyvirt_engine::*;

@@ -52,16 +52,18 @@ pub(crate) fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(nix::libc::ESRCH)
 }
 
-struct Stat {
+pub(crate) struct Stat {
     state: u8,
     start_time: u64,
-    /// In user and kernel mode, in clock ticks.
-    ticks: u64,
+    /// In user mode, in clock ticks.
+    user: u64,
+    /// In kernel mode, likewise.
+    system: u64,
     processor: u32,
 }
 
 impl Stat {
-    fn read(pid: u32) -> io::Result<Self> {
+    pub(crate) fn read(pid: u32) -> io::Result<Self> {
         Self::read_path(&format!("/proc/{pid}/stat"))
     }
 
@@ -73,6 +75,14 @@ impl Stat {
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("{path} is not what proc(5) describes")))
     }
 
+    /// Time in user and in kernel mode.
+    pub(crate) fn times(&self) -> io::Result<(Duration, Duration)> {
+        let hertz = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.and_then(|it| u64::try_from(it).ok());
+        let hertz = hertz.filter(|it| *it > 0).unwrap_or(100);
+        let time = |ticks: u64| Duration::from_millis(ticks.saturating_mul(1000) / hertz);
+        Ok((time(self.user), time(self.system)))
+    }
+
     fn parse(bytes: &[u8]) -> Option<Self> {
         // The name, field 2, may hold blanks and parentheses; nothing after it does.
         let after = bytes.iter().rposition(|byte| *byte == b')')? + 1;
@@ -80,10 +90,10 @@ impl Stat {
         let state = *fields.next()?.as_bytes().first()?;
         let mut number = |skip| fields.nth(skip)?.parse::<u64>().ok();
         // Fields 14, 15, 22 and 39, the state being field 3.
-        let ticks = number(10)?.saturating_add(number(0)?);
+        let (user, system) = (number(10)?, number(0)?);
         let start_time = number(6)?;
         let processor = u32::try_from(number(16)?).ok()?;
-        Some(Self { state, start_time, ticks, processor })
+        Some(Self { state, start_time, user, system, processor })
     }
 }
 
@@ -143,9 +153,8 @@ pub struct ThreadUsage {
 /// `NotFound` if there is no such thread.
 pub fn thread_usage(pid: u32, tid: u32) -> io::Result<ThreadUsage> {
     let stat = Stat::read_path(&format!("/proc/{pid}/task/{tid}/stat"))?;
-    let hertz = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.and_then(|it| u64::try_from(it).ok());
-    let millis = stat.ticks.saturating_mul(1000) / hertz.filter(|it| *it > 0).unwrap_or(100);
-    Ok(ThreadUsage { cpu: stat.processor, time: Duration::from_millis(millis) })
+    let (user, system) = stat.times()?;
+    Ok(ThreadUsage { cpu: stat.processor, time: user + system })
 }
 
 /// Size in bytes of each mapping that holds data and no code, by its first address: to tell which mapping of
@@ -207,7 +216,7 @@ mod tests {
         let line = b"42 (a) R 1 (b) S 4 5 6 7 -1 9 10 11 12 13 14 15 16 17 18 19 20 21 9876 23 24 25 26 27 28 29 30 \
                      31 32 33 34 35 36 37 38 39 40 41";
         let stat = Stat::parse(line).unwrap();
-        assert_eq!((stat.state, stat.start_time, stat.ticks, stat.processor), (b'S', 9876, 14 + 15, 39));
+        assert_eq!((stat.state, stat.start_time, stat.user, stat.system, stat.processor), (b'S', 9876, 14, 15, 39));
         for broken in [&b""[..], b")", b"1 (x) S", b"1 (x) S 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 x", b"\xff(\xff)\xff"]
         {
             assert!(Stat::parse(broken).is_none());

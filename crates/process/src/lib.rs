@@ -42,6 +42,7 @@ mod step;
 mod sys;
 mod tap;
 mod terminal;
+mod usage;
 mod words;
 
 pub use affinity::{get_affinity, set_affinity};
@@ -54,3 +55,4 @@ pub use spec::{Credentials, KeptFd, Limit, MemoryPolicy, PolicyMode, Resource, S
 pub use step::{SpawnError, Step};
 pub use tap::{MAX_LINK_NAME, TapOptions, open_tap};
 pub use terminal::Terminal;
+pub use usage::{process_times, resident, scheduled};

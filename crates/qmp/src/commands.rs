@@ -208,16 +208,22 @@ pub struct Kvm {
 #[non_exhaustive]
 pub struct CpuPlace {
     /// Guest NUMA cell.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub node_id: Option<i64>,
     /// Socket.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub socket_id: Option<i64>,
     /// Die.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub die_id: Option<i64>,
     /// Cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<i64>,
     /// Core.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub core_id: Option<i64>,
     /// Hardware thread.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub thread_id: Option<i64>,
 }
 
@@ -269,6 +275,15 @@ pub struct IoThread {
     pub id: String,
     /// The host's thread.
     pub thread_id: u32,
+    /// Nanoseconds that it polls at most; 0: it does not. Since QEMU 2.9.
+    #[serde(default)]
+    pub poll_max_ns: u64,
+    /// By what that grows; 0: as QEMU likes.
+    #[serde(default)]
+    pub poll_grow: u64,
+    /// By what it shrinks, likewise.
+    #[serde(default)]
+    pub poll_shrink: u64,
 }
 
 /// One character device.
@@ -311,6 +326,9 @@ pub struct BlockDevice {
     pub qdev: Option<String>,
     /// What is in it.
     pub inserted: Option<BlockNode>,
+    /// `ok`, `failed` or `nospace`.
+    #[serde(rename = "io-status")]
+    pub io_status: Option<String>,
 }
 
 /// What a block device shows.
@@ -320,6 +338,22 @@ pub struct BlockDevice {
 pub struct BlockNode {
     /// Its name.
     pub node_name: Option<String>,
+    /// Its image.
+    pub image: Option<BlockImage>,
+    /// A write beyond this byte is told; 0: none is.
+    #[serde(default, rename = "write_threshold")]
+    pub write_threshold: u64,
+}
+
+/// The image of a block node.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct BlockImage {
+    /// Bytes that the guest sees.
+    pub virtual_size: u64,
+    /// Bytes that it takes on the host.
+    pub actual_size: Option<u64>,
 }
 
 /// Reply to [`QueryBalloon`].
@@ -344,7 +378,7 @@ impl Command for Balloon {
 
 /// What QEMU does by itself on the guest's events; what is `None` stays. Since QEMU 6.0.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct SetAction {
+pub struct SetAction<'a> {
     /// When the guest resets: `reset` or `shutdown`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reboot: Option<&'static str>,
@@ -356,10 +390,10 @@ pub struct SetAction {
     pub panic: Option<&'static str>,
     /// When a watchdog fires: `reset`, `shutdown`, `poweroff`, `pause`, `debug`, `none` or `inject-nmi`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub watchdog: Option<&'static str>,
+    pub watchdog: Option<&'a str>,
 }
 
-impl Command for SetAction {
+impl Command for SetAction<'_> {
     const NAME: &'static str = "set-action";
     type Reply = Empty;
 }

@@ -31,6 +31,8 @@ mod error;
 mod event;
 mod migration;
 mod monitor;
+mod plug;
+mod statistics;
 mod tasks;
 
 pub use command::Command;
@@ -39,3 +41,5 @@ pub use error::{CloseReason, ErrorClass, QmpError};
 pub use event::{Event, EventError, Events, Timestamp};
 pub use migration::*;
 pub use monitor::{Monitor, Options, QemuVersion};
+pub use plug::{PlugCpu, UnplugCpu};
+pub use statistics::*;

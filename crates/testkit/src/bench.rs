@@ -245,12 +245,22 @@ impl Bench {
         self.start_with(name, paused, At::Never, &CancelSource::default()).await
     }
 
+    /// Starts the subject's guest with changes of its definition.
+    pub(crate) async fn start_changed(&self, name: &str, paused: bool, change: impl FnOnce(&mut DomainConfig)) -> Run {
+        let mut config = self.config(name).await;
+        change(&mut config);
+        self.start_config(config, StartHow::Boot { paused }, At::Never, &CancelSource::default()).await
+    }
+
     pub(crate) async fn start_with(&self, name: &str, paused: bool, at: At, cancel: &CancelSource) -> Run {
         self.start_how(name, StartHow::Boot { paused }, at, cancel).await
     }
 
     pub(crate) async fn start_how(&self, name: &str, how: StartHow, at: At, cancel: &CancelSource) -> Run {
-        let config = self.config(name).await;
+        self.start_config(self.config(name).await, how, at, cancel).await
+    }
+
+    async fn start_config(&self, config: DomainConfig, how: StartHow, at: At, cancel: &CancelSource) -> Run {
         let plan = self.plan(&config);
         // Every start has a number of its own, as the engine gives them.
         static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);

@@ -17,6 +17,9 @@ mod engine_cases;
 mod launcher_cases;
 mod running_cases;
 mod save_cases;
+mod statistics_cases;
+mod tuning_cases;
+mod vcpu_cases;
 
 pub use bench::{Bench, Recorded, Subject, require};
 
@@ -105,6 +108,14 @@ cases! {
     wrong_devices_are_refused = device_cases::wrong_devices_are_refused;
     /// All vCPUs are listed ascending, within the plan.
     vcpus_are_where_planned = running_cases::vcpus_are_where_planned;
+    /// vCPUs are plugged to a number, are where planned, and a number that there is changes nothing.
+    vcpus_are_plugged_to_a_number = vcpu_cases::plugged_to_a_number;
+    /// Single vCPUs are plugged; one that the guest cannot have is `InvalidArgument`, one that stays `InvalidState`.
+    single_vcpus_are_plugged = vcpu_cases::single_ones;
+    /// I/O threads come and go by number; one that is there is `AlreadyExists`, one that is not `NotFound`.
+    io_threads_come_and_go = tuning_cases::io_threads;
+    /// Limits of memory are set, changed and lifted, or refused for what this host lacks.
+    memory_is_limited = tuning_cases::memory_limits;
     /// A pin that is applied is read back.
     pins_are_applied = running_cases::pins_are_applied;
     /// A saved guest can be ended and continued from its stream, or go on.
@@ -129,6 +140,16 @@ cases! {
     failed_dump_leaves_the_guest = dump_cases::failed_dump_leaves_the_guest;
     /// A guest that does not sleep cannot be woken.
     nobody_wakes_who_is_awake = dump_cases::nobody_wakes_who_is_awake;
+    /// Every declared group of numbers is told or missing with a reason, and none that was not asked for.
+    groups_of_numbers = statistics_cases::groups_of_numbers;
+    /// The kernel's numbers of a guest are told without its owner, and name every group that they lack.
+    numbers_from_outside = statistics_cases::numbers_from_outside;
+    /// Disks have sizes and no errors; an empty drive is `NotFound`.
+    sizes_of_disks = statistics_cases::sizes_of_disks;
+    /// A balloon's period is set and cleared; a dirty rate is begun and told.
+    balloon_and_dirty_rate = statistics_cases::balloon_and_dirty_rate;
+    /// All guests are asked at once; one that does not run has its state.
+    numbers_of_all_guests = statistics_cases::numbers_of_all_guests;
     /// Define, list, start, look, destroy, undefine through the engine.
     life_through_the_engine = engine_cases::life_through_the_engine;
     /// A start that fails at any stage leaves no guest, record, promise or owner, and the next start works.

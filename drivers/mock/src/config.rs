@@ -17,6 +17,8 @@ pub(crate) struct MockSettings {
     pub(crate) deaf: bool,
     /// Guests run but do not answer when looked for.
     pub(crate) unreachable: bool,
+    /// The guest of this name does not tell its numbers.
+    pub(crate) stuck: Option<String>,
     /// How long a guest takes to power off, in milliseconds.
     pub(crate) shutdown_ms: u64,
     /// Guests are placed on a host with so many nodes that is simulated too; 0: on the real one.
@@ -34,6 +36,7 @@ impl Default for MockSettings {
             hang_at: None,
             deaf: false,
             unreachable: false,
+            stuck: None,
             shutdown_ms: 0,
             nodes: 0,
             cpus_per_node: 8,
@@ -54,6 +57,7 @@ pub(crate) const SETTINGS: &[SettingDoc] = &[
     SettingDoc { key: "hang_at", default: "none", doc: "the start hangs at this stage" },
     SettingDoc { key: "deaf", default: "false", doc: "guests ignore the power button" },
     SettingDoc { key: "unreachable", default: "false", doc: "guests run but do not answer when looked for" },
+    SettingDoc { key: "stuck", default: "none", doc: "the guest of this name does not tell its numbers" },
     SettingDoc { key: "shutdown_ms", default: "0", doc: "how long a guest takes to power off, in milliseconds" },
     SettingDoc {
         key: "nodes",

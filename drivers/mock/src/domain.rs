@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use polyvirt_core::{
-    ByteStream, Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, Domain, DomainId,
-    Error, ErrorKind, GuestState, LivePlacement, Pause, PowerManagement, Reboot, Reset, Result, SaveState, Shutdown,
-    Signal, StopReason, VcpuInfo, VcpuState, async_trait,
+    BalloonPolling, BlockInfo, BlockThrottle, ByteStream, Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach,
+    DeviceRef, DeviceUpdate, DirtyRate, Domain, DomainId, Error, ErrorKind, GuestState, IoThreads, LivePlacement,
+    MemoryLimits, MemoryTarget, Pause, PowerManagement, Reboot, Reset, Result, SaveState, Shutdown, Signal, Statistics,
+    StopReason, VcpuCount, VcpuInfo, VcpuSelect, VcpuState, async_trait,
     placement::{PlacementReport, PlanDelta},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -86,6 +87,37 @@ impl Domain for MockDomain {
     fn vcpu_info(&self) -> Option<&dyn VcpuInfo> {
         Some(self)
     }
+    fn statistics(&self) -> Option<&dyn Statistics> {
+        Some(self)
+    }
+    fn balloon_polling(&self) -> Option<&dyn BalloonPolling> {
+        Some(self)
+    }
+    fn dirty_rate(&self) -> Option<&dyn DirtyRate> {
+        Some(self)
+    }
+    fn block_info(&self) -> Option<&dyn BlockInfo> {
+        Some(self)
+    }
+    fn vcpu_count(&self) -> Option<&dyn VcpuCount> {
+        Some(self)
+    }
+    fn vcpu_select(&self) -> Option<&dyn VcpuSelect> {
+        Some(self)
+    }
+    fn memory(&self) -> Option<&dyn MemoryTarget> {
+        Some(self)
+    }
+    fn memory_limits(&self) -> Option<&dyn MemoryLimits> {
+        Some(self)
+    }
+    fn io_threads(&self) -> Option<&dyn IoThreads> {
+        Some(self)
+    }
+    fn block_throttle(&self) -> Option<&dyn BlockThrottle> {
+        Some(self)
+    }
+
     fn placement(&self) -> Option<&dyn LivePlacement> {
         Some(self)
     }
@@ -184,7 +216,8 @@ impl VcpuInfo for MockDomain {
     async fn vcpus(&self) -> Result<Vec<VcpuState>> {
         self.alive()?;
         let plan = self.guest.plan();
-        let planned = plan.iter().flat_map(|p| &p.cells).flat_map(|c| &c.vcpus);
+        let online = self.guest.vcpus().online;
+        let planned = plan.iter().flat_map(|p| &p.cells).flat_map(|c| &c.vcpus).filter(|v| online.contains(v.vcpu));
         let mut vcpus: Vec<_> = planned
             .map(|planned| {
                 let mut vcpu = VcpuState::new(planned.vcpu);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use polyvirt_core::{
     Custody, Driver, DriverDescriptor, Error, ErrorKind, GuestFacts, GuestSupport, LiveConfig, MachineSupport,
-    NativeExport, OpenContext, Opened, Result, TopologySource, async_trait,
+    NativeExport, OpenContext, Opened, OutsideStatistics, Result, TopologySource, async_trait,
     model::{DomainConfig, Problems},
     placement::{PlacementProfile, Plan},
 };
@@ -66,6 +66,9 @@ impl Driver for MockDriver {
         self.host.as_ref().map(|host| host as &dyn TopologySource)
     }
 
+    fn outside_statistics(&self) -> Option<&dyn OutsideStatistics> {
+        Some(self)
+    }
     fn native_export(&self) -> Option<&dyn NativeExport> {
         Some(self)
     }

@@ -22,12 +22,12 @@ const RECORD_VERSION: u32 = 1;
 
 /// Where a simulated guest is found again.
 #[derive(Debug, Serialize, Deserialize)]
-struct Record {
-    id: u32,
+pub(crate) struct Record {
+    pub(crate) id: u32,
     owner: Owner,
 }
 
-fn read(record: &DriverRecord) -> Option<Record> {
+pub(crate) fn read(record: &DriverRecord) -> Option<Record> {
     if record.version > RECORD_VERSION {
         return None;
     }
@@ -101,8 +101,7 @@ impl Launcher for MockDriver {
     }
 
     async fn start(&self, cx: &StartContext, request: StartRequest) -> Result<Started> {
-        let guest =
-            MockGuest::new(request.live.id.0, &request.live.config.name, request.plan.clone(), cx.events.clone());
+        let guest = MockGuest::new(&request.live, request.plan.clone(), cx.events.clone());
         if let Err(error) = self.go(cx, &request, &guest).await {
             self.world.remove(guest.id);
             return Err(error);

@@ -10,8 +10,12 @@ mod devices;
 mod domain;
 mod driver;
 mod host;
+mod io_threads;
 mod launcher;
+mod memory;
 mod save;
+mod statistics;
+mod vcpus;
 mod world;
 
 use polyvirt_core::{AttendedAction, CapabilityId, DriverDescriptor, ProbeResult, register_driver};
@@ -33,6 +37,17 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::DeviceDetach,
         CapabilityId::DeviceUpdate,
         CapabilityId::VcpuInfo,
+        CapabilityId::BalloonPolling,
+        CapabilityId::BlockInfo,
+        CapabilityId::BlockThrottle,
+        CapabilityId::DirtyRate,
+        CapabilityId::IoThreads,
+        CapabilityId::MemoryLimits,
+        CapabilityId::MemoryTarget,
+        CapabilityId::OutsideStatistics,
+        CapabilityId::Statistics,
+        CapabilityId::VcpuCount,
+        CapabilityId::VcpuSelect,
         CapabilityId::LivePlacement,
         CapabilityId::SaveState,
         CapabilityId::CoreDump,

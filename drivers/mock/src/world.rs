@@ -6,9 +6,13 @@ use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use polyvirt_core::{DomainEvents, GuestState, Signal, StopReason, placement::Plan};
+use polyvirt_core::{
+    DomainEvents, GuestState, IoThreadState, LiveConfig, Signal, StopReason, VcpusNow,
+    placement::{IoThreadId, Kib, Plan},
+};
 
 static WORLDS: LazyLock<Mutex<HashMap<PathBuf, Arc<World>>>> = LazyLock::new(Mutex::default);
 
@@ -46,6 +50,8 @@ impl World {
 pub(crate) struct MockGuest {
     pub(crate) id: u32,
     pub(crate) name: String,
+    /// vCPUs it can have.
+    pub(crate) max: u32,
     inner: Mutex<Inner>,
 }
 
@@ -53,13 +59,36 @@ pub(crate) struct MockGuest {
 struct Inner {
     state: GuestState,
     plan: Option<Plan>,
+    vcpus: VcpusNow,
+    memory: Kib,
+    io_threads: Vec<IoThreadState>,
     events: DomainEvents,
+    /// How often it was asked for numbers.
+    asked: u64,
+    /// Whether it tells of its memory.
+    polled: bool,
+    /// How long its dirty rate was measured.
+    measured: Option<Duration>,
 }
 
 impl MockGuest {
-    pub(crate) fn new(id: u32, name: &str, plan: Option<Plan>, events: DomainEvents) -> Arc<Self> {
-        let inner = Inner { state: GuestState::Paused, plan, events };
-        Arc::new(Self { id, name: name.to_owned(), inner: Mutex::new(inner) })
+    pub(crate) fn new(live: &LiveConfig, plan: Option<Plan>, events: DomainEvents) -> Arc<Self> {
+        let config = &live.config;
+        let vcpus = VcpusNow::new(config.online_vcpus(), config.removable_vcpus());
+        let memory = config.current_memory.as_ref().map_or(config.memory_total(), |it| it.size);
+        let io_threads = config.io_thread_ids().into_iter().map(|id| IoThreadState::new(IoThreadId(id))).collect();
+        let inner = Inner {
+            state: GuestState::Paused,
+            plan,
+            vcpus,
+            memory,
+            io_threads,
+            events,
+            asked: 0,
+            polled: false,
+            measured: None,
+        };
+        Arc::new(Self { id: live.id.0, name: config.name.clone(), max: config.vcpus_max(), inner: Mutex::new(inner) })
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -74,8 +103,55 @@ impl MockGuest {
         self.inner().plan.clone()
     }
 
+    pub(crate) fn vcpus(&self) -> VcpusNow {
+        self.inner().vcpus.clone()
+    }
+
+    pub(crate) fn set_vcpus(&self, vcpus: VcpusNow) {
+        self.inner().vcpus = vcpus;
+    }
+
+    pub(crate) fn memory(&self) -> Kib {
+        self.inner().memory
+    }
+
+    pub(crate) fn set_memory(&self, memory: Kib) {
+        self.inner().memory = memory;
+    }
+
+    pub(crate) fn io_threads(&self) -> Vec<IoThreadState> {
+        self.inner().io_threads.clone()
+    }
+
+    pub(crate) fn set_io_threads(&self, all: Vec<IoThreadState>) {
+        self.inner().io_threads = all;
+    }
+
     pub(crate) fn set_plan(&self, plan: Plan) {
         self.inner().plan = Some(plan);
+    }
+
+    /// Asked once more for its numbers: how often, so far.
+    pub(crate) fn count(&self) -> u64 {
+        let mut inner = self.inner();
+        inner.asked += 1;
+        inner.asked
+    }
+
+    pub(crate) fn poll(&self, on: bool) {
+        self.inner().polled = on;
+    }
+
+    pub(crate) fn polled(&self) -> bool {
+        self.inner().polled
+    }
+
+    pub(crate) fn measure(&self, period: Duration) {
+        self.inner().measured = Some(period);
+    }
+
+    pub(crate) fn measured(&self) -> Option<Duration> {
+        self.inner().measured
     }
 
     /// From now on signals go to this sink.

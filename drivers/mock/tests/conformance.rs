@@ -6,7 +6,7 @@ fn subject() -> Subject {
     Subject::new(&polyvirt_driver_mock::DESCRIPTOR, |name| {
         format!(
             "<domain type='test'><name>{name}</name><memory unit='MiB'>64</memory><vcpu placement='auto'>2</vcpu>
-             <os><type arch='x86_64'>hvm</type></os><devices><serial type='pty'/></devices></domain>"
+             <os><type arch='x86_64'>hvm</type></os><devices><disk type='file' device='cdrom'><target dev='hda' bus='ide'/></disk><serial type='pty'/><memballoon model='virtio'/></devices></domain>"
         )
     })
     .with_device("<input type='keyboard' bus='usb'/>")

@@ -5,7 +5,10 @@ mod keys;
 use std::time::Duration;
 
 use nix::unistd::Group;
-use polyvirt_core::{Error, ErrorKind, Result, Settings};
+use polyvirt_core::{
+    Error, ErrorKind, Result, Settings,
+    model::{DomainConfig, DomainKind},
+};
 use polyvirt_process::Credentials;
 
 pub(crate) use keys::{CgroupUse, Config, DOCS, KvmUse};
@@ -27,6 +30,11 @@ impl Config {
         for key in self.without_effect() {
             tracing::warn!("the setting '{key}' of the qemu driver has no effect yet");
         }
+    }
+
+    /// Whether vCPUs of this guest may be taken out while it runs.
+    pub(crate) fn unplugs(&self, config: &DomainConfig) -> bool {
+        self.unplug_emulated || config.kind == DomainKind::Kvm
     }
 
     pub(crate) fn start_timeout(&self) -> Duration {

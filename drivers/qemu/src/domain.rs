@@ -8,12 +8,19 @@ mod console;
 mod devices;
 mod dump;
 mod hands;
+mod io_threads;
+mod memory;
 mod news;
 mod pace;
 mod placement;
 mod power;
 mod save;
+pub(crate) mod statistics;
+mod throttle;
 mod update;
+mod vcpus;
+
+pub(crate) use vcpus::plug_at_start;
 
 use std::{
     io,
@@ -25,9 +32,10 @@ use std::{
 };
 
 use polyvirt_core::{
-    Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach, DeviceUpdate, Domain, DomainEvents, DomainId, Error,
-    ErrorKind, GuestState, Keyboard, LiveConfig, LivePlacement, Nmi, Pause, PowerManagement, Reboot, Reset, Result,
-    SaveState, Screen, Shutdown, StateReason, StopReason, VcpuInfo, async_trait,
+    BalloonPolling, BlockInfo, BlockThrottle, Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach, DeviceUpdate,
+    DirtyRate, Domain, DomainEvents, DomainId, Error, ErrorKind, GuestState, IoThreads, Keyboard, LiveConfig,
+    LivePlacement, MemoryLimits, MemoryTarget, Nmi, Pause, PowerManagement, Reboot, Reset, Result, SaveState, Screen,
+    Shutdown, StateReason, Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect, async_trait,
 };
 use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Watched};
 use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
@@ -95,6 +103,8 @@ pub(crate) struct Parts {
     pub(crate) expect_resume: bool,
     /// Whether it may be given a cgroup.
     pub(crate) cgroups: bool,
+    /// Whether vCPUs may be taken out.
+    pub(crate) unplugs: bool,
     /// What its command line follows from; `None` if the emulator is not there any more.
     pub(crate) builder: Option<Builder>,
 }
@@ -285,6 +295,46 @@ impl Domain for QemuDomain {
     }
 
     fn vcpu_info(&self) -> Option<&dyn VcpuInfo> {
+        Some(self)
+    }
+
+    fn statistics(&self) -> Option<&dyn Statistics> {
+        Some(self)
+    }
+
+    fn balloon_polling(&self) -> Option<&dyn BalloonPolling> {
+        Some(self)
+    }
+
+    fn dirty_rate(&self) -> Option<&dyn DirtyRate> {
+        Some(self)
+    }
+
+    fn block_info(&self) -> Option<&dyn BlockInfo> {
+        Some(self)
+    }
+
+    fn vcpu_count(&self) -> Option<&dyn VcpuCount> {
+        Some(self)
+    }
+
+    fn vcpu_select(&self) -> Option<&dyn VcpuSelect> {
+        Some(self)
+    }
+
+    fn memory(&self) -> Option<&dyn MemoryTarget> {
+        Some(self)
+    }
+
+    fn memory_limits(&self) -> Option<&dyn MemoryLimits> {
+        Some(self)
+    }
+
+    fn io_threads(&self) -> Option<&dyn IoThreads> {
+        Some(self)
+    }
+
+    fn block_throttle(&self) -> Option<&dyn BlockThrottle> {
         Some(self)
     }
 

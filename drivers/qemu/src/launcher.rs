@@ -33,7 +33,7 @@ const ENDING: Duration = Duration::from_secs(1);
 impl Launcher for Qemu {
     async fn resolve(&self, live: &mut LiveConfig) -> Result<()> {
         command::name_devices(&mut live.config)?;
-        disk::number_images(&mut live.config);
+        disk::number_images(&mut live.config, 0);
         let guest = live.guest().uuid;
         ports::choose(&mut live.config, &self.config, &self.ports, guest)
     }
@@ -91,6 +91,7 @@ impl Launcher for Qemu {
             signals: cx.events.clone(),
             expect_resume: false,
             cgroups: self.config.cgroups != CgroupUse::Never,
+            unplugs: self.config.unplugs(&live.config),
             builder: self.binary(&live.config).await.ok().map(|it| self.builder(it, &self.places(&live.guest()))),
         };
         Ok(Reattached::Running(QemuDomain::attend(parts, events)))

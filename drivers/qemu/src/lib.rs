@@ -33,10 +33,12 @@ mod failure;
 mod kvm;
 mod labels;
 mod launcher;
+mod limits;
 mod log;
 mod machine;
 mod offline;
 mod orders;
+mod outside;
 mod pins;
 mod places;
 mod plug;
@@ -74,6 +76,17 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::DeviceDetach,
         CapabilityId::DeviceUpdate,
         CapabilityId::VcpuInfo,
+        CapabilityId::BalloonPolling,
+        CapabilityId::BlockInfo,
+        CapabilityId::BlockThrottle,
+        CapabilityId::DirtyRate,
+        CapabilityId::IoThreads,
+        CapabilityId::MemoryLimits,
+        CapabilityId::MemoryTarget,
+        CapabilityId::OutsideStatistics,
+        CapabilityId::Statistics,
+        CapabilityId::VcpuCount,
+        CapabilityId::VcpuSelect,
         CapabilityId::LivePlacement,
         CapabilityId::SaveState,
         CapabilityId::CoreDump,
@@ -112,6 +125,9 @@ const HONOURS: &[&str] = &[
     "/domain/iothreads",
     "/domain/iothreadids/**",
     "/domain/defaultiothread/**",
+    "/domain/memtune/hard_limit",
+    "/domain/memtune/soft_limit",
+    "/domain/memtune/swap_hard_limit",
     "/domain/cputune/vcpupin/**",
     "/domain/cputune/emulatorpin/**",
     "/domain/cputune/iothreadpin/**",
@@ -332,6 +348,7 @@ const HONOURS: &[&str] = &[
     "/domain/devices/memballoon/@model",
     "/domain/devices/memballoon/@autodeflate",
     "/domain/devices/memballoon/@freePageReporting",
+    "/domain/devices/memballoon/stats/**",
     "/domain/devices/memballoon/driver/**",
     "/domain/devices/memballoon/alias/**",
     "/domain/devices/memballoon/address/**",

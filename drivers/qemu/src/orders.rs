@@ -6,14 +6,16 @@ use polyvirt_core::{
         DomainConfig,
         disk::{Disk, DiskBus, IoLimits},
         display::{ConnectedPolicy, DateTime, Graphics, GraphicsKind},
+        misc::BalloonModel,
     },
 };
-use polyvirt_qmp::{Command, Empty, Monitor, QmpError, SetAction, SetLink};
+use polyvirt_qmp::{Balloon, Command, Empty, Monitor, QmpError, SetAction, SetLink};
 use serde::Serialize;
 
 use crate::{
     command::{boot, disk, net},
     config::Config,
+    domain::statistics,
     failure::monitor_error,
 };
 
@@ -31,12 +33,23 @@ pub(crate) async fn give(
     let (reboot, shutdown, panic) = boot::actions(config);
     let actions = SetAction { reboot: Some(reboot), shutdown: Some(shutdown), panic: Some(panic), watchdog: None };
     monitor.execute(&actions, within()).await.map_err(|error| monitor_error(&error))?;
+    if let Some(value) = balloon(config) {
+        monitor.execute(&Balloon { value }, within()).await.map_err(refused("/domain/currentMemory".into()))?;
+    }
     of_devices(monitor, config, |_| true, &within).await?;
     for (at, it) in config.devices.graphics.iter().enumerate() {
         let path = format!("/domain/devices/graphics[{}]/@passwd", at + 1);
         tell_password(monitor, it, settings, within()).await.map_err(refused(path))?;
     }
     Ok(())
+}
+
+/// Bytes that the guest shall make do with, where it has a balloon and they are not all it has.
+fn balloon(config: &DomainConfig) -> Option<u64> {
+    let model = config.devices.memballoon.as_ref()?.model;
+    let current = config.current_memory.as_ref()?.size;
+    let wanted = model != Some(BalloonModel::None) && !current.is_zero() && current < config.memory_total();
+    wanted.then(|| current.0.saturating_mul(1024))
 }
 
 /// Tells a display's password, if it has one.
@@ -76,6 +89,15 @@ pub(crate) async fn of_devices(
             let path = format!("/domain/devices/disk[{}]/iotune", at + 1);
             monitor.execute(&order, within()).await.map_err(refused(path))?;
         }
+    }
+    if let Some(balloon) = config.devices.memballoon.as_ref().filter(|it| it.model != Some(BalloonModel::None))
+        && let Some(stats) = balloon.stats.as_ref().filter(|it| it.period > 0)
+        && balloon.info.alias.as_ref().is_some_and(|it| which(&it.name))
+    {
+        let path = statistics::path_of(balloon);
+        let order = statistics::polling(&path, stats.period.into());
+        let at = "/domain/devices/memballoon/stats/@period".to_owned();
+        monitor.execute(&order, within()).await.map_err(refused(at))?;
     }
     Ok(())
 }
@@ -119,6 +141,21 @@ bursts! {
 impl Command for Throttle<'_> {
     const NAME: &'static str = "block_set_io_throttle";
     type Reply = Empty;
+}
+
+/// Tells the limits of a disk that runs, also that there are none; whether there is a medium to limit.
+///
+/// # Errors
+/// What QEMU says.
+pub(crate) async fn tell_limits(
+    monitor: &Monitor,
+    disk: &Disk,
+    within: std::time::Duration,
+) -> std::result::Result<bool, QmpError> {
+    let mut disk = disk.clone();
+    disk.iotune.get_or_insert_default();
+    let Some(order) = throttle(&disk) else { return Ok(false) };
+    monitor.execute(&order, within).await.map(|_| true)
 }
 
 fn throttle(disk: &Disk) -> Option<Throttle<'_>> {
@@ -235,6 +272,22 @@ mod tests {
             "bps_max": 9000
         }]);
         assert_eq!(serde_json::to_value(&orders).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_balloon_is_filled_where_there_is_one_and_memory_to_give() {
+        let asked = |more: &str, devices: &str| {
+            let text = format!("<domain type='qemu'><name>a</name>{more}<devices>{devices}</devices></domain>");
+            balloon(&DomainConfig::parse(&text, &ParseOptions::default()).unwrap().config)
+        };
+        let less = "<memory>4096</memory><currentMemory>1024</currentMemory>";
+        assert_eq!(asked(less, "<memballoon model='virtio'/>"), Some(1 << 20));
+        assert_eq!(asked(less, "<memballoon model='none'/>"), None);
+        assert_eq!(asked(less, ""), None);
+        assert_eq!(
+            asked("<memory>4096</memory><currentMemory>4096</currentMemory>", "<memballoon model='virtio'/>"),
+            None
+        );
     }
 
     #[test]

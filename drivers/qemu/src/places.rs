@@ -83,7 +83,7 @@ impl Places {
     /// Removes what goes when the guest is gone; says what was there.
     pub(crate) async fn sweep(&self, within: Duration) -> Vec<String> {
         let mut removed = Vec::new();
-        if let Some(group) = self.cgroup() {
+        for group in Hierarchy::all().iter().filter_map(|it| it.open(&self.group)) {
             let path = group.path().display().to_string();
             match group.destroy(within).await {
                 Ok(()) => removed.push(format!("cgroup {path}")),

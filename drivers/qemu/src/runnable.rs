@@ -11,6 +11,7 @@ use polyvirt_core::model::{
     security::LaunchSecurity,
     storage::SourceKind,
 };
+use polyvirt_core::placement::VcpuSet;
 
 use crate::{probe::Binary, taps};
 
@@ -18,6 +19,7 @@ use crate::{probe::Binary, taps};
 pub(crate) fn check(config: &DomainConfig, binary: &Binary) -> Result<(), Problems> {
     let mut found = Vec::new();
     let devices = &config.devices;
+    vcpus(config, &mut found);
     each(&devices.disks, "disk", disk, &mut found);
     each(&devices.interfaces, "interface", interface, &mut found);
     for (card, at) in devices.interfaces.iter().zip(1..) {
@@ -46,6 +48,18 @@ pub(crate) fn check(config: &DomainConfig, binary: &Binary) -> Result<(), Proble
         found.push(Problem::error("/domain/launchSecurity", problem));
     }
     if found.is_empty() { Ok(()) } else { Err(found.into_iter().collect()) }
+}
+
+/// QEMU's command line has a number of vCPUs and no choice of them (manual: formatdomain, CPU Allocation, `vcpus`).
+fn vcpus(config: &DomainConfig, found: &mut Vec<Problem>) {
+    let fixed = config.online_vcpus().difference(&config.removable_vcpus());
+    let first = fixed.len().checked_sub(1).and_then(|last| u32::try_from(last).ok());
+    if first.map(|last| VcpuSet::of_range(0, last)).as_ref() != Some(&fixed) {
+        let problem = format!(
+            "vCPUs that cannot be unplugged are the first ones, from 0 on; here they are '{fixed}': write hotpluggable='yes' for the others"
+        );
+        found.push(Problem::error("/domain/vcpus", problem));
+    }
 }
 
 /// Longest password of VNC, whose key it is (RFC 6143, section 7.2.2).

@@ -37,7 +37,7 @@ use crate::{
     domain::{Parts, Process, QemuDomain, load},
     driver::Qemu,
     failure::{cgroup_error, ended, explain, monitor_error, not_started},
-    labels,
+    labels, limits,
     log::Log,
     orders,
     pins::{self, Placer, Threads},
@@ -154,6 +154,7 @@ impl Attempt<'_> {
 
         self.stage = Stage::Handshake;
         let (monitor, events) = self.handshake().await?;
+        self.plug_vcpus(&monitor).await?;
         self.reached(Stage::Handshake).await?;
 
         self.stage = Stage::Monitor;
@@ -277,15 +278,10 @@ impl Attempt<'_> {
     }
 
     fn arguments(&self) -> Result<Vec<String>> {
-        let monitor = MonitorAt::Descriptor(MONITOR_FD);
         let incoming = matches!(self.request.how, StartHow::Restore(_)).then_some("defer");
-        self.builder().arguments(
-            &self.live().config,
-            self.request.plan.as_ref(),
-            &self.taps.handed(),
-            monitor,
-            incoming,
-        )
+        let monitor = MonitorAt::Descriptor(MONITOR_FD);
+        let (config, plan) = (&self.live().config, self.request.plan.as_ref());
+        self.builder().arguments(config, plan, &self.taps.handed(), monitor, incoming)
     }
 
     /// Opens the log and writes down what is about to be run.
@@ -321,7 +317,21 @@ impl Attempt<'_> {
         spec.stdout = Stdio::Fd(log.try_clone().map_err(|error| io_error("open", &self.places.log, error))?.into());
         spec.stderr = Stdio::Fd(log.into());
         self.place_process(&mut spec)?;
+        self.limit_memory(&mut spec);
         Ok(spec)
+    }
+
+    /// What the process may use of the host's memory is set before it takes any.
+    fn limit_memory(&mut self, spec: &mut SpawnSpec) {
+        let Some(limits) = limits::memory_of(&self.live().config) else { return };
+        if self.driver.config.cgroups == CgroupUse::Never {
+            self.weakened("limits of memory", "the settings say cgroups = \"never\"");
+            return;
+        }
+        match limits::memory_at_start(&self.places, limits) {
+            Ok(files) => spec.cgroups.extend(files),
+            Err(error) => self.weakened("limits of memory", error.message()),
+        }
     }
 
     /// What of the plan is set between fork and exec.
@@ -418,6 +428,16 @@ impl Attempt<'_> {
         self.cx.cancel.guard(monitor.execute(command, within)).await?.map_err(|error| monitor_error(&error))
     }
 
+    /// vCPUs that can be unplugged are plugged in, and not of the command line.
+    async fn plug_vcpus(&self, monitor: &Monitor) -> Result<()> {
+        let wanted = self.live().config.removable_vcpus();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let within = self.cx.deadline.left().min(self.driver.config.start_timeout());
+        self.cx.cancel.guard(crate::domain::plug_at_start(monitor, &wanted, within)).await?
+    }
+
     /// Asks QEMU for its threads and terminals in one round.
     async fn first_answers(&self, monitor: &Monitor) -> Result<Answers> {
         let has_io_threads = !self.live().config.io_thread_ids().is_empty();
@@ -471,6 +491,7 @@ impl Attempt<'_> {
             signals: self.cx.events.clone(),
             expect_resume,
             cgroups: self.driver.config.cgroups != CgroupUse::Never,
+            unplugs: self.driver.config.unplugs(&self.live().config),
             builder: Some(self.builder()),
         };
         Ok(Started::new(QemuDomain::attend(parts, events), std::mem::take(&mut self.effects)))

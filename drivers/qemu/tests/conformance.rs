@@ -8,7 +8,7 @@ fn xml(name: &str) -> String {
     format!(
         "<domain type='qemu'><name>{name}</name><uuid>6e1d2a3b-0000-4000-8000-{hash:012x}</uuid><memory unit='MiB'>64</memory><vcpu placement='auto'>2</vcpu>\
          <os><type arch='x86_64' machine='pc'>hvm</type></os><features><acpi/></features>\
-         <devices><serial type='pty'/></devices></domain>"
+         <devices><disk type='file' device='cdrom'><target dev='hda' bus='ide'/></disk><serial type='pty'/><memballoon model='virtio'/></devices></domain>"
     )
 }
 

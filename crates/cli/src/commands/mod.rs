@@ -8,6 +8,7 @@ mod cpu;
 mod cpuset;
 mod define;
 mod devices;
+
 mod disks;
 mod domxml;
 mod edit;
@@ -18,14 +19,21 @@ mod hands;
 mod host;
 mod import;
 mod info;
+mod inventory;
+mod io_threads;
 mod jobs;
 mod life;
+mod links;
 mod list;
+mod memory;
 mod numa;
 mod pages;
 mod saved;
+mod sizes;
+mod statistics;
 mod tune;
 mod uri;
+mod vcpus;
 mod xml;
 
 use std::{future::Future, io::Read as _, path::Path, pin::Pin};
@@ -99,6 +107,20 @@ pub(crate) fn run<'a>(
                 info::dumpxml(&which, inactive, security_info, session, out).await
             }
             Command::Vcpuinfo(which) => info::vcpuinfo(&which, session, out).await,
+            Command::Setmem(args) => memory::setmem(&args, session, out).await,
+            Command::Setmaxmem(args) => memory::setmaxmem(&args, session, out).await,
+            Command::Memtune(args) => memory::memtune(&args, session, out).await,
+            Command::Iothreadinfo(args) => io_threads::info(&args, session, out).await,
+            Command::Iothreadadd(args) => io_threads::add(&args, session, out).await,
+            Command::Iothreaddel(args) => io_threads::remove(&args, session, out).await,
+            Command::Iothreadset(args) => io_threads::set(&args, session, out).await,
+            Command::Iothreadpin(args) => io_threads::pin(&args, session, out).await,
+            Command::Blkdeviotune(args) => links::blkdeviotune(&args, session, out).await,
+            Command::DomifSetlink(args) => links::setlink(&args, session, out).await,
+            Command::DomifGetlink(args) => links::getlink(&args, session, out).await,
+            Command::Setvcpus(args) => vcpus::setvcpus(&args, session, out).await,
+            Command::Setvcpu(args) => vcpus::setvcpu(&args, session, out).await,
+            Command::Vcpucount(args) => vcpus::vcpucount(&args, session, out).await,
             Command::Edit(which) => edit::edit(&which, session, out).await,
             Command::Console { which, devname } => console::console(&which, devname.as_deref(), session, out).await,
             Command::Screenshot(args) => hands::screenshot(args, session, out).await,
@@ -113,6 +135,16 @@ pub(crate) fn run<'a>(
             Command::Emulatorpin { which, cpulist, affect } => {
                 tune::emulatorpin(&which, cpulist, affect, session, out).await
             }
+            Command::Domstats(args) => statistics::domstats(args, session, out).await,
+            Command::Domblkstat(args) => statistics::domblkstat(args, session, out).await,
+            Command::Domifstat(args) => statistics::domifstat(args, session, out).await,
+            Command::Dommemstat(args) => statistics::dommemstat(args, session, out).await,
+            Command::CpuStats(args) => statistics::cpu_stats(args, session, out).await,
+            Command::DomdirtyrateCalc(args) => statistics::dirtyrate(args, session, out).await,
+            Command::Domblklist(args) => inventory::domblklist(args, session, out).await,
+            Command::Domblkinfo(args) => inventory::domblkinfo(args, session, out).await,
+            Command::Domblkerror(which) => inventory::domblkerror(&which, session, out).await,
+            Command::Domiflist(args) => inventory::domiflist(args, session, out).await,
             Command::Firmware(command) => firmware::firmware(command, out),
             Command::Capabilities(args) => capabilities::capabilities(args, session, out).await,
             Command::Domcapabilities(args) => capabilities::domcapabilities(args, session, out).await,

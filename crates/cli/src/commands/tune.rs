@@ -47,6 +47,16 @@ impl Side {
         }
     }
 
+    /// Where each I/O thread may run, likewise.
+    fn io_thread_pins(&self) -> Vec<(u32, String)> {
+        if let Some(plan) = &self.plan {
+            return plan.io_threads.iter().map(|(id, thread)| (id.0, thread.cpus.to_string())).collect();
+        }
+        let Some(config) = &self.config else { return Vec::new() };
+        let pin = |id| shown(render::definition::io_thread_pin(config, id));
+        config.io_thread_ids().into_iter().map(|id| (id, pin(id))).collect()
+    }
+
     /// Where each vCPU may run: as the plan has it, else as the definition has it.
     fn vcpu_pins(&self) -> Vec<(u32, String)> {
         if let Some(plan) = &self.plan {
@@ -68,12 +78,27 @@ impl Side {
     }
 }
 
+/// The definition of the side to show.
+pub(super) async fn config_of(guest: &Guest, args: AffectArgs) -> Result<Arc<DomainConfig>, Failure> {
+    Side::of(guest, args).await?.config.ok_or_else(|| {
+        Failure::Error(polyvirt::Error::new(
+            polyvirt::ErrorKind::InvalidState,
+            format!("the guest '{}' is transient: it has no stored definition", guest.name()),
+        ))
+    })
+}
+
+/// Where the I/O threads of the side to show may run.
+pub(super) async fn io_thread_pins(guest: &Guest, args: AffectArgs) -> Result<Vec<(u32, String)>, Failure> {
+    Ok(Side::of(guest, args).await?.io_thread_pins())
+}
+
 /// A set, or that there is none.
 fn shown(set: Option<&CpuSet>) -> String {
     set.map_or_else(|| "-".to_owned(), ToString::to_string)
 }
 
-fn set<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Failure> {
+pub(super) fn set<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Failure> {
     text.parse().map_err(|e: T::Err| Failure::argument(e.to_string()))
 }
 
@@ -111,7 +136,7 @@ pub(super) async fn numatune(
 }
 
 /// Pins to a set of host CPUs, as it was written.
-async fn pin(guest: &Guest, target: PinTarget, cpus: &str, args: AffectArgs, out: &mut Output) -> Done {
+pub(super) async fn pin(guest: &Guest, target: PinTarget, cpus: &str, args: AffectArgs, out: &mut Output) -> Done {
     guest.pin(target, &set::<CpuSet>(cpus)?, affect(args)).await?;
     out.done("");
     Ok(())

@@ -47,3 +47,10 @@ pub(crate) fn vcpu_pin(config: &DomainConfig, vcpu: u32) -> Option<&CpuSet> {
 pub(crate) fn emulator_pin(config: &DomainConfig) -> Option<&CpuSet> {
     config.cputune.as_ref()?.emulatorpin.as_ref().map(|pin| &pin.cpuset)
 }
+
+/// The pin of an I/O thread, else the set of `<vcpu cpuset=…>`.
+pub(crate) fn io_thread_pin(config: &DomainConfig, id: u32) -> Option<&CpuSet> {
+    let pins = config.cputune.iter().flat_map(|tune| &tune.iothreadpin);
+    let own = pins.into_iter().find(|pin| pin.iothread == id).map(|pin| &pin.cpuset);
+    own.or_else(|| config.vcpu.as_ref()?.cpuset.as_ref())
+}

@@ -32,9 +32,23 @@ impl Actor {
                 let (state, reason) = told;
                 let known = if record.state == state { record.reason } else { None };
                 let reason = reason.or(known).unwrap_or(StateReason::Unknown);
+                let removable = record.live()?.config.removable_vcpus();
+                let asked = domain.clone();
                 self.attached = Some(Attached { domain, record, signals });
                 self.set_state(state, reason).await?;
                 self.settle_job().await;
+                // It may have let go of a vCPU, too.
+                if self.attached.is_some() && !removable.is_empty() && asked.vcpu_count().is_some() {
+                    let now = self.job(&source, async move {
+                        match asked.vcpu_count() {
+                            Some(count) => count.now().await.map(Some),
+                            None => Ok(None),
+                        }
+                    });
+                    if let Some(now) = now.await? {
+                        self.set_vcpus(&now).await?;
+                    }
+                }
             }
             Reattached::Stopped(reason) => self.finish(&record, reason).await?,
             Reattached::Unfinished => {

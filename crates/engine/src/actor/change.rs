@@ -44,6 +44,7 @@ pub(crate) struct Left {
     edit: Option<Edit>,
     event: Option<EventKind>,
     end: Option<StopReason>,
+    error: Option<Error>,
 }
 
 type Edit = Box<dyn FnOnce(&mut DomainConfig) + Send>;
@@ -83,6 +84,16 @@ impl Left {
 
     pub(super) fn take_end(&mut self) -> Option<StopReason> {
         self.end.take()
+    }
+
+    /// And the change failed all the same: what it did until then is kept.
+    pub(crate) fn failing(mut self, error: Error) -> Self {
+        self.error = Some(error);
+        self
+    }
+
+    pub(super) fn take_error(&mut self) -> Option<Error> {
+        self.error.take()
     }
 
     pub(super) fn take_state(&mut self) -> Option<(GuestState, StateReason)> {

@@ -51,7 +51,7 @@ impl Command {
 #[derive(Clone)]
 pub(crate) struct ActorHandle {
     pub(super) commands: mpsc::Sender<(Command, Place)>,
-    pub(super) probes: mpsc::Sender<Reply<Arc<dyn Domain>>>,
+    pub(super) probes: mpsc::Sender<(Duration, Reply<Arc<dyn Domain>>)>,
     pub(super) destroy: mpsc::Sender<(Destroy, Reply<()>)>,
     pub(super) current: Current,
 }
@@ -84,13 +84,14 @@ impl ActorHandle {
         }
     }
 
-    /// The running domain, for questions that change nothing: they do not wait for a change that is under way.
+    /// The running domain, for questions that change nothing: they do not wait for a change that is under way. Waits so long for
+    /// another process that owns the guest.
     ///
     /// # Errors
     /// `InvalidState` when it does not run; `Busy` when another process owns it.
-    pub(crate) async fn look(&self) -> Result<Arc<dyn Domain>> {
+    pub(crate) async fn look_within(&self, patience: Duration) -> Result<Arc<dyn Domain>> {
         let (reply, answer) = oneshot::channel();
-        self.probes.send(reply).await.map_err(|_| gone())?;
+        self.probes.send((patience, reply)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 

@@ -77,6 +77,47 @@ pub struct IoLimits {
     pub write_iops_sec_max_length: Option<u64>,
 }
 
+macro_rules! numbers {
+    ($($name:ident)*) => {
+        impl IoLimits {
+            /// All numbers with the names that a definition has for them.
+            pub fn numbers(&self) -> impl Iterator<Item = (&'static str, Option<u64>)> {
+                [$((stringify!($name), self.$name)),*].into_iter()
+            }
+
+            /// The number of that name.
+            pub fn number_mut(&mut self, name: &str) -> Option<&mut Option<u64>> {
+                match name {
+                    $(stringify!($name) => Some(&mut self.$name),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+numbers! {
+    total_bytes_sec read_bytes_sec write_bytes_sec total_iops_sec read_iops_sec write_iops_sec
+    total_bytes_sec_max read_bytes_sec_max write_bytes_sec_max total_iops_sec_max read_iops_sec_max write_iops_sec_max
+    size_iops_sec
+    total_bytes_sec_max_length read_bytes_sec_max_length write_bytes_sec_max_length
+    total_iops_sec_max_length read_iops_sec_max_length write_iops_sec_max_length
+}
+
+impl IoLimits {
+    /// Puts the limits that are given in place of these; 0 lifts one.
+    pub fn change(&mut self, given: &Self) {
+        for (name, limit) in given.numbers() {
+            if let (Some(limit), Some(now)) = (limit, self.number_mut(name)) {
+                *now = Some(limit).filter(|it| *it > 0);
+            }
+        }
+        if let Some(group) = &given.group_name {
+            self.group_name = Some(group.clone()).filter(|it| !it.is_empty());
+        }
+    }
+}
+
 /// `<throttlefilters>`.
 #[derive(Clone, Debug, Default, PartialEq, Element)]
 #[non_exhaustive]
@@ -102,4 +143,17 @@ pub struct ThrottleGroups {
     /// The groups.
     #[xml(child)]
     pub throttlegroup: Vec<IoTune>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_that_are_not_given_stay_and_zero_lifts_one() {
+        let mut limits = IoLimits { total_bytes_sec: Some(5), total_iops_sec: Some(6), ..IoLimits::default() };
+        limits.change(&IoLimits { total_bytes_sec: Some(0), read_bytes_sec: Some(7), ..IoLimits::default() });
+        let set: Vec<_> = limits.numbers().filter_map(|(name, limit)| Some((name, limit?))).collect();
+        assert_eq!(set, [("read_bytes_sec", 7), ("total_iops_sec", 6)]);
+    }
 }

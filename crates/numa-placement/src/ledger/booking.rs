@@ -28,15 +28,23 @@ pub(super) fn of_plan(plan: &Plan) -> Promised {
             }
         }
     }
-    for load in &plan.cpu_load {
-        let promise = booked.node_mut(load.node);
-        promise.milli_vcpus = promise.milli_vcpus.saturating_add(load.milli_vcpus);
-    }
+    cpus_of(&mut booked, plan);
     for (node, cpus) in &plan.dedicated {
         let promise = booked.node_mut(*node);
         promise.dedicated = promise.dedicated.union(cpus);
     }
     booked
+}
+
+/// Books the vCPUs of a plan, and no others.
+pub(super) fn cpus_of(booked: &mut Promised, plan: &Plan) {
+    for promise in booked.nodes.values_mut() {
+        promise.milli_vcpus = 0;
+    }
+    for load in &plan.cpu_load {
+        let promise = booked.node_mut(load.node);
+        promise.milli_vcpus = promise.milli_vcpus.saturating_add(load.milli_vcpus);
+    }
 }
 
 /// Books what was observed where it was observed, and the rest where it was planned.

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{CgroupError, GroupName, Hierarchy, OURS, Part, Version};
+use super::{CgroupError, Controller, GroupName, Hierarchy, OURS, Part, Version};
 use crate::{CpuMask, NodeMask, id::is_gone};
 
 impl Hierarchy {
@@ -16,18 +16,28 @@ impl Hierarchy {
     /// # Errors
     /// [`CgroupError::Populated`] if there are processes in it; [`CgroupError::Io`].
     pub fn create(&self, name: &GroupName) -> Result<Cgroup, CgroupError> {
+        let group = self.ensure(name)?;
+        group.check_empty()?;
+        Ok(group)
+    }
+
+    /// The group of a guest, made if there is none; with version 2 one that is there gets this controller.
+    ///
+    /// # Errors
+    /// [`CgroupError::Io`].
+    pub fn ensure(&self, name: &GroupName) -> Result<Cgroup, CgroupError> {
         let ours = self.mount.join(OURS);
-        let group = Cgroup { version: self.version, path: ours.join(name.as_str()) };
+        let group = self.at(ours.join(name.as_str()));
         // Another process may remove the empty `polyvirt` folder between our two steps.
         for last_try in [false, false, false, true] {
-            make(self.version, &ours)?;
+            make(self.version, self.controller, &ours)?;
             if self.version == Version::V2 {
-                match write(&ours.join("cgroup.subtree_control"), "+cpuset") {
+                match write(&ours.join("cgroup.subtree_control"), &self.enables()) {
                     Err(CgroupError::Io { source, .. }) if is_gone(&source) && !last_try => continue,
                     other => other?,
                 }
             }
-            match make(self.version, &group.path) {
+            match make(self.version, self.controller, &group.path) {
                 Err(CgroupError::Io { source, .. }) if is_gone(&source) && !last_try => {}
                 other => {
                     other?;
@@ -35,14 +45,21 @@ impl Hierarchy {
                 }
             }
         }
-        group.check_empty()?;
         Ok(group)
+    }
+
+    fn at(&self, path: PathBuf) -> Cgroup {
+        Cgroup { controller: self.controller, version: self.version, path }
+    }
+
+    fn enables(&self) -> String {
+        format!("+{}", self.controller.name(self.version))
     }
 
     /// The group of that name, if there is one. For finding what a lost guest left.
     pub fn open(&self, name: &GroupName) -> Option<Cgroup> {
         let path = self.mount.join(OURS).join(name.as_str());
-        path.is_dir().then_some(Cgroup { version: self.version, path })
+        path.is_dir().then(|| self.at(path))
     }
 
     /// The names of all groups there are.
@@ -58,6 +75,7 @@ impl Hierarchy {
 /// The group of one guest. Dropping it leaves the group where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroup {
+    pub(super) controller: Controller,
     pub(super) version: Version,
     pub(super) path: PathBuf,
 }
@@ -74,16 +92,22 @@ impl Cgroup {
     /// [`CgroupError::Io`].
     pub fn part(&self, part: Part) -> Result<PartGroup, CgroupError> {
         let path = self.path.join(part.to_string());
-        make(self.version, &path)?;
+        make(self.version, self.controller, &path)?;
         match self.version {
             // Pages follow when the allowed nodes change, as they always do with version 2.
-            Version::V1 => write(&path.join("cpuset.memory_migrate"), "1")?,
+            Version::V1 if self.controller == Controller::Cpuset => write(&path.join("cpuset.memory_migrate"), "1")?,
+            Version::V1 => {}
             Version::V2 => {
                 if read(&path.join("cgroup.type"))?.trim() != "threaded" {
                     write(&path.join("cgroup.type"), "threaded")?;
                 }
                 // After the first threaded part: only then may a group with processes hand on controllers.
-                write(&self.path.join("cgroup.subtree_control"), "+cpuset")?;
+                if self.controller.is_threaded() {
+                    write(
+                        &self.path.join("cgroup.subtree_control"),
+                        &format!("+{}", self.controller.name(self.version)),
+                    )?;
+                }
             }
         }
         Ok(PartGroup { version: self.version, path })
@@ -172,8 +196,8 @@ impl Cgroup {
 /// A part of a guest's group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartGroup {
-    version: Version,
-    path: PathBuf,
+    pub(super) version: Version,
+    pub(super) path: PathBuf,
 }
 
 impl PartGroup {
@@ -223,13 +247,13 @@ impl PartGroup {
 }
 
 /// Makes one folder and, with version 1, lets it use what its parent may: new ones there may use nothing.
-fn make(version: Version, path: &Path) -> Result<(), CgroupError> {
+fn make(version: Version, controller: Controller, path: &Path) -> Result<(), CgroupError> {
     match fs::create_dir(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         Err(source) => return Err(CgroupError::Io { action: "create".into(), path: path.into(), source }),
         Ok(()) => {}
     }
-    if version == Version::V2 {
+    if version == Version::V2 || controller != Controller::Cpuset {
         return Ok(());
     }
     let parent = path.parent().unwrap_or(path);
@@ -261,7 +285,7 @@ pub(super) fn folders(path: &Path) -> Result<Vec<PathBuf>, CgroupError> {
     Ok(found)
 }
 
-fn read(path: &Path) -> Result<String, CgroupError> {
+pub(super) fn read(path: &Path) -> Result<String, CgroupError> {
     fs::read_to_string(path).map_err(|source| CgroupError::Io { action: "read".into(), path: path.into(), source })
 }
 

@@ -1,8 +1,8 @@
-//! Finding the hierarchy that has the cpuset controller.
+//! Finding the hierarchy that has a controller.
 
 use std::{
     ffi::OsString,
-    fs, io,
+    fmt, fs, io,
     os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
 };
@@ -20,9 +20,50 @@ pub enum Version {
     V2,
 }
 
-/// A mounted hierarchy in which groups with the cpuset controller can be made.
+/// A controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Controller {
+    /// Where threads run and pages lie.
+    Cpuset,
+    /// Shares of CPU time and limits of it.
+    Cpu,
+    /// Limits of memory.
+    Memory,
+    /// Weights and limits of block devices.
+    Io,
+}
+
+impl Controller {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Cpuset, Self::Cpu, Self::Memory, Self::Io];
+
+    /// Its name in one version of the interface.
+    pub fn name(self, version: Version) -> &'static str {
+        match (self, version) {
+            (Self::Cpuset, _) => "cpuset",
+            (Self::Cpu, _) => "cpu",
+            (Self::Memory, _) => "memory",
+            (Self::Io, Version::V1) => "blkio",
+            (Self::Io, Version::V2) => "io",
+        }
+    }
+
+    /// Whether its limits are of single threads too (cgroup-v2.rst, "Threads").
+    pub(super) fn is_threaded(self) -> bool {
+        matches!(self, Self::Cpuset | Self::Cpu)
+    }
+}
+
+impl fmt::Display for Controller {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name(Version::V1))
+    }
+}
+
+/// A mounted hierarchy in which groups with a controller can be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hierarchy {
+    pub(super) controller: Controller,
     pub(super) version: Version,
     pub(super) mount: PathBuf,
 }
@@ -34,22 +75,45 @@ impl Hierarchy {
     /// # Errors
     /// [`Unusable`], with what to do about it.
     pub fn detect() -> Result<Self, Unusable> {
-        let path = Path::new("/proc/self/mountinfo");
-        let unreadable = |source| Unusable::Unreadable { path: path.into(), source };
-        let found = find(&fs::read(path).map_err(unreadable)?).ok_or(Unusable::NoController)?;
+        Self::with(Controller::Cpuset)
+    }
+
+    /// The hierarchy that has a controller, likewise.
+    ///
+    /// # Errors
+    /// As [`Hierarchy::detect`].
+    pub fn with(controller: Controller) -> Result<Self, Unusable> {
+        let found = Self::mounted(controller)?;
+        let name = controller.name(found.version);
         if found.version == Version::V2 {
-            let controllers = found.words("cgroup.controllers")?;
-            if !controllers.contains(&"cpuset".to_owned()) {
-                return Err(Unusable::NoController);
+            if !found.words("cgroup.controllers")?.iter().any(|it| it == name) {
+                return Err(Unusable::NoController(controller));
             }
-            if !found.words("cgroup.subtree_control")?.contains(&"cpuset".to_owned()) {
-                return Err(Unusable::NotEnabled { path: found.mount });
+            if !found.words("cgroup.subtree_control")?.iter().any(|it| it == name) {
+                return Err(Unusable::NotEnabled { controller: name, path: found.mount });
             }
         }
         match eaccess(&found.mount, AccessFlags::W_OK) {
             Ok(()) => Ok(found),
             Err(errno) => Err(Unusable::NotPermitted { path: found.mount, source: io::Error::from(errno) }),
         }
+    }
+
+    /// Every hierarchy in which a guest can have a group, each once: for what is to be removed.
+    pub fn all() -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for found in Controller::ALL.into_iter().filter_map(|it| Self::mounted(it).ok()) {
+            if all.iter().all(|it| it.mount != found.mount) {
+                all.push(found);
+            }
+        }
+        all
+    }
+
+    fn mounted(controller: Controller) -> Result<Self, Unusable> {
+        let path = Path::new("/proc/self/mountinfo");
+        let unreadable = |source| Unusable::Unreadable { path: path.into(), source };
+        find(&fs::read(path).map_err(unreadable)?, controller).ok_or(Unusable::NoController(controller))
     }
 
     /// Which interface it has.
@@ -67,7 +131,8 @@ impl Hierarchy {
 }
 
 /// Reads mountinfo (proc(5)): `36 35 98:0 /root /mount/point opts [tags…] - type source super-options`.
-fn find(mountinfo: &[u8]) -> Option<Hierarchy> {
+fn find(mountinfo: &[u8], controller: Controller) -> Option<Hierarchy> {
+    let name = controller.name(Version::V1).as_bytes();
     let mut unified = None;
     for line in mountinfo.split(|byte| *byte == b'\n') {
         let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
@@ -77,11 +142,11 @@ fn find(mountinfo: &[u8]) -> Option<Hierarchy> {
         match *kind {
             b"cgroup" => {
                 let options = fields.get(dash + 3).copied().unwrap_or_default();
-                if options.split(|byte| *byte == b',').any(|option| option == b"cpuset") {
-                    return Some(Hierarchy { version: Version::V1, mount });
+                if options.split(|byte| *byte == b',').any(|option| option == name) {
+                    return Some(Hierarchy { controller, version: Version::V1, mount });
                 }
             }
-            b"cgroup2" if unified.is_none() => unified = Some(Hierarchy { version: Version::V2, mount }),
+            b"cgroup2" if unified.is_none() => unified = Some(Hierarchy { controller, version: Version::V2, mount }),
             _ => {}
         }
     }
@@ -115,8 +180,12 @@ mod tests {
 
     #[test]
     fn finds_the_controller_wherever_it_is() {
+        let find = |text: &[u8]| super::find(text, Controller::Cpuset);
         assert_eq!(find(b""), None);
         assert_eq!(find(b"1 2 3\n- - -\nx - cgroup"), None);
+        let cpu = super::find(V1.as_bytes(), Controller::Cpu).unwrap();
+        assert_eq!(cpu.mount.to_str(), Some("/sys/fs/cgroup/cpu,cpuacct"));
+        assert_eq!(super::find(V1.as_bytes(), Controller::Io), None);
         let unified = find(UNIFIED.as_bytes()).unwrap();
         assert_eq!((unified.version, unified.mount.to_str()), (Version::V2, Some("/sys/fs/cgroup")));
         for text in [format!("{UNIFIED}{V1}"), format!("{V1}{UNIFIED}")] {

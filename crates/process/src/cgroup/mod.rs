@@ -1,4 +1,4 @@
-//! cpuset cgroups of both versions: one group per guest, with parts for its threads.
+//! cgroups of both versions: one group per guest and controller, with parts for its threads.
 //!
 //! ```text
 //! <hierarchy>/polyvirt/qemu-3-name/            every process of the guest; all CPUs and nodes
@@ -10,8 +10,9 @@
 //! With version 1 a thread moves through `tasks`. With version 2 the parts are *threaded* groups and the
 //! guest's group their domain (cgroup-v2.rst, "Threads"); cpuset is a threaded controller.
 //!
-//! Only constraints of placement live here. Other controllers, and hosts whose service manager owns
-//! the hierarchy, are the business of the scope service.
+//! cpuset keeps threads and memory in their place ([`PartGroup`]); cpu, memory and blkio (io) limit what a guest uses ([`limits`]). With
+//! version 1 each controller has a hierarchy of its own and so each guest a group in it, with version 2 there is one group for all. Hosts
+//! whose service manager owns the hierarchy are the business of the scope service.
 //!
 //! # Invariants
 //! Nothing outside `polyvirt/` is written, not even to enable a controller: where that is missing the answer is
@@ -22,12 +23,13 @@
 
 mod group;
 mod hierarchy;
+pub mod limits;
 mod remove;
 
 use std::{fmt, io, path::PathBuf};
 
 pub use group::{Cgroup, PartGroup};
-pub use hierarchy::{Hierarchy, Version};
+pub use hierarchy::{Controller, Hierarchy, Version};
 
 /// The folder below which everything is ours.
 const OURS: &str = "polyvirt";
@@ -89,13 +91,15 @@ impl fmt::Display for Part {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unusable {
-    /// There is no cpuset controller.
-    #[error("no cgroup hierarchy has the cpuset controller; mount one, or enable it in the kernel")]
-    NoController,
+    /// There is no such controller.
+    #[error("no cgroup hierarchy has the {0} controller; mount one, or enable it in the kernel")]
+    NoController(Controller),
     /// Version 2 has the controller, but the groups of this folder do not get it.
-    #[error("the cpuset controller is not enabled for groups in '{path}'; write '+cpuset' to '{path}/cgroup.subtree_control'",
+    #[error("the {controller} controller is not enabled for groups in '{path}'; write '+{controller}' to '{path}/cgroup.subtree_control'",
         path = path.display())]
     NotEnabled {
+        /// The controller, by its name there.
+        controller: &'static str,
         /// The folder.
         path: PathBuf,
     },

@@ -12,7 +12,7 @@ use polyvirt_core::{
 };
 
 use super::{
-    Args, HostCpu, Input, Purpose, hyperv,
+    Args, HostCpu, Input, hyperv,
     machine::is_on,
     option::{Opts, on_off},
 };
@@ -226,12 +226,10 @@ fn separable(config: &DomainConfig) -> Result<()> {
     Ok(())
 }
 
-/// vCPUs that are there from the first moment. Those that can be unplugged are plugged in before the guest runs, but nobody here
-/// does that yet, so what runs begins with all of them.
+/// vCPUs that are there from the first moment. Those that can be unplugged are plugged in before the guest runs.
 fn at_start(input: &Input<'_>) -> u32 {
     let all = input.config.vcpus_online();
-    let Some(vcpus) = input.config.vcpus.as_ref().filter(|_| input.purpose == Purpose::Shown) else { return all };
-    let fixed = vcpus.vcpu.iter().filter(|it| it.enabled != Some(false) && it.hotpluggable != Some(true)).count();
+    let fixed = input.config.online_vcpus().difference(&input.config.removable_vcpus()).len();
     u32::try_from(fixed).ok().filter(|it| *it > 0).unwrap_or(all)
 }
 

@@ -41,6 +41,8 @@ settings! {
         "Seconds after which a start that has not come to its end fails, and a QEMU that has not said what it can do is given up.";
     cgroups: CgroupUse = CgroupUse::Auto, "auto",
         "'auto' confines guests with cpuset cgroups where the host has them, 'never' does not.";
+    unplug_emulated: bool = false, "false",
+        "Whether vCPUs are taken out of guests that run without KVM; QEMU 7.2 corrupts its memory then.";
     log_max_bytes: u64 = 4 << 20, "4194304",
         "Size at which a guest's log is put aside at its next start.";
 

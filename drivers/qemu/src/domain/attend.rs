@@ -159,6 +159,12 @@ impl Seen {
                 if let Some(signal) = told {
                     tell(shared, signal).await;
                 }
+                // The guest may let go of one long after it was asked.
+                if super::vcpus::removes(event)
+                    && let Ok(now) = super::vcpus::present(&shared.parts.monitor, NAMES).await
+                {
+                    signals.send(Signal::Vcpus(now)).await;
+                }
             }
         }
     }

@@ -127,7 +127,7 @@ fn device_of(data: &Value) -> Option<String> {
 }
 
 /// The id of the device at this path, or above it: `/machine/peripheral/vda/virtio-backend` is of `vda`.
-fn peripheral(path: &str) -> Option<String> {
+pub(super) fn peripheral(path: &str) -> Option<String> {
     let id = path.strip_prefix("/machine/peripheral/")?.split('/').next()?;
     Some(id.chars().take(TEXT).collect())
 }

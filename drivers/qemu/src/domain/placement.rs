@@ -23,10 +23,8 @@ use crate::{
 impl QemuDomain {
     async fn threads(&self) -> Result<Threads> {
         let cpus = self.shared.execute(&QueryCpusFast {}).await?;
-        let io = match self.shared.live().config.io_thread_ids().is_empty() {
-            true => Vec::new(),
-            false => self.shared.execute(&QueryIoThreads {}).await?,
-        };
+        // Some may have come since the start.
+        let io = self.shared.execute(&QueryIoThreads {}).await?;
         Ok(super::threads_of(self.shared.parts.process.id().pid, &cpus, &io))
     }
 }
@@ -51,14 +49,21 @@ fn state(pid: u32, number: u32, tid: u32) -> VcpuState {
     state
 }
 
-#[async_trait]
-impl LivePlacement for QemuDomain {
-    async fn apply(&self, delta: &PlanDelta) -> Result<PlacementReport> {
+impl QemuDomain {
+    /// Applies the steps of a delta.
+    pub(super) async fn place(&self, delta: &PlanDelta) -> Result<PlacementReport> {
         let threads = self.threads().await?;
         let (places, delta) = (self.shared.parts.places.clone(), delta.clone());
         let may_group = self.shared.parts.cgroups;
         let applied = tokio::task::spawn_blocking(move || apply(&places, may_group, &threads, &delta)).await;
         applied.map_err(|error| Error::new(ErrorKind::Internal, "placing threads failed").source(error))
+    }
+}
+
+#[async_trait]
+impl LivePlacement for QemuDomain {
+    async fn apply(&self, delta: &PlanDelta) -> Result<PlacementReport> {
+        self.place(delta).await
     }
 
     async fn observe(&self) -> Result<PlacementReport> {

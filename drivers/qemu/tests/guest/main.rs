@@ -9,3 +9,4 @@ mod host;
 mod kinds;
 mod life;
 mod place;
+mod vcpus;

@@ -1,0 +1,81 @@
+//! CPU, memory and limits of stored definitions, as a person or a script changes them.
+
+mod root;
+
+use root::Root;
+
+fn defined(more: &str) -> Root {
+    let root = Root::new();
+    let devices = format!("{more}<serial");
+    let xml = root::guest("g").replacen("<serial", &devices, 1);
+    root.ok(&["define", &root.file("g.in", &xml)]);
+    root
+}
+
+#[test]
+fn vcpus_of_a_definition_are_counted_as_virsh_does() {
+    let root = defined("");
+    root.ok(&["setvcpus", "g", "4", "--maximum", "--config"]);
+    root.ok(&["setvcpus", "g", "3", "--config", "--hotpluggable"]);
+    assert_eq!(root.ok(&["vcpucount", "g"]), "maximum      config         4\ncurrent      config         3\n");
+    assert_eq!(root.ok(&["vcpucount", "g", "--maximum", "--config"]), "4\n");
+    assert!(root.ok(&["dumpxml", "g"]).contains("<vcpu id='2' enabled='yes' hotpluggable='yes' order='3'/>"));
+    root.ok(&["setvcpu", "g", "2", "--disable"]);
+    assert_eq!(root.ok(&["vcpucount", "g", "--active"]), "2\n");
+    let refused = root.refused(&["setvcpus", "g", "9", "--config"]);
+    assert!(refused.contains("9 vCPUs, the definition allows 4"), "{refused}");
+    assert!(root.refused(&["vcpucount", "g", "--live"]).contains("does not run"));
+    assert!(root.refused(&["setvcpus", "g", "1", "--live"]).contains("does not run"));
+}
+
+#[test]
+fn memory_of_a_definition_has_units() {
+    let root = defined("");
+    root.ok(&["setmaxmem", "g", "1GiB", "--config"]);
+    root.ok(&["setmem", "g", "512M"]);
+    let info = root.ok(&["dominfo", "g"]);
+    assert!(info.contains("1048576 KiB") && info.contains("524288 KiB"), "{info}");
+    assert!(root.refused(&["setmem", "g", "2G"]).contains("up to 1 GiB"));
+    assert!(root.refused(&["setmem", "g", "much"]).contains("is no size"));
+    root.ok(&["memtune", "g", "--hard-limit", "2GiB", "--swap-hard-limit", "3GiB"]);
+    root.ok(&["memtune", "g", "--swap-hard-limit", "-1"]);
+    assert_eq!(
+        root.ok(&["memtune", "g"]),
+        "hard_limit     : 2097152\nsoft_limit     : unlimited\nswap_hard_limit: unlimited\n"
+    );
+    let refused = root.refused(&["memtune", "g", "--swap-hard-limit", "1GiB"]);
+    assert!(refused.contains("less than the 2 GiB"), "{refused}");
+}
+
+#[test]
+fn io_threads_of_a_definition() {
+    let root = defined("");
+    root.ok(&["iothreadadd", "g", "2"]);
+    root.ok(&["iothreadset", "g", "2", "--poll-max-ns", "9000"]);
+    root.ok(&["iothreadpin", "g", "2", "0"]);
+    let xml = root.ok(&["dumpxml", "g"]);
+    assert!(xml.contains("<poll max='9000'/>") && xml.contains("<iothreadpin iothread='2' cpuset='0'/>"), "{xml}");
+    assert!(root.ok(&["iothreadinfo", "g", "--json"]).contains("\"cpus\": \"0\""));
+    assert!(root.refused(&["iothreadadd", "g", "2"]).contains("already"));
+    root.ok(&["iothreaddel", "g", "2"]);
+    assert!(root.refused(&["iothreaddel", "g", "2"]).contains("no I/O thread 2"));
+}
+
+#[test]
+fn disks_are_limited_and_cables_pulled() {
+    let root = defined(
+        "<disk type='file'><source file='/a'/><target dev='vda' bus='virtio'/></disk>
+         <interface type='user'><mac address='52:54:00:11:22:33'/><model type='virtio'/></interface>",
+    );
+    root.ok(&["blkdeviotune", "g", "vda", "--total-bytes-sec", "1M", "--read-iops-sec", "7"]);
+    let shown = root.ok(&["blkdeviotune", "g", "/a"]);
+    assert!(shown.starts_with("total_bytes_sec: 1048576\nread_bytes_sec : 0\n"), "{shown}");
+    let refused = root.refused(&["blkdeviotune", "g", "vda", "--write-bytes-sec", "5"]);
+    assert!(refused.contains("excludes"), "{refused}");
+    assert!(root.refused(&["blkdeviotune", "g", "vdz"]).contains("no disk 'vdz'"));
+    let card = "52:54:00:11:22:33";
+    assert_eq!(root.ok(&["domif-getlink", "g", card]), format!("{card} up\n"));
+    root.ok(&["domif-setlink", "g", card, "down", "--config"]);
+    assert_eq!(root.ok(&["domif-getlink", "g", card, "--config"]), format!("{card} down\n"));
+    assert!(root.refused(&["domif-getlink", "g", "vnet9"]).contains("vnet9"));
+}
