@@ -12,8 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     BalloonPolling, BlockInfo, BlockThrottle, CoreDump, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate,
-    IoThreads, Keyboard, MemoryLimits, MemoryTarget, Nmi, PowerManagement, Result, SaveState, Screen, Statistics,
-    StopReason, VcpuCount, VcpuSelect,
+    IoThreads, Keyboard, MemoryLimits, MemoryTarget, Nmi, PowerManagement, Result, SaveState, Screen, StateReason,
+    Statistics, StopReason, VcpuCount, VcpuSelect,
 };
 
 /// The hypervisor's number of a running guest.
@@ -148,6 +148,13 @@ pub trait Domain: Any + Send + Sync + Debug {
     ///
     /// *Behaviour*: asks the hypervisor; after `Stopped` the answer is `ShutOff`.
     async fn state(&self) -> Result<GuestState>;
+
+    /// Why it does that, as far as the hypervisor tells.
+    ///
+    /// *Behaviour*: asks the hypervisor; `None`: it does not tell, and whoever did it to the guest knows better.
+    async fn reason(&self) -> Result<Option<StateReason>> {
+        Ok(None)
+    }
 
     /// Asks the guest to power off.
     ///

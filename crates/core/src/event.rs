@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::{GuestRef, Noticed, Stage, VcpusNow};
+use crate::{GuestRef, Noticed, Stage, StateReason, VcpusNow};
 
 /// Why a guest does not run any more; the words are libvirt's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +51,8 @@ impl StopReason {
 pub enum Signal {
     /// The guest's CPUs stopped; they can be resumed.
     Paused,
+    /// The same, for a reason of which nobody asked for it.
+    PausedBy(StateReason),
     /// The guest's CPUs run again.
     Resumed,
     /// The guest began to power off.

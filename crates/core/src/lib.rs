@@ -25,6 +25,7 @@ mod memory;
 mod notice;
 mod offline;
 mod power;
+mod reason;
 mod registry;
 mod roots;
 mod save;
@@ -71,6 +72,7 @@ pub use offline::{ExportOptions, LockedMemory, OfflineContext, OfflineDriver, Op
 pub use polyvirt_model as model;
 pub use polyvirt_numa_placement as placement;
 pub use power::PowerManagement;
+pub use reason::StateReason;
 pub use registry::Registry;
 pub use roots::Roots;
 pub use save::{SaveState, SavedStream};

@@ -23,8 +23,8 @@ mod long;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use polyvirt_core::{
-    CancelSource, Deadline, Destroy, Domain, DomainEvents, Error, ErrorKind, EventKind, GuestState, Result, Signal,
-    Stage, StopReason, VcpusNow,
+    CancelSource, Deadline, Destroy, Domain, DomainEvents, Error, ErrorKind, EventKind, GuestState, JobKind, Result,
+    Signal, Stage, StateReason, StopReason, VcpusNow,
 };
 use polyvirt_lease::{Durability, OwnerLock};
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -301,8 +301,8 @@ impl Actor {
         if let Some(reason) = left.take_end() {
             return self.over(reason).await;
         }
-        if let Some(state) = left.take_state() {
-            self.set_state(state).await.map_err(only_recorded)?;
+        if let Some((state, reason)) = left.take_state() {
+            self.set_state(state, reason).await.map_err(only_recorded)?;
         }
         let failed = left.take_error();
         self.keep(left).await.map_err(only_recorded)?;
@@ -319,12 +319,28 @@ impl Actor {
         if changed { write(&self.shared, &attached.record).await } else { Ok(()) }
     }
 
+    /// Why a guest is paused that does not say so itself: a job does it, or somebody asked for it.
+    fn who_pauses(&self) -> StateReason {
+        match self.attached.as_ref().and_then(|it| it.record.job.as_ref()).map(|it| it.kind) {
+            Some(JobKind::Save) => StateReason::Saving,
+            Some(JobKind::Dump) => StateReason::Dumping,
+            _ => StateReason::User,
+        }
+    }
+
     /// Keeps a state that is new, and tells it.
-    async fn set_state(&mut self, state: GuestState) -> Result<()> {
+    async fn set_state(&mut self, state: GuestState, reason: StateReason) -> Result<()> {
         let Some(attached) = &mut self.attached else { return Ok(()) };
         if attached.record.state == state {
-            return Ok(());
+            // Whoever did it knows better than what the guest tells of it, which may come before or after.
+            let usual = matches!(reason, StateReason::User | StateReason::Unpaused | StateReason::Unknown);
+            if attached.record.reason == Some(reason) || (usual && attached.record.reason.is_some()) {
+                return Ok(());
+            }
+            attached.record.reason = Some(reason);
+            return write(&self.shared, &attached.record).await;
         }
+        attached.record.reason = Some(reason);
         let event = match (&attached.record.state, &state) {
             (_, GuestState::Paused) => Some(EventKind::Suspended),
             (GuestState::PmSuspended, GuestState::Running) => Some(EventKind::Woken),
@@ -367,14 +383,16 @@ impl Actor {
     /// What a guest reports that goes on.
     async fn news(&mut self, signal: Signal) {
         let done = match signal {
-            Signal::Paused => self.set_state(GuestState::Paused).await,
-            Signal::Resumed | Signal::Woken => self.set_state(GuestState::Running).await,
-            Signal::Asleep => self.set_state(GuestState::PmSuspended).await,
-            Signal::ShutdownBegan => self.set_state(GuestState::InShutdown).await,
+            Signal::Paused => self.set_state(GuestState::Paused, self.who_pauses()).await,
+            Signal::PausedBy(reason) => self.set_state(GuestState::Paused, reason).await,
+            Signal::Resumed => self.set_state(GuestState::Running, StateReason::Unpaused).await,
+            Signal::Woken => self.set_state(GuestState::Running, StateReason::Wakeup).await,
+            Signal::Asleep => self.set_state(GuestState::PmSuspended, StateReason::Unknown).await,
+            Signal::ShutdownBegan => self.set_state(GuestState::InShutdown, StateReason::Unknown).await,
             Signal::Reset => self.tell(EventKind::Rebooted),
             Signal::Panicked(message) => {
                 self.tell(EventKind::Panicked { message }).ok();
-                self.set_state(GuestState::Crashed).await
+                self.set_state(GuestState::Crashed, StateReason::Panicked).await
             }
             Signal::DeviceRemoved(alias) => self.device_removed(alias).await,
             Signal::DeviceRefused(alias) => self.tell(EventKind::DeviceRefused { alias }),

@@ -5,7 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use polyvirt_core::{Destroy, DumpFormat, Error, ErrorKind, GuestState, JobKind, JobStep, Result, StopReason};
+use polyvirt_core::{
+    Destroy, DumpFormat, Error, ErrorKind, GuestState, JobKind, JobStep, Result, StateReason, StopReason,
+};
 
 use crate::{
     actor::{Change, Held, Left},
@@ -93,7 +95,7 @@ impl Guest {
     pub async fn wake(&self) -> Result<()> {
         let work = |it: Held| async move {
             it.domain.power_management().ok_or_else(|| it.missing("waking"))?.wake().await?;
-            Ok(Left::state(GuestState::Running))
+            Ok(Left::state(GuestState::Running, StateReason::Wakeup))
         };
         self.change(Change::new("dompmwakeup", work)).await
     }
@@ -119,7 +121,8 @@ impl Dump {
         let job = Job::begin(self.shared.clone(), guest, lane, cancel, record).await?;
         let written = self.write(&job, id).await;
         // The hypervisor may have stopped the CPUs, and let them run again.
-        let state = self.held.domain.state().await.ok();
+        let state =
+            self.held.domain.state().await.ok().map(|it| (it, self.held.record.reason.unwrap_or(StateReason::Unknown)));
         if let Err(forgotten) = job.forget(state).await {
             tracing::warn!(error = %forgotten, "the record of a guest still says that its memory is being written");
         }

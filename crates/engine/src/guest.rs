@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc};
 
 use polyvirt_core::{
     ByteStream, Destroy, DeviceRef, Domain, DomainId, Error, ErrorKind, EventKind, GuestRef, GuestState, KeyPress,
-    Result, Screenshot, Shutdown, StopReason, VcpuState,
+    Result, Screenshot, Shutdown, StateReason, StopReason, VcpuState,
     model::{DomainConfig, FormatOptions},
     placement::{Kib, Plan},
 };
@@ -101,6 +101,8 @@ pub struct GuestView {
     pub live: Option<DomainConfig>,
     /// Where the running guest was put.
     pub plan: Option<Plan>,
+    /// Why it is in its state, as last known; none when it does not run.
+    pub reason: Option<StateReason>,
 }
 
 /// Which definition.
@@ -208,7 +210,8 @@ impl Guest {
             entry.is_running(record, true);
             live = Some(record.live()?.config);
         }
-        Ok(GuestView { entry, stored: stored.map(|d| d.config), live, plan: record.and_then(|r| r.plan) })
+        let reason = record.as_ref().and_then(|it| it.reason);
+        Ok(GuestView { entry, stored: stored.map(|d| d.config), live, plan: record.and_then(|r| r.plan), reason })
     }
 
     /// What it is doing, as last known.
@@ -326,7 +329,7 @@ impl Guest {
     pub async fn suspend(&self) -> Result<()> {
         let work = |it: Held| async move {
             it.domain.pause().ok_or_else(|| it.missing("suspend"))?.suspend().await?;
-            Ok(Left::state(GuestState::Paused))
+            Ok(Left::state(GuestState::Paused, StateReason::User))
         };
         self.change(Change::new("suspend", work)).await
     }
@@ -338,7 +341,7 @@ impl Guest {
     pub async fn resume(&self) -> Result<()> {
         let work = |it: Held| async move {
             it.domain.pause().ok_or_else(|| it.missing("resume"))?.resume().await?;
-            Ok(Left::state(GuestState::Running))
+            Ok(Left::state(GuestState::Running, StateReason::Unpaused))
         };
         self.change(Change::new("resume", work)).await
     }

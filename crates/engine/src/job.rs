@@ -10,7 +10,7 @@ use std::{
 
 use polyvirt_core::{
     CancelSource, CancelToken, Error, ErrorKind, GuestRef, GuestState, JobContext, JobKind, JobProgress, JobSink,
-    JobStep, Result, async_trait, placement::Owner,
+    JobStep, Result, StateReason, async_trait, placement::Owner,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -185,7 +185,7 @@ pub(crate) fn outcome_of(done: &Result<()>) -> JobOutcome {
 /// What a job has the actor write.
 pub(crate) struct StepWrite {
     pub(crate) job: Option<JobRecord>,
-    pub(crate) state: Option<GuestState>,
+    pub(crate) state: Option<(GuestState, StateReason)>,
     pub(crate) done: oneshot::Sender<Result<()>>,
 }
 
@@ -194,7 +194,7 @@ pub(crate) struct StepWrite {
 pub(crate) struct Lane(pub(crate) mpsc::Sender<StepWrite>);
 
 impl Lane {
-    async fn write(&self, job: Option<JobRecord>, state: Option<GuestState>) -> Result<()> {
+    async fn write(&self, job: Option<JobRecord>, state: Option<(GuestState, StateReason)>) -> Result<()> {
         let gone = || Error::new(ErrorKind::Internal, "the actor of this guest ended while a job was under way");
         let (done, written) = oneshot::channel();
         self.0.send(StepWrite { job, state, done }).await.map_err(|_| gone())?;
@@ -264,7 +264,7 @@ impl Job {
     ///
     /// # Errors
     /// `Storage`.
-    pub(crate) async fn forget(&self, state: Option<GuestState>) -> Result<()> {
+    pub(crate) async fn forget(&self, state: Option<(GuestState, StateReason)>) -> Result<()> {
         self.lane.write(None, state).await
     }
 

@@ -15,7 +15,7 @@ use std::{
 };
 
 use polyvirt_core::{
-    Destroy, Error, ErrorKind, GuestState, JobKind, JobStep, Result, StopReason,
+    Destroy, Error, ErrorKind, GuestState, JobKind, JobStep, Result, StateReason, StopReason,
     model::{DomainConfig, FormatOptions},
 };
 
@@ -223,8 +223,8 @@ impl Save {
     /// The guest goes on as before; the file went with what wrote it.
     async fn undo(&self, job: &Arc<Job>, error: Error, runs: bool) -> Error {
         let resumed = match self.held.domain.pause().filter(|_| runs) {
-            Some(pause) => pause.resume().await.map(|()| GuestState::Running),
-            None => Ok(self.held.record.state.clone()),
+            Some(pause) => pause.resume().await.map(|()| (GuestState::Running, StateReason::SaveCanceled)),
+            None => Ok((self.held.record.state.clone(), self.held.record.reason.unwrap_or(StateReason::Unknown))),
         };
         let state = match resumed {
             Ok(state) => state,
@@ -235,7 +235,7 @@ impl Save {
                 return error.hint(format!("the next change of '{}' resumes it first", self.held.record.guest.name));
             }
         };
-        let error = error.with("guest", format!("{}, as before", state.name()));
+        let error = error.with("guest", format!("{}, as before", state.0.name()));
         if let Err(forgotten) = job.forget(Some(state)).await {
             tracing::warn!(error = %forgotten, "the record of a guest still says that it is being saved");
         }

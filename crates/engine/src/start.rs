@@ -12,7 +12,8 @@ use std::{
 use async_trait::async_trait;
 use polyvirt_core::{
     CancelToken, Deadline, Domain, DomainEvents, DriverRecord, Error, ErrorKind, EventKind, GuestState, Journal,
-    JournalSink, LiveConfig, LiveEffect, Resource, Result, Stage, StartContext, StartHow, StartRequest, io_error,
+    JournalSink, LiveConfig, LiveEffect, Resource, Result, Stage, StartContext, StartHow, StartRequest, StateReason,
+    io_error,
     model::DomainConfig,
     placement::{LeaseId, Plan, Weakening},
 };
@@ -145,6 +146,11 @@ impl Start {
                 record.stage = Stage::Commit;
                 record.job = self.wanted.job.clone();
                 record.state = started.domain.state().await?;
+                record.reason = Some(match (&record.state, &self.wanted.how) {
+                    (GuestState::Paused, StartHow::Restore(_)) => StateReason::Unknown,
+                    (GuestState::Paused, _) => StateReason::User,
+                    _ => StateReason::Booted,
+                });
                 journal.write(record.clone(), Durability::Volatile).await?;
                 Ok(record)
             };

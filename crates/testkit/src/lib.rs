@@ -130,6 +130,8 @@ cases! {
     restored_through_the_engine = save_cases::restored_through_the_engine;
     /// A start continues from a managed save, which is gone before the guest runs.
     managed_save_is_used_once = save_cases::managed_save_is_used_once;
+    /// Why a guest runs or is paused is known.
+    reasons_are_kept = save_cases::reasons_are_kept;
     /// A job is seen and ended from elsewhere; meanwhile others are told what they wait for.
     job_is_told_and_aborted = save_cases::job_is_told_and_aborted;
     /// A core is written, its beginning says its form, and the guest goes on.

@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use polyvirt_core::{
     CancelSource, CapabilityId, Destroy, Domain, Error, ErrorKind, EventKind, GuestRef, GuestState, JobContext,
-    JobKind, JobProgress, JobSink, JobStep, Result, SavedStream, Stage, StartHow, StopReason,
+    JobKind, JobProgress, JobSink, JobStep, Result, SavedStream, Stage, StartHow, StateReason, StopReason,
 };
 use polyvirt_engine::{Guest, JobOutcome, RestoreOptions, RunState, SaveOptions, StageObserver, StartOptions, Which};
 
@@ -290,6 +290,32 @@ pub(crate) async fn managed_save_is_used_once(bench: &Bench) {
     assert!(!guest.has_managed_save().await.expect("known"));
     guest.destroy(Destroy::default()).await.expect("destroyed");
     guest.undefine().await.expect("undefined");
+}
+
+pub(crate) async fn reasons_are_kept(bench: &Bench) {
+    if !has(bench) {
+        return;
+    }
+    let (guest, watch) = guest(bench, "why").await;
+    let why = async |guest: &Guest| guest.view().await.expect("a view").reason;
+    assert_eq!(why(&guest).await, Some(StateReason::Booted));
+    guest.suspend().await.expect("suspended");
+    assert_eq!(why(&guest).await, Some(StateReason::User));
+    guest.resume().await.expect("resumed");
+    assert_eq!(why(&guest).await, Some(StateReason::Unpaused));
+    watch.fail_at(Some(JobStep::Written));
+    guest.managed_save(SaveOptions::new()).await.expect_err("the test says so");
+    assert_eq!(why(&guest).await, Some(StateReason::SaveCanceled));
+    watch.fail_at(None);
+    guest.managed_save(SaveOptions::new()).await.expect("saved");
+    assert_eq!(why(&guest).await, None, "it does not run");
+    guest.start(false).await.expect("restored");
+    assert_eq!(why(&guest).await, Some(StateReason::Restored));
+    // Who comes later finds it so.
+    guest.release().await.expect("released");
+    guest.vcpus().await.ok();
+    assert_eq!(why(&guest).await, Some(StateReason::Restored));
+    guest.destroy(Destroy::default()).await.expect("destroyed");
 }
 
 pub(crate) async fn job_is_told_and_aborted(bench: &Bench) {

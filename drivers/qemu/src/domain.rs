@@ -35,7 +35,7 @@ use polyvirt_core::{
     BalloonPolling, BlockInfo, BlockThrottle, Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach, DeviceUpdate,
     DirtyRate, Domain, DomainEvents, DomainId, Error, ErrorKind, GuestState, IoThreads, Keyboard, LiveConfig,
     LivePlacement, MemoryLimits, MemoryTarget, Nmi, Pause, PowerManagement, Reboot, Reset, Result, SaveState, Screen,
-    Shutdown, Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect, async_trait,
+    Shutdown, StateReason, Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect, async_trait,
 };
 use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Watched};
 use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
@@ -210,6 +210,16 @@ impl Domain for QemuDomain {
             Err(error @ QmpError::Timeout { .. }) => Ok(GuestState::Unreachable(error.to_string())),
             Err(error) => Err(monitor_error(&error)),
         }
+    }
+
+    async fn reason(&self) -> Result<Option<StateReason>> {
+        let status = self.shared.execute(&QueryStatus {}).await?;
+        Ok(match status.status {
+            RunState::IoError => Some(StateReason::IoError),
+            RunState::Watchdog => Some(StateReason::Watchdog),
+            RunState::GuestPanicked => Some(StateReason::Panicked),
+            _ => None,
+        })
     }
 
     async fn shutdown(&self, _: Shutdown) -> Result<()> {

@@ -1,6 +1,6 @@
 //! What is known of a guest.
 
-use polyvirt::{GuestState, Which as Definition};
+use polyvirt::{Connection, EventKind, Guest, GuestState, StopReason, Which as Definition};
 
 use super::Done;
 use crate::{args::Which, output::Output, render, session::Session};
@@ -43,18 +43,36 @@ pub(super) async fn dominfo(which: &Which, session: &mut Session, out: &mut Outp
 }
 
 pub(super) async fn domstate(which: &Which, reason: bool, session: &mut Session, out: &mut Output) -> Done {
-    let state = session.guest(&which.domain).await?.state().await?;
+    let connection = session.connection().await?;
+    let guest = connection.lookup(&which.domain).await?;
+    let view = guest.view().await?;
+    let mut state = view.entry.state;
+    if reason && state == GuestState::ShutOff(StopReason::Unknown) {
+        state = GuestState::ShutOff(last_end(&connection, &guest).await?);
+    }
     if out.json {
-        out.json(&state);
+        let why = view.reason.filter(|_| reason);
+        out.json(&why.map_or(serde_json::json!(state), |why| serde_json::json!({ "state": state, "reason": why })));
         return Ok(());
     }
     let why = match &state {
         GuestState::ShutOff(reason) => format!(" ({})", reason.name()),
         GuestState::Unreachable(why) => format!(" ({why})"),
-        _ => String::new(),
+        _ => view.reason.map(|it| format!(" ({})", it.name())).unwrap_or_default(),
     };
     out.line(&format!("{}{}", state.name(), if reason { why } else { String::new() }));
     Ok(())
+}
+
+/// Why a guest ended that runs no more, by the history; unknown if that does not reach back.
+async fn last_end(connection: &Connection, guest: &Guest) -> polyvirt::Result<StopReason> {
+    let uuid = guest.uuid().to_string();
+    let (events, _) = connection.history(0).await?;
+    let end = events.into_iter().rev().filter(|it| it.guest.uuid == uuid).find_map(|it| match it.kind {
+        EventKind::Stopped { reason } => Some(reason),
+        _ => None,
+    });
+    Ok(end.unwrap_or(StopReason::Unknown))
 }
 
 pub(super) async fn domid(which: &Which, session: &mut Session, out: &mut Output) -> Done {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use polyvirt_core::{
-    CancelSource, Deadline, DomainEvents, Error, ErrorKind, Journal, Reattached, Result, StartContext, StopReason,
+    CancelSource, Deadline, DomainEvents, Error, ErrorKind, Journal, Reattached, Result, StartContext, StateReason,
+    StopReason,
 };
 
 use super::{Actor, Attached, CALL_TIME};
@@ -27,14 +28,17 @@ impl Actor {
             Reattached::Running(domain) => {
                 // While nobody attended, the guest may have stopped or continued by itself.
                 let asked = domain.clone();
-                let state = self.job(&source, async move { asked.state().await }).await?;
+                let told = self.job(&source, async move { Ok((asked.state().await?, asked.reason().await?)) }).await?;
+                let (state, reason) = told;
+                let known = if record.state == state { record.reason } else { None };
+                let reason = reason.or(known).unwrap_or(StateReason::Unknown);
                 let removable = record.live()?.config.removable_vcpus();
                 let asked = domain.clone();
                 self.attached = Some(Attached { domain, record, signals });
-                self.set_state(state).await?;
+                self.set_state(state, reason).await?;
                 self.settle_job().await;
                 // It may have let go of a vCPU, too.
-                if !removable.is_empty() && asked.vcpu_count().is_some() {
+                if self.attached.is_some() && !removable.is_empty() && asked.vcpu_count().is_some() {
                     let now = self.job(&source, async move {
                         match asked.vcpu_count() {
                             Some(count) => count.now().await.map(Some),

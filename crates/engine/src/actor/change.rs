@@ -7,8 +7,8 @@ use std::{
 };
 
 use polyvirt_core::{
-    BoxFuture, CancelSource, Domain, Error, ErrorKind, EventKind, GuestState, Result, StopReason, model::DomainConfig,
-    placement::Plan,
+    BoxFuture, CancelSource, Domain, Error, ErrorKind, EventKind, GuestState, Result, StateReason, StopReason,
+    model::DomainConfig, placement::Plan,
 };
 
 use super::CALL_TIME;
@@ -39,7 +39,7 @@ impl Held {
 /// What a change leaves in the record of the guest.
 #[derive(Default)]
 pub(crate) struct Left {
-    state: Option<GuestState>,
+    state: Option<(GuestState, StateReason)>,
     plan: Option<Plan>,
     edit: Option<Edit>,
     event: Option<EventKind>,
@@ -56,8 +56,8 @@ impl Left {
     }
 
     /// Another state; its event is told if it is new.
-    pub(crate) fn state(state: GuestState) -> Self {
-        Self { state: Some(state), ..Self::default() }
+    pub(crate) fn state(state: GuestState, reason: StateReason) -> Self {
+        Self { state: Some((state, reason)), ..Self::default() }
     }
 
     /// An edit of the live definition. It is made when the change is over, to what the definition is then.
@@ -96,7 +96,7 @@ impl Left {
         self.error.take()
     }
 
-    pub(super) fn take_state(&mut self) -> Option<GuestState> {
+    pub(super) fn take_state(&mut self) -> Option<(GuestState, StateReason)> {
         self.state.take()
     }
 

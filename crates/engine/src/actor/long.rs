@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use polyvirt_core::{
-    CancelSource, Destroy, Domain, Error, ErrorKind, GuestState, JobKind, JobStep, Result, StartHow, StopReason,
+    CancelSource, Destroy, Domain, Error, ErrorKind, GuestState, JobKind, JobStep, Result, StartHow, StateReason,
+    StopReason,
 };
 use polyvirt_lease::{Durability, remove_durable};
 
@@ -25,11 +26,11 @@ impl Actor {
         done.send(written).ok();
     }
 
-    async fn keep_step(&mut self, job: Option<JobRecord>, state: Option<GuestState>) -> Result<()> {
+    async fn keep_step(&mut self, job: Option<JobRecord>, state: Option<(GuestState, StateReason)>) -> Result<()> {
         let Some(attached) = &mut self.attached else { return Err(not_running(&self.name)) };
         attached.record.job = job;
-        if let Some(state) = state {
-            self.set_state(state).await?;
+        if let Some((state, reason)) = state {
+            self.set_state(state, reason).await?;
         }
         match &self.attached {
             Some(attached) => write(&self.shared, &attached.record).await,
@@ -122,7 +123,12 @@ impl Actor {
         let spent = JobRecord { step: JobStep::Spent, file: None, ..job.clone() };
         self.keep_step(Some(spent), None).await?;
         told(JobStep::Spent)?;
-        let state = if job.resume { self.continue_guest().await? } else { GuestState::Paused };
+        let state = if job.resume {
+            self.continue_guest().await?;
+            (GuestState::Running, StateReason::Restored)
+        } else {
+            (GuestState::Paused, StateReason::User)
+        };
         self.keep_step(None, Some(state)).await?;
         told(JobStep::Resumed)
     }
@@ -132,14 +138,13 @@ impl Actor {
     }
 
     /// Lets its CPUs run.
-    async fn continue_guest(&mut self) -> Result<GuestState> {
+    async fn continue_guest(&mut self) -> Result<()> {
         let domain = self.attached_domain()?;
         let driver = self.shared.driver.descriptor().name;
         self.job(&CancelSource::default(), async move {
             domain.pause().ok_or_else(|| Error::unsupported(driver, "resume"))?.resume().await
         })
-        .await?;
-        Ok(GuestState::Running)
+        .await
     }
 
     /// A process began a job and is gone: what can be finished is finished, the rest is undone. What fails here is tried again when the guest
@@ -211,6 +216,10 @@ impl Actor {
         if !kept {
             job.remove_partial().await;
         }
-        self.keep_step(None, Some(state)).await
+        let reason = match state {
+            GuestState::Running if kind == JobKind::Save => StateReason::SaveCanceled,
+            _ => StateReason::Unknown,
+        };
+        self.keep_step(None, Some((state, reason))).await
     }
 }

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use polyvirt_core::{
-    DomainId, DriverRecord, Error, ErrorKind, GuestRef, GuestState, LiveConfig, Result, Stage, StopReason, io_error,
+    DomainId, DriverRecord, Error, ErrorKind, GuestRef, GuestState, LiveConfig, Result, Stage, StateReason, StopReason,
+    io_error,
     model::{DomainConfig, FormatOptions, ParseOptions},
     placement::Plan,
 };
@@ -36,6 +37,9 @@ pub(crate) struct StatusRecord {
     pub(crate) phase: Phase,
     pub(crate) stage: Stage,
     pub(crate) state: GuestState,
+    /// Why it is in that state.
+    #[serde(default)]
+    pub(crate) reason: Option<StateReason>,
     /// Seconds since 1970 at which the start began.
     pub(crate) since: u64,
     /// The live definition.
@@ -62,6 +66,7 @@ impl StatusRecord {
             phase: Phase::Starting,
             stage: Stage::Intent,
             state: GuestState::ShutOff(StopReason::Unknown),
+            reason: None,
             since: std::time::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_secs()),
             live: with_secrets(&live.config),
             plan,

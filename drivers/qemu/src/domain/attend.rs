@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use polyvirt_core::{Notice, Noticed, Signal, StopReason};
+use polyvirt_core::{Notice, Noticed, Signal, StateReason, StopReason};
 use polyvirt_process::ExitStatus;
 use polyvirt_qmp::{Cont, Event, EventError, Events, QueryBlock, SetAction, SystemReset};
 use serde_json::Value;
@@ -117,6 +117,8 @@ struct Seen {
     booting_again: bool,
     /// The guest panicked: QEMU stops its CPUs, and nobody paused it.
     panicked: bool,
+    /// Why QEMU stops its CPUs next.
+    why: Option<StateReason>,
     pace: Pace,
     end: Option<End>,
 }
@@ -126,10 +128,11 @@ impl Seen {
         let signals = &shared.parts.signals;
         match event.name.as_str() {
             "STOP" if self.booting_again || std::mem::take(&mut self.panicked) => {}
-            "STOP" => signals.send(Signal::Paused).await,
+            "STOP" => signals.send(self.why.take().map_or(Signal::Paused, Signal::PausedBy)).await,
             "RESUME" => {
                 let own = std::mem::take(&mut self.own_resume);
                 self.panicked = false;
+                self.why = None;
                 if !std::mem::take(&mut self.booting_again) && !own {
                     signals.send(Signal::Resumed).await;
                 }
@@ -143,6 +146,7 @@ impl Seen {
             }
             name => {
                 self.panicked |= name == "GUEST_PANICKED";
+                self.why = news::pauses(event).or(self.why);
                 let read = news::read(event);
                 if let Some((Signal::DeviceRefused(id), _)) = &read {
                     shared.news.send(super::devices::News::Kept(id.clone())).ok();

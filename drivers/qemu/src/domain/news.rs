@@ -3,7 +3,7 @@
 //! Events are those of QEMU's QMP reference manual. Left out is what nobody here acts on or what the engine knows better: jobs, migration,
 //! displays, dumps. What the attendant has to judge (stop, resume, shutdown) is not read here.
 
-use polyvirt_core::{Notice, Signal, placement::Kib};
+use polyvirt_core::{Notice, Signal, StateReason, placement::Kib};
 use polyvirt_qmp::{BlockDevice, Event};
 use serde_json::Value;
 
@@ -105,6 +105,15 @@ fn notice(event: &Event) -> Option<(Notice, String)> {
     Some(told)
 }
 
+/// Why QEMU is about to stop the guest's CPUs, if this event says so.
+pub(super) fn pauses(event: &Event) -> Option<StateReason> {
+    match (event.name.as_str(), event.data["action"].as_str()) {
+        ("BLOCK_IO_ERROR", Some("stop")) => Some(StateReason::IoError),
+        ("WATCHDOG", Some("pause")) => Some(StateReason::Watchdog),
+        _ => None,
+    }
+}
+
 /// The device that shows a block node.
 pub(super) fn device_of_node(devices: &[BlockDevice], node: &str) -> Option<String> {
     let shows = |it: &&BlockDevice| it.inserted.as_ref().and_then(|it| it.node_name.as_deref()) == Some(node);
@@ -155,6 +164,17 @@ fn panic_text(data: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn some_events_say_why_the_guest_stops() {
+        let event = |name: &str, data: &str| Event::new(name, serde_json::from_str(data).unwrap());
+        let stops = event("BLOCK_IO_ERROR", r#"{"device": "vda", "operation": "write", "action": "stop"}"#);
+        assert_eq!(pauses(&stops), Some(StateReason::IoError));
+        assert_eq!(pauses(&event("BLOCK_IO_ERROR", r#"{"action": "report"}"#)), None);
+        assert_eq!(pauses(&event("WATCHDOG", r#"{"action": "pause"}"#)), Some(StateReason::Watchdog));
+        assert_eq!(pauses(&event("WATCHDOG", r#"{"action": "reset"}"#)), None);
+        assert_eq!(pauses(&event("STOP", "null")), None);
+    }
 
     /// An event as the manual writes it.
     fn told(name: &str, data: &str) -> Option<(Signal, Option<Key>)> {
