@@ -1,5 +1,6 @@
 //! The command line. Names, short options and meanings are virsh's where virsh has the command.
 
+mod agent;
 mod capabilities;
 mod cpu;
 mod devices;
@@ -22,6 +23,7 @@ use clap_complete::Shell;
 #[cfg(feature = "simulate")]
 pub(crate) use self::numa::{Simulate, SimulatedCpus};
 pub(crate) use self::{
+    agent::AgentCommand,
     capabilities::{CapabilitiesArgs, DomcapabilitiesArgs, QemuCapsArgs},
     cpu::{CpuCommand, CpuRole},
     devices::{
@@ -291,6 +293,8 @@ pub(crate) enum Command {
     Domblkerror(Which),
     /// A guest's network cards
     Domiflist(DomiflistArgs),
+    #[command(flatten)]
+    Agent(AgentCommand),
     /// What the host and its hypervisor can do, as XML
     #[command(after_help = "Examples:
   polyvirt capabilities

@@ -46,6 +46,24 @@ pub enum CapabilityId {
     DeviceDetach,
     /// [`crate::DeviceUpdate`]
     DeviceUpdate,
+    /// [`crate::GuestHostname`]
+    GuestHostname,
+    /// [`crate::GuestAddresses`]
+    GuestAddresses,
+    /// [`crate::GuestFilesystems`]
+    GuestFilesystems,
+    /// [`crate::GuestClock`]
+    GuestClock,
+    /// [`crate::GuestAccounts`]
+    GuestAccounts,
+    /// [`crate::GuestSshKeys`]
+    GuestSshKeys,
+    /// [`crate::GuestVcpus`]
+    GuestVcpus,
+    /// [`crate::GuestInfo`]
+    GuestInfo,
+    /// [`crate::RawAgent`]
+    RawAgent,
     /// [`crate::LivePlacement`]
     LivePlacement,
     /// [`crate::NativeExport`]
@@ -77,6 +95,15 @@ impl CapabilityId {
         Self::DeviceAttach,
         Self::DeviceDetach,
         Self::DeviceUpdate,
+        Self::GuestHostname,
+        Self::GuestAddresses,
+        Self::GuestFilesystems,
+        Self::GuestClock,
+        Self::GuestAccounts,
+        Self::GuestSshKeys,
+        Self::GuestVcpus,
+        Self::GuestInfo,
+        Self::RawAgent,
         Self::LivePlacement,
         Self::NativeExport,
         Self::DomainCapabilities,
@@ -104,6 +131,15 @@ impl CapabilityId {
             Self::DeviceAttach => "device-attach",
             Self::DeviceDetach => "device-detach",
             Self::DeviceUpdate => "device-update",
+            Self::GuestHostname => "guest-hostname",
+            Self::GuestAddresses => "guest-addresses",
+            Self::GuestFilesystems => "guest-filesystems",
+            Self::GuestClock => "guest-clock",
+            Self::GuestAccounts => "guest-accounts",
+            Self::GuestSshKeys => "guest-ssh-keys",
+            Self::GuestVcpus => "guest-vcpus",
+            Self::GuestInfo => "guest-info",
+            Self::RawAgent => "raw-agent",
             Self::LivePlacement => "live-placement",
             Self::NativeExport => "native-export",
             Self::DomainCapabilities => "domain-capabilities",

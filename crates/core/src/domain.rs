@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    BalloonPolling, BlockInfo, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate, Keyboard, Nmi, Result,
-    Screen, Statistics, StopReason,
+    BalloonPolling, BlockInfo, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate, GuestAccounts,
+    GuestAddresses, GuestClock, GuestFilesystems, GuestHostname, GuestInfo, GuestSshKeys, GuestVcpus, Keyboard, Nmi,
+    RawAgent, Result, Screen, Statistics, StopReason,
 };
 
 /// The hypervisor's number of a running guest.
@@ -104,6 +105,8 @@ pub enum Shutdown {
     Default,
     /// The ACPI power button.
     Acpi,
+    /// The agent in the guest.
+    Agent,
 }
 
 /// How to end a guest.
@@ -217,6 +220,42 @@ pub trait Domain: Any + Send + Sync + Debug {
     }
     /// Sizes and errors of its disks.
     fn block_info(&self) -> Option<&dyn BlockInfo> {
+        None
+    }
+    /// The name that it has for itself.
+    fn guest_hostname(&self) -> Option<&dyn GuestHostname> {
+        None
+    }
+    /// Its cards and addresses, as it has them.
+    fn guest_addresses(&self) -> Option<&dyn GuestAddresses> {
+        None
+    }
+    /// Its file systems.
+    fn guest_filesystems(&self) -> Option<&dyn GuestFilesystems> {
+        None
+    }
+    /// Its clock.
+    fn guest_clock(&self) -> Option<&dyn GuestClock> {
+        None
+    }
+    /// Its users.
+    fn guest_accounts(&self) -> Option<&dyn GuestAccounts> {
+        None
+    }
+    /// Keys with which its users may log in.
+    fn guest_ssh_keys(&self) -> Option<&dyn GuestSshKeys> {
+        None
+    }
+    /// Its vCPUs, as it has them.
+    fn guest_vcpus(&self) -> Option<&dyn GuestVcpus> {
+        None
+    }
+    /// What it tells of its system.
+    fn guest_info(&self) -> Option<&dyn GuestInfo> {
+        None
+    }
+    /// Its agent's own language.
+    fn raw_agent(&self) -> Option<&dyn RawAgent> {
         None
     }
     /// Changing and reading back the placement.

@@ -8,6 +8,7 @@
 //! - Sinks for signals and the journal are handed *in* with the call.
 //! - Dropping a future undoes nothing; [`Launcher::reap`] is the one clean-up path.
 
+mod agent;
 mod cancel;
 mod capabilities;
 mod descriptor;
@@ -28,6 +29,11 @@ mod settings;
 mod statistics;
 mod uri;
 
+pub use agent::{
+    GuestAccounts, GuestAddresses, GuestClock, GuestFilesystem, GuestFilesystems, GuestHostname, GuestInfo,
+    GuestInfoKind, GuestInfoRecord, GuestInterface, GuestSshKeys, GuestVcpu, GuestVcpus, RawAgent, SecretText,
+    SshKeysHow,
+};
 pub use async_trait::async_trait;
 pub use cancel::{CancelSource, CancelToken, Deadline};
 pub use capabilities::{
