@@ -12,7 +12,7 @@ use polyvirt_tests::{connect, no_qemu, processes_with, root, small_guest};
 /// Kills a process that is starting `name` when it has reached `stage`.
 fn kill_at(scheme: &str, root: &Path, name: &str, stage: Stage) {
     let mut holder = Command::new(env!("CARGO_BIN_EXE_holder"))
-        .args([scheme.as_ref(), root.as_os_str(), name.as_ref(), stage.name().as_ref()])
+        .args([scheme.as_ref(), root.as_os_str(), name.as_ref(), stage.name().as_ref(), "start".as_ref()])
         .stdout(Stdio::piped())
         .spawn()
         .expect("the holder starts");

@@ -1,5 +1,7 @@
 //! What the end-to-end tests share: roots, guests, and a look at the host's processes.
 
+pub mod booted;
+pub mod counting;
 pub mod generator;
 pub mod offline;
 pub mod open_metrics;

@@ -11,6 +11,7 @@ mod hands;
 mod host;
 mod import;
 mod numa;
+mod state;
 mod statistics;
 mod values;
 mod xml;
@@ -37,6 +38,10 @@ pub(crate) use self::{
     host::{Allocpages, ConfigCommand, Freepages, HostCommand, HostTree},
     import::ImportArgs,
     numa::{Drawing, DriftArgs, Explain, NumaCommand, PlanArgs, RebalanceArgs, Topology},
+    state::{
+        DumpArgs, JobInfoArgs, ManagedDefineArgs, ManagedDumpArgs, ManagedEditArgs, ManagedSaveArgs, RestoreArgs,
+        SaveArgs, SavedDefineArgs, SavedDumpArgs, SavedEditArgs,
+    },
     statistics::{
         CpuStatsArgs, DirtyrateArgs, DomblkinfoArgs, DomblklistArgs, DomblkstatArgs, DomiflistArgs, DomifstatArgs,
         DommemstatArgs, DomstatsArgs, ListArgs,
@@ -148,8 +153,45 @@ pub(crate) enum Command {
     Suspend(Which),
     /// Continue a guest's CPUs
     Resume(Which),
+    /// Write a guest into a file and end it; `restore` continues it from there
+    Save(SaveArgs),
+    /// Continue a guest from the file that `save` made
+    Restore(RestoreArgs),
+    /// Print the definition in the file of a saved guest
+    SaveImageDumpxml(SavedDumpArgs),
+    /// Replace the definition in the file of a saved guest
+    SaveImageDefine(SavedDefineArgs),
+    /// Edit the definition in the file of a saved guest in $VISUAL or $EDITOR
+    SaveImageEdit(SavedEditArgs),
+    /// Write a guest into a file of its own and end it; the next start continues it from there
+    Managedsave(ManagedSaveArgs),
+    /// Drop a guest's managed save; the next start boots it
+    #[command(after_help = "Example: polyvirt managedsave-remove guest")]
+    ManagedsaveRemove(Which),
+    /// Print the definition in a guest's managed save
+    ManagedsaveDumpxml(ManagedDumpArgs),
+    /// Replace the definition in a guest's managed save
+    ManagedsaveDefine(ManagedDefineArgs),
+    /// Edit the definition in a guest's managed save in $VISUAL or $EDITOR
+    ManagedsaveEdit(ManagedEditArgs),
+    /// Write a guest's memory into a file, for debuggers
+    Dump(DumpArgs),
+    /// Wake a guest that sleeps
+    #[command(after_help = "Example: polyvirt dompmwakeup guest")]
+    Dompmwakeup(Which),
+    /// How far the job of a guest is, or how the last one ended
+    Domjobinfo(JobInfoArgs),
+    /// End the job of a guest, whichever process does it
+    #[command(after_help = "Example: polyvirt domjobabort guest")]
+    Domjobabort(Which),
     /// Remove a definition; a running guest goes on
-    Undefine(Which),
+    Undefine {
+        #[command(flatten)]
+        which: Which,
+        /// Drop its managed save, too
+        #[arg(long)]
+        managed_save: bool,
+    },
     /// Put a device into a guest
     AttachDevice(DeviceArgs),
     /// Take a device out of a guest

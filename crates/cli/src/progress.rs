@@ -6,7 +6,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use polyvirt::{GuestRef, Stage, StageObserver};
+use polyvirt::{GuestRef, JobKind, JobProgress, JobStep, Stage, StageObserver};
 
 /// How long nothing is shown.
 const SHORT: Duration = Duration::from_secs(1);
@@ -77,5 +77,56 @@ impl StageObserver for StartProgress {
         self.bar.set_message(stage.name());
         self.bar.inc(1);
         Ok(())
+    }
+}
+
+/// Shows how far a job is, from the first second on.
+pub(crate) struct JobBar {
+    bar: ProgressBar,
+    begun: Instant,
+}
+
+/// What a bar's full length stands for.
+const WHOLE: u64 = 1000;
+
+impl JobBar {
+    /// One that is shown when messages go to a terminal.
+    pub(crate) fn new(terminal: bool) -> Arc<Self> {
+        let bar = if terminal { ProgressBar::new(WHOLE) } else { ProgressBar::hidden() };
+        let style = ProgressStyle::with_template("{prefix} [{bar:30}] {percent:>3} % {msg} ({elapsed})");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Arc::new(Self { bar, begun: Instant::now() })
+    }
+
+    /// Says what is being done now.
+    pub(crate) fn says(&self, doing: &'static str) {
+        self.bar.set_message(doing);
+        self.bar.tick();
+    }
+
+    /// Removes the line.
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl StageObserver for JobBar {
+    fn reached(&self, _: &GuestRef, _: Stage) -> polyvirt::Result<()> {
+        Ok(())
+    }
+
+    fn step(&self, _: &GuestRef, _: JobKind, step: JobStep) -> polyvirt::Result<()> {
+        if self.begun.elapsed() > SHORT {
+            self.says(step.name());
+        }
+        Ok(())
+    }
+
+    fn progress(&self, guest: &GuestRef, kind: JobKind, progress: &JobProgress) {
+        if self.begun.elapsed() > SHORT {
+            self.bar.set_prefix(format!("{} {}", kind.name().to_lowercase(), guest.name));
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 1000")]
+            self.bar.set_position((progress.share() * WHOLE as f64) as u64);
+        }
     }
 }

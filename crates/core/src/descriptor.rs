@@ -66,6 +66,12 @@ pub enum CapabilityId {
     RawAgent,
     /// [`crate::LivePlacement`]
     LivePlacement,
+    /// [`crate::SaveState`]
+    SaveState,
+    /// [`crate::CoreDump`]
+    CoreDump,
+    /// [`crate::PowerManagement`]
+    PowerManagement,
     /// [`crate::NativeExport`]
     NativeExport,
     /// [`crate::DomainCapabilities`]
@@ -105,6 +111,9 @@ impl CapabilityId {
         Self::GuestInfo,
         Self::RawAgent,
         Self::LivePlacement,
+        Self::SaveState,
+        Self::CoreDump,
+        Self::PowerManagement,
         Self::NativeExport,
         Self::DomainCapabilities,
         Self::TopologySource,
@@ -141,6 +150,9 @@ impl CapabilityId {
             Self::GuestInfo => "guest-info",
             Self::RawAgent => "raw-agent",
             Self::LivePlacement => "live-placement",
+            Self::SaveState => "save-state",
+            Self::CoreDump => "core-dump",
+            Self::PowerManagement => "power-management",
             Self::NativeExport => "native-export",
             Self::DomainCapabilities => "domain-capabilities",
             Self::TopologySource => "topology-source",

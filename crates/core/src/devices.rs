@@ -35,8 +35,8 @@ impl DeviceChange {
 pub trait DeviceAttach: Send + Sync {
     /// Writes into a definition what new devices are known by as long as the guest runs: their names, say.
     ///
-    /// *Behaviour*: pure; what has a name keeps it.
-    fn resolve(&self, after: &mut LiveConfig) -> Result<()>;
+    /// *Behaviour*: pure; what has a name keeps it, and nothing new gets one that is in use in `before`.
+    fn resolve(&self, before: &LiveConfig, after: &mut LiveConfig) -> Result<()>;
 
     /// Puts in what `after` has and `before` has not.
     ///

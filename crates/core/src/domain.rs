@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    BalloonPolling, BlockInfo, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate, GuestAccounts,
+    BalloonPolling, BlockInfo, CoreDump, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate, GuestAccounts,
     GuestAddresses, GuestClock, GuestFilesystems, GuestHostname, GuestInfo, GuestSshKeys, GuestVcpus, Keyboard, Nmi,
-    RawAgent, Result, Screen, Statistics, StopReason,
+    PowerManagement, RawAgent, Result, SaveState, Screen, Statistics, StopReason,
 };
 
 /// The hypervisor's number of a running guest.
@@ -260,6 +260,18 @@ pub trait Domain: Any + Send + Sync + Debug {
     }
     /// Changing and reading back the placement.
     fn placement(&self) -> Option<&dyn LivePlacement> {
+        None
+    }
+    /// Writing its state into a file, to continue from it later.
+    fn save(&self) -> Option<&dyn SaveState> {
+        None
+    }
+    /// Writing its memory into a file, for debuggers.
+    fn core_dump(&self) -> Option<&dyn CoreDump> {
+        None
+    }
+    /// Waking it.
+    fn power_management(&self) -> Option<&dyn PowerManagement> {
         None
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     CancelToken, Deadline, Domain, DomainCapabilities, DomainEvents, DomainId, DriverDescriptor, DriverRecord,
-    GuestRef, Journal, OutsideStatistics, ProcessIdentity, Result, Roots, StopReason,
+    GuestRef, Journal, OutsideStatistics, ProcessIdentity, Result, Roots, SavedStream, StopReason,
 };
 
 /// A kind of guest that a hypervisor can run.
@@ -320,6 +320,11 @@ pub enum StartHow {
     },
     /// Again after it stopped, with the same plan, because a lifecycle action says so.
     Relaunch(StopReason),
+    /// From what [`crate::SaveState::save`] wrote. Asked only of those who declare that capability.
+    ///
+    /// *Behaviour*: the CPUs stay stopped. A stream that is broken or of another guest ends the start as any other error does; it is
+    /// read and never written.
+    Restore(SavedStream),
 }
 
 /// What became known by starting and belongs into the live definition.

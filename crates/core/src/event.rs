@@ -24,6 +24,8 @@ pub enum StopReason {
     Crashed(String),
     /// The start failed.
     Failed(String),
+    /// It was written into a file, and can be continued from it.
+    Saved,
     /// It was found gone; nobody was attached who could have seen why.
     Unknown,
 }
@@ -37,6 +39,7 @@ impl StopReason {
             Self::Destroyed => "destroyed",
             Self::Crashed(_) => "crashed",
             Self::Failed(_) => "failed",
+            Self::Saved => "saved",
             Self::Unknown => "unknown",
         }
     }

@@ -15,14 +15,18 @@ mod descriptor;
 mod devices;
 mod domain;
 mod driver;
+mod dump;
 mod error;
 mod event;
+mod job;
 mod journal;
 mod keyboard;
 mod notice;
 mod offline;
+mod power;
 mod registry;
 mod roots;
+mod save;
 mod screen;
 mod services;
 mod settings;
@@ -54,18 +58,22 @@ pub use driver::{
     MachineSupport, Manifest, NativeExport, ReapContext, Reaped, Reattached, Resource, StartContext, StartHow,
     StartRequest, Started, TopologySource,
 };
+pub use dump::{CoreDump, DumpFormat};
 pub use error::{Error, ErrorKind, Result, io_error};
 pub use event::{DomainEvents, Event, EventKind, Signal, StopReason};
 #[doc(hidden)]
 pub use inventory as __inventory;
+pub use job::{JobContext, JobKind, JobProgress, JobSink, JobStep};
 pub use journal::{DriverRecord, Journal, JournalSink, Stage};
 pub use keyboard::{CodeSet, Key, KeyPress, Keyboard};
 pub use notice::{Notice, Noticed};
 pub use offline::{ExportOptions, LockedMemory, OfflineContext, OfflineDriver, OpenOffline, Recording, Resources};
 pub use polyvirt_model as model;
 pub use polyvirt_numa_placement as placement;
+pub use power::PowerManagement;
 pub use registry::Registry;
 pub use roots::Roots;
+pub use save::{SaveState, SavedStream};
 pub use screen::{ImageFormat, Nmi, Screen, Screenshot};
 pub use services::{
     Labels, OwnerRef, ProcessIdentity, Service, ServiceContext, ServiceDescriptor, ServiceRegistration,

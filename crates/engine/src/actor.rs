@@ -18,12 +18,13 @@ mod change;
 mod command;
 mod end;
 mod line;
+mod long;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use polyvirt_core::{
     CancelSource, Deadline, Destroy, Domain, DomainEvents, Error, ErrorKind, EventKind, GuestState, Result, Signal,
-    Stage, StartHow, StopReason, model::DomainConfig,
+    Stage, StopReason,
 };
 use polyvirt_lease::{Durability, OwnerLock};
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -31,13 +32,14 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use self::line::{Current, Place};
 pub(crate) use self::{
     change::{Change, Held, Left, Slot},
-    command::{ActorHandle, Command, Reply},
+    command::{ActorHandle, Command, Origin, Reply},
 };
 use crate::{
+    job::{Lane, StepWrite},
     options::Ownership,
     owner::own,
     shared::Shared,
-    start::{Running, Start},
+    start::{Running, Start, Wanted},
     store::{StatusRecord, blocking},
 };
 
@@ -62,6 +64,9 @@ pub(crate) struct Actor {
     waiting: Vec<(Destroy, Reply<()>)>,
     probes: mpsc::Receiver<(Duration, Reply<Arc<dyn Domain>>)>,
     looking: Vec<(Duration, Reply<Arc<dyn Domain>>)>,
+    /// What jobs have us write, and their way to us.
+    steps: mpsc::Receiver<StepWrite>,
+    lane: Lane,
     /// The guest stopped while something was done to it.
     ended: Option<StopReason>,
     current: Current,
@@ -73,6 +78,7 @@ impl Actor {
         let (commands, mut inbox) = mpsc::channel(16);
         let (destroy, urgent) = mpsc::channel(4);
         let (probes, questions) = mpsc::channel(16);
+        let (lane, steps) = mpsc::channel(1);
         let current = Current::default();
         let mut actor = Self {
             shared,
@@ -83,6 +89,8 @@ impl Actor {
             waiting: Vec::new(),
             probes: questions,
             looking: Vec::new(),
+            steps,
+            lane: Lane(lane),
             ended: None,
             current: current.clone(),
         };
@@ -150,8 +158,8 @@ impl Actor {
         }
         let _doing = self.current.begin(command.name());
         match command {
-            Command::Start { config, paused, reply } => {
-                let done = self.start(config, StartHow::Boot { paused }, None).await;
+            Command::Start { origin, reply } => {
+                let done = self.start_from(origin).await;
                 self.answer(reply, done);
             }
             Command::Do { what, reply } => {
@@ -193,12 +201,8 @@ impl Actor {
         blocking(move || records.get(&name)).await
     }
 
-    async fn start(
-        &mut self,
-        config: Arc<DomainConfig>,
-        how: StartHow,
-        plan: Option<polyvirt_core::placement::Plan>,
-    ) -> Result<()> {
+    /// Owns the guest, of which nothing runs.
+    async fn own_to_start(&mut self) -> Result<()> {
         self.own("start").await.map_err(|e| e.operation("start").with("stage", Stage::Admit))?;
         if self.attached.is_some() {
             return Err(already_running(&self.name));
@@ -208,10 +212,14 @@ impl Actor {
         {
             return Err(already_running(&self.name));
         }
+        Ok(())
+    }
+
+    /// Starts the guest that we own.
+    async fn start(&mut self, wanted: Wanted, source: &CancelSource) -> Result<()> {
         let (events, signals) = DomainEvents::channel();
-        let source = CancelSource::default();
-        let start = Start { shared: self.shared.clone(), config, how, plan, events, cancel: source.token() };
-        let running = self.job(&source, start.run()).await;
+        let start = Start { shared: self.shared.clone(), wanted, events, cancel: source.token() };
+        let running = self.job(source, start.run()).await;
         if let Err(error) = &running
             && error.kind() == ErrorKind::Internal
             && let Some(record) = self.record().await?
@@ -232,18 +240,18 @@ impl Actor {
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
         let mut task = tokio::spawn(work);
+        let mut until = None;
         loop {
             tokio::select! {
                 biased;
                 done = &mut task => return finished(done),
+                () = passed(until) => return abort(task).await,
                 Some(destroy) = self.destroy.recv() => {
                     self.waiting.push(destroy);
                     source.cancel();
-                    return match tokio::time::timeout(GRACE, &mut task).await {
-                        Ok(done) => finished(done),
-                        Err(_) => abort(task).await,
-                    };
+                    until.get_or_insert_with(|| Deadline::after(GRACE));
                 }
+                Some(step) = self.steps.recv() => self.on_step(step).await,
                 Some(signal) = next_signal(&mut self.attached) => match signal {
                     // The job learns it too, and fails; then the end is looked after.
                     Signal::Stopped(reason) => self.ended = Some(reason),
@@ -270,17 +278,28 @@ impl Actor {
     async fn change(&mut self, what: Change) -> Result<()> {
         let Change { name, time, work } = what;
         let domain = self.domain(name, self.shared.options.wait_for_owner).await?;
+        self.settled().await?;
         let Some(attached) = &self.attached else { return Err(not_running(&self.name)) };
-        let source = CancelSource::default();
+        let source = Arc::new(CancelSource::default());
         let driver = self.shared.driver.descriptor().name;
-        let held = Held { domain, record: attached.record.clone(), driver };
-        let mut left = self.job(&source, async move { Deadline::after(time).wait(name, work(held)).await? }).await?;
+        let (record, lane) = (attached.record.clone(), self.lane.clone());
+        let work = work(Held { domain, record, driver, lane, cancel: source.clone() });
+        let work = async move {
+            match time {
+                Some(time) => Deadline::after(time).wait(name, work).await?,
+                None => work.await,
+            }
+        };
+        let mut left = self.job(&source, work).await?;
         // What the guest told of it meanwhile comes first.
         while let Some(signal) = self.attached.as_mut().and_then(|it| it.signals.try_recv().ok()) {
             match signal {
                 Signal::Stopped(reason) => self.ended = Some(reason),
                 news => self.news(news).await,
             }
+        }
+        if let Some(reason) = left.take_end() {
+            return self.over(reason).await;
         }
         if let Some(state) = left.take_state() {
             self.set_state(state).await.map_err(only_recorded)?;
@@ -376,6 +395,13 @@ impl Actor {
             self.shared.history.tell(attached.record.guest.clone(), kind);
         }
         Ok(())
+    }
+}
+
+async fn passed(deadline: Option<Deadline>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep(deadline.left()).await,
+        None => std::future::pending().await,
     }
 }
 

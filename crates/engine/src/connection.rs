@@ -8,6 +8,7 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use polyvirt_core::{
@@ -16,7 +17,7 @@ use polyvirt_core::{
     placement::{HostTopology, Ledger},
 };
 use polyvirt_host::Host;
-use tokio::sync::broadcast;
+use tokio::{sync::broadcast, task::JoinSet};
 
 pub use self::define::{Defined, Prepared};
 use crate::{
@@ -25,8 +26,14 @@ use crate::{
     owner::succeed,
     services::Services,
     shared::Shared,
-    store::{Definitions, History, Records, blocking, make_directories},
+    store::{Definitions, History, Jobs, Records, blocking, make_directories},
 };
+
+/// So many guests are started at once at most, on however large a host: each start books memory under one lock and reads files.
+const AT_ONCE: usize = 16;
+
+/// How long opening waits for the end of a job that a process left which is gone.
+const SETTLING: Duration = Duration::from_secs(2);
 
 /// A connection to a hypervisor. Clones are the same connection; it closes when the last clone and the last
 /// [`Guest`](crate::Guest) are gone.
@@ -96,6 +103,7 @@ impl Connection {
             definitions: Definitions::new(&roots.config),
             records: Records::new(&roots.run),
             history: History::new(&roots.run),
+            jobs: Jobs::new(&roots.run),
             host: Host::at(host_root),
             roots,
             options,
@@ -124,7 +132,18 @@ impl Connection {
         let (records, wanted) = (self.shared.records.clone(), name.to_owned());
         let read = move || records.get(&wanted);
         let found = blocking(read.clone()).await?;
-        if found.is_some_and(|record| record.phase == crate::store::Phase::Running && self.shared.is_alive(&record)) {
+        if let Some(record) = found.filter(|it| it.phase == crate::store::Phase::Running && self.shared.is_alive(it)) {
+            let shared = self.shared.clone();
+            if blocking(move || shared.is_job_orphaned(&record)).await? {
+                // Attaching to the guest settles its job. One that does not answer keeps nobody waiting for long, and goes on.
+                let (handle, guest, patience) = (self.actor(name), name.to_owned(), self.shared.options.wait_for_owner);
+                let settled = tokio::spawn(async move {
+                    handle.look_within(patience).await.map(drop)?;
+                    // Whoever wants it next may have it.
+                    handle.ask(&guest, patience, |reply| crate::actor::Command::Release { reply }).await
+                });
+                tokio::time::timeout(SETTLING, settled).await.ok();
+            }
             return Ok(());
         }
         if let Some(lock) = succeed(&self.shared.records, name, "clean up").await? {
@@ -242,22 +261,36 @@ impl Connection {
         self.recover().await
     }
 
-    /// Starts every guest that is marked to start with the host and does not run. Gives each with how it went.
+    /// Starts every guest that is marked to start with the host and does not run, several at once. Gives each with how it went, sorted by
+    /// name.
     ///
     /// # Errors
     /// Those of [`Connection::list`].
     pub async fn autostart(&self) -> Result<Vec<(String, Result<()>)>> {
-        let mut done = Vec::new();
-        for entry in self.list().await? {
-            if !entry.autostart || entry.state.is_active() {
-                continue;
+        let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, AT_ONCE);
+        let marked = self.list().await?.into_iter().filter(|it| it.autostart && !it.state.is_active());
+        let mut waiting = marked.map(|it| it.name);
+        let (mut starting, mut done) = (JoinSet::new(), Vec::new());
+        loop {
+            while starting.len() < workers
+                && let Some(name) = waiting.next()
+            {
+                let connection = self.clone();
+                starting.spawn(async move {
+                    let started = match connection.lookup_by_name(&name).await {
+                        Ok(guest) => guest.start(false).await,
+                        Err(error) => Err(error),
+                    };
+                    (name, started)
+                });
             }
-            let started = match self.lookup_by_name(&entry.name).await {
-                Ok(guest) => guest.start(false).await,
-                Err(error) => Err(error),
-            };
-            done.push((entry.name, started));
+            match starting.join_next().await {
+                Some(Ok(started)) => done.push(started),
+                Some(Err(error)) => tracing::error!(%error, "the start of a guest ended without an answer"),
+                None => break,
+            }
         }
+        done.sort_by(|one, other| one.0.cmp(&other.0));
         Ok(done)
     }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    actor::{Change, Command, Held, Left, Reply, not_running},
+    actor::{Change, Command, Held, Left, Origin, Reply, not_running},
     connection::Connection,
     store::{Definition, StatusRecord, blocking},
 };
@@ -114,6 +114,47 @@ pub enum Which {
     Stored,
     /// That of the running guest.
     Live,
+}
+
+/// How a guest is started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StartOptions {
+    /// Leave its CPUs stopped.
+    pub paused: bool,
+    /// Drop its managed save, if it has one, and boot it.
+    pub force_boot: bool,
+    /// The host shall not keep its managed save in memory.
+    pub bypass_cache: bool,
+}
+
+impl StartOptions {
+    /// The usual way.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets [`StartOptions::paused`].
+    #[must_use]
+    pub fn paused(mut self, paused: bool) -> Self {
+        self.paused = paused;
+        self
+    }
+
+    /// Sets [`StartOptions::force_boot`].
+    #[must_use]
+    pub fn force_boot(mut self, force: bool) -> Self {
+        self.force_boot = force;
+        self
+    }
+
+    /// Sets [`StartOptions::bypass_cache`].
+    #[must_use]
+    pub fn bypass_cache(mut self, bypass: bool) -> Self {
+        self.bypass_cache = bypass;
+        self
+    }
 }
 
 impl Guest {
@@ -220,12 +261,20 @@ impl Guest {
         })
     }
 
-    /// Starts it.
+    /// Starts it: continues it from its managed save if it has one, else boots it.
     ///
     /// # Errors
     /// `InvalidState` when it runs; `Busy`; `NoResources` when it fits nowhere; else with the stage, the cause and the remedy, and
     /// nothing is left of the start.
     pub async fn start(&self, paused: bool) -> Result<()> {
+        self.start_with(StartOptions::new().paused(paused)).await
+    }
+
+    /// Starts it in another way than the usual one.
+    ///
+    /// # Errors
+    /// Those of [`Guest::start`].
+    pub async fn start_with(&self, options: StartOptions) -> Result<()> {
         let stored = self.files().await?.0;
         let stored = stored.ok_or_else(|| {
             Error::new(
@@ -233,11 +282,12 @@ impl Guest {
                 format!("the guest '{}' has no stored definition to start from", self.name),
             )
         })?;
-        self.start_config(stored.config, paused).await
+        self.start_config(stored.config, options).await
     }
 
-    pub(crate) async fn start_config(&self, config: Arc<DomainConfig>, paused: bool) -> Result<()> {
-        self.ask(|reply| Command::Start { config, paused, reply }).await
+    pub(crate) async fn start_config(&self, config: Arc<DomainConfig>, options: StartOptions) -> Result<()> {
+        let origin = Origin::Definition { config, options };
+        self.ask(|reply| Command::Start { origin, reply }).await
     }
 
     /// Asks it to power off; returns when it was asked.
@@ -330,10 +380,16 @@ impl Guest {
     /// Removes its definition. A running guest goes on and becomes transient.
     ///
     /// # Errors
-    /// `NotFound` when it has none.
+    /// `NotFound` when it has none; `InvalidState` when it has a managed save, which would be lost.
     pub async fn undefine(&self) -> Result<()> {
+        if self.has_managed_save().await? {
+            let message = format!("the guest '{}' has a managed save, which would be lost", self.name);
+            return Err(Error::new(ErrorKind::InvalidState, message)
+                .hint("drop it with `undefine --managed-save` or managedsave-remove, or start the guest from it"));
+        }
         let (shared, guest) = (self.connection.shared.clone(), self.reference());
         blocking(move || {
+            shared.jobs.forget(&guest.name);
             shared.definitions.remove(&guest.name, || shared.history.tell(guest.clone(), EventKind::Undefined))
         })
         .await
@@ -417,7 +473,7 @@ impl Guest {
         self.change(Change::new(name, move |held| async move { call(held).await.map(|()| Left::nothing()) })).await
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T> {
+    pub(crate) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T> {
         let patience = self.connection.shared.options.wait_for_owner;
         self.connection.actor(&self.name).ask(&self.name, patience, command).await
     }

@@ -2,15 +2,31 @@
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use polyvirt_core::{GuestRef, Registry, Result, Roots, Settings, Stage, placement::Advisor};
+use polyvirt_core::{
+    GuestRef, JobKind, JobProgress, JobStep, Registry, Result, Roots, Settings, Stage, placement::Advisor,
+};
 
-/// Watches starts go through their stages: for progress, and for tests that stop one at a stage.
+/// Watches starts go through their stages and jobs through their steps: for progress, and for tests that stop one.
 pub trait StageObserver: Send + Sync {
     /// The work of `stage` is done.
     ///
     /// # Errors
     /// An error ends the start at this stage; it is undone as any other.
     fn reached(&self, guest: &GuestRef, stage: Stage) -> Result<()>;
+
+    /// A step of a job is reached, and in the guest's record.
+    ///
+    /// # Errors
+    /// An error ends the job at this step, and it is undone where it still can be.
+    fn step(&self, guest: &GuestRef, kind: JobKind, step: JobStep) -> Result<()> {
+        let _ = (guest, kind, step);
+        Ok(())
+    }
+
+    /// How far a job is; told several times a second.
+    fn progress(&self, guest: &GuestRef, kind: JobKind, progress: &JobProgress) {
+        let _ = (guest, kind, progress);
+    }
 }
 
 /// How long this process stays the owner of a guest.
@@ -44,7 +60,7 @@ pub struct OpenOptions {
     pub host_root: PathBuf,
     /// Who decides for `placement='auto'`.
     pub advisor: Advisor,
-    /// Watches starts.
+    /// Watches starts and jobs.
     pub observer: Option<Arc<dyn StageObserver>>,
 }
 

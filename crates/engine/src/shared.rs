@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use polyvirt_core::{
-    ConnectUri, Custody, Deadline, Driver, DriverRecord, Error, ErrorKind, EventKind, GuestRef, Launcher, LiveConfig,
-    Manifest, OwnerRef, ReapContext, Result, Roots, StopReason,
+    ConnectUri, Custody, Deadline, Driver, DriverRecord, Error, ErrorKind, EventKind, GuestRef, JobKind, Launcher,
+    LiveConfig, Manifest, OwnerRef, ReapContext, Result, Roots, StopReason,
     model::DomainConfig,
     placement::{LeaseId, Ledger, Plan},
 };
@@ -12,9 +12,10 @@ use polyvirt_host::Host;
 use polyvirt_lease::OwnerLock;
 
 use crate::{
+    job,
     options::OpenOptions,
     services::Services,
-    store::{Definitions, History, Phase, Records, StatusRecord, blocking, lock_error},
+    store::{Definitions, History, Jobs, Phase, Records, StatusRecord, blocking, lock_error},
 };
 
 /// How long a clean-up may take before it is given up until the next open.
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) definitions: Definitions,
     pub(crate) records: Records,
     pub(crate) history: History,
+    pub(crate) jobs: Jobs,
     pub(crate) host: Host,
     pub(crate) boot_id: String,
     /// `None` when the ledger cannot be written: plans are advisory then, and this says why.
@@ -71,6 +73,27 @@ impl Shared {
     pub(crate) fn is_alive(&self, record: &StatusRecord) -> bool {
         record.boot_id == self.boot_id
             && record.driver.as_ref().and_then(|d| self.launcher().owner(d)).is_some_and(|owner| owner.is_alive())
+    }
+
+    /// Looks after the job of a guest that runs no more: what it had not finished is removed. Says whether the guest is in a file.
+    pub(crate) async fn end_job(&self, record: &StatusRecord) -> bool {
+        let Some(job) = record.job.clone() else { return false };
+        let looked = job.clone();
+        let kept = blocking(move || Ok(looked.is_kept())).await.unwrap_or(false);
+        if !kept {
+            job.remove_partial().await;
+        }
+        let saved = job.kind == JobKind::Save && kept;
+        let done = if kept { Ok(()) } else { Err(job::lost(&job)) };
+        job::report_lost(self, &record.guest, &job, done).await;
+        saved
+    }
+
+    /// Whether nobody does what the record of a running guest says that is being done to it.
+    pub(crate) fn is_job_orphaned(&self, record: &StatusRecord) -> Result<bool> {
+        let path = self.records.owner_file(&record.guest.name)?;
+        let held = || OwnerLock::holder(&path).map_err(|e| lock_error(&path, e));
+        Ok(record.job.is_some() && held()?.is_none())
     }
 
     /// Whether somebody starts the guest of this record at this moment: it has no process of its own yet.
@@ -146,6 +169,7 @@ impl Shared {
         if record.phase == Phase::Running && self.is_alive(record) {
             return Ok(true);
         }
+        let saved = self.end_job(record).await;
         let lease = record.plan.as_ref().and_then(|p| p.lease.clone());
         // A record of an earlier boot names processes that are others today: its driver part must not be acted on.
         let driver = record.driver.as_ref().filter(|_| record.boot_id == self.boot_id);
@@ -154,6 +178,7 @@ impl Shared {
             Phase::Starting => {
                 StopReason::Failed(format!("the process that started it ended at stage {}", record.stage))
             }
+            Phase::Running if saved => StopReason::Saved,
             Phase::Running => StopReason::Unknown,
         };
         self.history.tell(record.guest.clone(), EventKind::Stopped { reason });

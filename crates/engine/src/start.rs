@@ -4,7 +4,10 @@
 //! the work. Cancelling is a token that is looked at between the steps. Whatever ends a start, `undo` leaves nothing of it; if this
 //! process dies, the next one that opens the root finds the record and does the same.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use polyvirt_core::{
@@ -19,18 +22,23 @@ use polyvirt_lease::Durability;
 use crate::{
     definition, placement,
     shared::Shared,
-    store::{Phase, StatusRecord, blocking},
+    store::{JobRecord, Phase, StatusRecord, blocking},
 };
 
 /// A start about to happen. The caller owns the guest.
 pub(crate) struct Start {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) config: Arc<DomainConfig>,
-    pub(crate) how: StartHow,
-    /// Of the run before, for a relaunch: same place, same promise.
-    pub(crate) plan: Option<Plan>,
+    pub(crate) wanted: Wanted,
     pub(crate) events: DomainEvents,
     pub(crate) cancel: CancelToken,
+}
+
+/// What is to run.
+pub(crate) struct Wanted {
+    pub(crate) config: Arc<DomainConfig>,
+    pub(crate) how: StartHow,
+    /// What is left to do when the guest is there, and is in its record from then on.
+    pub(crate) job: Option<JobRecord>,
 }
 
 /// A guest that runs.
@@ -47,7 +55,7 @@ impl Start {
     pub(crate) async fn run(self) -> Result<Running> {
         let journal = Arc::new(Steps {
             shared: self.shared.clone(),
-            guest: polyvirt_core::GuestRef::of(&self.config, None),
+            guest: polyvirt_core::GuestRef::of(&self.wanted.config, None),
             progress: Mutex::new(Progress { stage: None, record: None, lease: None }),
         });
         match self.stages(&journal).await {
@@ -76,20 +84,19 @@ impl Start {
         self.at(journal, Stage::Topology).await?;
 
         let nodes = topology.as_ref().map_or(0, |topology| topology.nodes().len());
-        let plan = match (&self.plan, topology) {
-            (Some(kept), _) => Some(kept.clone()),
-            (None, Some(topology)) => Some(placement::reserve(shared, &self.config, topology).await?),
-            (None, None) => None,
+        let plan = match topology {
+            Some(topology) => Some(placement::reserve(shared, &self.wanted.config, topology).await?),
+            None => None,
         };
         journal.set_lease(plan.as_ref().and_then(|p| p.lease.clone()));
         self.at(journal, Stage::Reserve).await?;
 
         let records = shared.records.clone();
         let id = blocking(move || records.next_id()).await?;
-        let mut live = LiveConfig::new((*self.config).clone(), id);
+        let mut live = LiveConfig::new((*self.wanted.config).clone(), id);
         let record = StatusRecord::begin(&live, plan.clone(), shared.boot_id.clone());
         journal.write(record, Durability::Durable).await?;
-        let (definitions, config) = (shared.definitions.clone(), self.config.clone());
+        let (definitions, config) = (shared.definitions.clone(), self.wanted.config.clone());
         blocking(move || definitions.check_name(&config)).await?;
         self.at(journal, Stage::Intent).await?;
 
@@ -108,9 +115,13 @@ impl Start {
         self.at(journal, Stage::Label).await?;
 
         let sink: Arc<dyn JournalSink> = journal.clone();
-        let deadline = Deadline::after(shared.options.start_timeout);
+        let reading = match &self.wanted.how {
+            StartHow::Restore(stream) => stream.patience(),
+            _ => Duration::ZERO,
+        };
+        let deadline = Deadline::after(shared.options.start_timeout.saturating_add(reading));
         let cx = StartContext::new(Journal::new(sink), self.events.clone(), self.cancel.clone(), deadline);
-        let request = StartRequest::new(live.clone(), plan, self.how.clone());
+        let request = StartRequest::new(live.clone(), plan, self.wanted.how.clone());
         let started = shared.launcher().start(&cx, request).await?;
         self.finish(journal, live, started, nodes).await
     }
@@ -132,6 +143,7 @@ impl Start {
                 record.set_live(&live.config);
                 record.phase = Phase::Running;
                 record.stage = Stage::Commit;
+                record.job = self.wanted.job.clone();
                 record.state = started.domain.state().await?;
                 journal.write(record.clone(), Durability::Volatile).await?;
                 Ok(record)
@@ -164,9 +176,10 @@ impl Start {
     }
 
     async fn admit(&self) -> Result<()> {
-        let facts = self.shared.driver.facts(&self.config).await?;
-        self.shared.driver.check(&self.config, &facts).map_err(Error::invalid_config)?;
-        self.shared.services.check(&self.config).map_err(Error::invalid_config)
+        let config = &self.wanted.config;
+        let facts = self.shared.driver.facts(config).await?;
+        self.shared.driver.check(config, &facts).map_err(Error::invalid_config)?;
+        self.shared.services.check(config).map_err(Error::invalid_config)
     }
 }
 

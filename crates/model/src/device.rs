@@ -294,7 +294,11 @@ impl Devices {
     #[must_use]
     pub fn changed_since(&self, before: &Self) -> Vec<(Device, Device)> {
         let new: Vec<_> = self.all().map(|(.., it)| it).collect();
-        let same = |was: &Device| new.iter().find(|it| it.alias().is_some() && it.alias() == was.alias()).cloned();
+        // A console that is a serial port has its name.
+        let same = |was: &Device| {
+            let name = was.alias();
+            new.iter().find(|it| name.is_some() && (it.element, it.alias()) == (was.element, name.clone())).cloned()
+        };
         let both = before.all().filter_map(|(.., was)| same(&was).map(|is| (was, is)));
         both.filter(|(was, is)| was != is).collect()
     }

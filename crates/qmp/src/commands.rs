@@ -372,7 +372,7 @@ impl Command for Balloon {
 
 /// What QEMU does by itself on the guest's events; what is `None` stays. Since QEMU 6.0.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct SetAction {
+pub struct SetAction<'a> {
     /// When the guest resets: `reset` or `shutdown`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reboot: Option<&'static str>,
@@ -384,10 +384,10 @@ pub struct SetAction {
     pub panic: Option<&'static str>,
     /// When a watchdog fires: `reset`, `shutdown`, `poweroff`, `pause`, `debug`, `none` or `inject-nmi`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub watchdog: Option<&'static str>,
+    pub watchdog: Option<&'a str>,
 }
 
-impl Command for SetAction {
+impl Command for SetAction<'_> {
     const NAME: &'static str = "set-action";
     type Reply = Empty;
 }

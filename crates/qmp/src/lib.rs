@@ -11,7 +11,7 @@
 //! ends, whichever is first; what is in flight then gets [`QmpError::Closed`] with the reason.
 //!
 //! What this crate does not do: it does not start QEMU, does not reconnect (a QEMU whose monitor broke may have
-//! executed what was in flight, and only its owner can tell), has no human monitor, and passes no descriptors.
+//! executed what was in flight, and only its owner can tell), and has no human monitor.
 //!
 //! # Invariants
 //!
@@ -29,8 +29,10 @@ pub mod agent;
 mod codec;
 mod command;
 mod commands;
+mod descriptor;
 mod error;
 mod event;
+mod migration;
 mod monitor;
 mod statistics;
 mod tasks;
@@ -39,5 +41,6 @@ pub use command::Command;
 pub use commands::*;
 pub use error::{CloseReason, ErrorClass, QmpError};
 pub use event::{Event, EventError, Events, Timestamp};
+pub use migration::*;
 pub use monitor::{Monitor, Options, QemuVersion};
 pub use statistics::*;

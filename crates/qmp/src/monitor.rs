@@ -1,6 +1,6 @@
 //! The connection's handle.
 
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use std::{fmt, os::fd::OwnedFd, path::Path, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
@@ -15,6 +15,7 @@ use tokio::{
 use crate::{
     CloseReason, Command, Events, QmpError,
     codec::{Message, parse, protocol, read_line},
+    descriptor::Outgoing,
     tasks::{self, Request, Shared},
 };
 
@@ -113,14 +114,15 @@ impl Monitor {
             let stream = UnixStream::connect(path)
                 .await
                 .map_err(|source| QmpError::Connect { path: path.into(), source: Arc::new(source) })?;
-            Self::greet(stream, Options::default()).await
+            let (reader, writer) = stream.into_split();
+            Self::greet(reader, Outgoing::Socket(writer), Options::default()).await
         };
         timeout(deadline, greeting)
             .await
             .unwrap_or(Err(QmpError::Timeout { command: "greeting".into(), after: deadline }))
     }
 
-    /// Greets over a connection that exists, such as one end of a socket pair.
+    /// Greets over a connection that exists, such as one end of a socket pair. It carries no descriptors.
     ///
     /// # Errors
     /// As [`Self::connect`].
@@ -128,17 +130,18 @@ impl Monitor {
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
-        let greeting = Self::greet(stream, options);
+        let (reader, writer) = split(stream);
+        let greeting = Self::greet(reader, Outgoing::Bytes(Box::new(writer)), options);
         timeout(deadline, greeting)
             .await
             .unwrap_or(Err(QmpError::Timeout { command: "greeting".into(), after: deadline }))
     }
 
-    async fn greet<S>(stream: S, options: Options) -> Result<(Self, Events), QmpError>
-    where
-        S: AsyncRead + AsyncWrite + Send + 'static,
-    {
-        let (reader, writer) = split(stream);
+    async fn greet(
+        reader: impl AsyncRead + Send + Unpin + 'static,
+        writer: Outgoing,
+        options: Options,
+    ) -> Result<(Self, Events), QmpError> {
         let mut reader = BufReader::with_capacity(64 << 10, reader);
         let mut line = Vec::new();
         let closed = |reason| QmpError::Closed(Arc::new(reason));
@@ -178,7 +181,22 @@ impl Monitor {
     /// # Errors
     /// Any of [`QmpError`] but `Connect`.
     pub async fn execute<C: Command>(&self, command: &C, deadline: Duration) -> Result<C::Reply, QmpError> {
-        let reply = self.call(C::NAME, command, deadline).await?;
+        let reply = self.call(C::NAME, command, None, deadline).await?;
+        serde_json::from_str(reply.get())
+            .map_err(|error| QmpError::Unexpected { command: C::NAME.into(), problem: error.to_string() })
+    }
+
+    /// Executes a command that a descriptor goes with, such as [`GetFd`](crate::GetFd). Ours is closed when it was sent.
+    ///
+    /// # Errors
+    /// As [`Self::execute`]; the connection ends with [`CloseReason::Io`] if it carries no descriptors.
+    pub async fn execute_with<C: Command>(
+        &self,
+        command: &C,
+        descriptor: OwnedFd,
+        deadline: Duration,
+    ) -> Result<C::Reply, QmpError> {
+        let reply = self.call(C::NAME, command, Some(descriptor), deadline).await?;
         serde_json::from_str(reply.get())
             .map_err(|error| QmpError::Unexpected { command: C::NAME.into(), problem: error.to_string() })
     }
@@ -188,7 +206,7 @@ impl Monitor {
     /// # Errors
     /// As [`Self::execute`].
     pub async fn execute_raw(&self, name: &str, arguments: &Value, deadline: Duration) -> Result<Value, QmpError> {
-        let reply = self.call(name, arguments, deadline).await?;
+        let reply = self.call(name, arguments, None, deadline).await?;
         serde_json::from_str(reply.get())
             .map_err(|error| QmpError::Unexpected { command: name.into(), problem: error.to_string() })
     }
@@ -197,6 +215,7 @@ impl Monitor {
         &self,
         name: &str,
         arguments: &impl Serialize,
+        descriptor: Option<OwnedFd>,
         deadline: Duration,
     ) -> Result<Box<RawValue>, QmpError> {
         let ticket = self.shared.enter()?;
@@ -205,7 +224,7 @@ impl Monitor {
             .map_err(|error| QmpError::Encode { command: name.into(), problem: error.to_string() })?;
         let answered = async {
             // Fails only when the writer has ended, and then the reason is known.
-            self.requests.send(Request { id, line }).await.map_err(|_| self.closed_error())?;
+            self.requests.send(Request { id, line, descriptor }).await.map_err(|_| self.closed_error())?;
             ticket.wait().await.ok_or_else(|| self.closed_error())
         };
         match timeout(deadline, answered).await {

@@ -3,23 +3,27 @@
 use std::{
     collections::HashMap,
     io,
+    os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::{
-    io::{AsyncBufRead, AsyncWrite, AsyncWriteExt},
+    io::AsyncBufRead,
     sync::{Notify, broadcast, mpsc, oneshot},
 };
 
 use crate::{
     CloseReason, Event, QmpError,
     codec::{Message, Outcome, parse, protocol, read_line},
+    descriptor::Outgoing,
 };
 
 /// A command on its way to the writer.
 pub(crate) struct Request {
     pub(crate) id: u64,
     pub(crate) line: Vec<u8>,
+    /// What goes with it.
+    pub(crate) descriptor: Option<OwnedFd>,
 }
 
 /// Who waits for which reply, and whether the connection stands.
@@ -158,18 +162,14 @@ impl Drop for Reading {
 }
 
 /// Writes whole lines until the connection ends.
-pub(crate) async fn write(
-    mut writer: impl AsyncWrite + Unpin,
-    mut queue: mpsc::Receiver<Request>,
-    shared: Arc<Shared>,
-) {
+pub(crate) async fn write(mut writer: Outgoing, mut queue: mpsc::Receiver<Request>, shared: Arc<Shared>) {
     let work = async {
         while let Some(request) = queue.recv().await {
             // Given up while a stuck QEMU kept it in the queue: it shall not be executed late.
             if !shared.is_waiting(request.id) {
                 continue;
             }
-            if let Err(error) = send(&mut writer, &request.line).await {
+            if let Err(error) = writer.send(&request.line, request.descriptor.as_ref()).await {
                 match error.kind() {
                     // The reader may still find replies and events in the socket, and then the end.
                     io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => std::future::pending().await,
@@ -182,9 +182,4 @@ pub(crate) async fn write(
         () = work => {}
         () = shared.ended.notified() => {}
     }
-}
-
-async fn send(writer: &mut (impl AsyncWrite + Unpin), line: &[u8]) -> io::Result<()> {
-    writer.write_all(line).await?;
-    writer.flush().await
 }

@@ -246,6 +246,10 @@ impl Bench {
     }
 
     pub(crate) async fn start_with(&self, name: &str, paused: bool, at: At, cancel: &CancelSource) -> Run {
+        self.start_how(name, StartHow::Boot { paused }, at, cancel).await
+    }
+
+    pub(crate) async fn start_how(&self, name: &str, how: StartHow, at: At, cancel: &CancelSource) -> Run {
         let config = self.config(name).await;
         let plan = self.plan(&config);
         // Every start has a number of its own, as the engine gives them.
@@ -257,7 +261,7 @@ impl Bench {
         let (events, signals) = DomainEvents::channel();
         let journal = Journal::new(Arc::new(Sink { recorded: recorded.clone(), at }));
         let cx = StartContext::new(journal, events, cancel.token(), Deadline::after(Duration::from_secs(60)));
-        let request = StartRequest::new(live.clone(), plan, StartHow::Boot { paused });
+        let request = StartRequest::new(live.clone(), plan, how);
         let started = self.launcher().start(&cx, request).await;
         Run { live, recorded, signals, started }
     }
@@ -304,7 +308,7 @@ impl Bench {
 
     /// The run directory holds nothing of a guest: no socket, record or lock.
     pub(crate) async fn nothing_left(&self) {
-        let kept = ["history.jsonl", "next-id", ".ids"];
+        let kept = ["history.jsonl", "next-id", ".ids", "jobs"];
         let left: Vec<_> = std::fs::read_dir(&self.roots.run)
             .expect("the run directory")
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())

@@ -12,9 +12,11 @@
 
 mod bench;
 mod device_cases;
+mod dump_cases;
 mod engine_cases;
 mod launcher_cases;
 mod running_cases;
+mod save_cases;
 mod statistics_cases;
 
 pub use bench::{Bench, Recorded, Subject, require};
@@ -106,6 +108,26 @@ cases! {
     vcpus_are_where_planned = running_cases::vcpus_are_where_planned;
     /// A pin that is applied is read back.
     pins_are_applied = running_cases::pins_are_applied;
+    /// A saved guest can be ended and continued from its stream, or go on.
+    saved_and_continued = save_cases::saved_and_continued;
+    /// A cancelled save leaves a guest that goes on, and `abandon` is idempotent.
+    cancelled_save_leaves_the_guest = save_cases::cancelled_save_leaves_the_guest;
+    /// A stream that is none ends the restore, and nothing is left.
+    broken_stream_ends_the_restore = save_cases::broken_stream_ends_the_restore;
+    /// A save that fails at any step leaves the guest as it was and no file; after that the guest is in the file.
+    failed_save_leaves_the_guest = save_cases::failed_save_leaves_the_guest;
+    /// Save, look into the file, change it, restore, through the engine.
+    restored_through_the_engine = save_cases::restored_through_the_engine;
+    /// A start continues from a managed save, which is gone before the guest runs.
+    managed_save_is_used_once = save_cases::managed_save_is_used_once;
+    /// A job is seen and ended from elsewhere; meanwhile others are told what they wait for.
+    job_is_told_and_aborted = save_cases::job_is_told_and_aborted;
+    /// A core is written, its beginning says its form, and the guest goes on.
+    core_is_written = dump_cases::core_is_written;
+    /// A dump that fails at any step leaves the guest as it was and no file.
+    failed_dump_leaves_the_guest = dump_cases::failed_dump_leaves_the_guest;
+    /// A guest that does not sleep cannot be woken.
+    nobody_wakes_who_is_awake = dump_cases::nobody_wakes_who_is_awake;
     /// Every declared group of numbers is told or missing with a reason, and none that was not asked for.
     groups_of_numbers = statistics_cases::groups_of_numbers;
     /// The kernel's numbers of a guest are told without its owner, and name every group that they lack.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use polyvirt_core::{
-    BalloonPolling, BlockInfo, ByteStream, Consoles, Destroy, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate,
-    DirtyRate, Domain, DomainId, Error, ErrorKind, GuestState, LivePlacement, Pause, Reboot, Reset, Result, Shutdown,
-    Signal, Statistics, StopReason, VcpuInfo, VcpuState, async_trait,
+    BalloonPolling, BlockInfo, ByteStream, Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach, DeviceRef,
+    DeviceUpdate, DirtyRate, Domain, DomainId, Error, ErrorKind, GuestState, LivePlacement, Pause, PowerManagement,
+    Reboot, Reset, Result, SaveState, Shutdown, Signal, Statistics, StopReason, VcpuInfo, VcpuState, async_trait,
     placement::{PlacementReport, PlanDelta},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -104,6 +104,15 @@ impl Domain for MockDomain {
     fn placement(&self) -> Option<&dyn LivePlacement> {
         Some(self)
     }
+    fn save(&self) -> Option<&dyn SaveState> {
+        Some(self)
+    }
+    fn core_dump(&self) -> Option<&dyn CoreDump> {
+        Some(self)
+    }
+    fn power_management(&self) -> Option<&dyn PowerManagement> {
+        Some(self)
+    }
 }
 
 #[async_trait]
@@ -117,6 +126,23 @@ impl Pause for MockDomain {
     async fn resume(&self) -> Result<()> {
         self.alive()?;
         self.guest.become_state(GuestState::Running).await;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl PowerManagement for MockDomain {
+    async fn wake(&self) -> Result<()> {
+        self.alive()?;
+        match self.guest.state() {
+            GuestState::PmSuspended => drop(self.guest.become_state(GuestState::Running).await),
+            other => {
+                return Err(Error::new(
+                    ErrorKind::InvalidState,
+                    format!("the guest does not sleep, it is {}", other.name()),
+                ));
+            }
+        }
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     DESCRIPTOR, devices,
     domain::MockDomain,
     driver::MockDriver,
+    save,
     world::{MockGuest, World},
 };
 
@@ -59,9 +60,11 @@ impl MockDriver {
             self.fault(cx, stage).await?;
             match stage {
                 Stage::Spawn => self.world.add(guest.clone()),
-                Stage::Run if !matches!(request.how, StartHow::Boot { paused: true }) => {
-                    guest.become_state(GuestState::Running).await;
-                }
+                Stage::Run => match &request.how {
+                    StartHow::Boot { paused: true } => {}
+                    StartHow::Restore(stream) => save::load(stream, &guest.name)?,
+                    _ => drop(guest.become_state(GuestState::Running).await),
+                },
                 _ => {}
             }
             match stage {

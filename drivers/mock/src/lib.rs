@@ -11,6 +11,7 @@ mod domain;
 mod driver;
 mod host;
 mod launcher;
+mod save;
 mod statistics;
 mod world;
 
@@ -39,6 +40,9 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::DirtyRate,
         CapabilityId::BlockInfo,
         CapabilityId::LivePlacement,
+        CapabilityId::SaveState,
+        CapabilityId::CoreDump,
+        CapabilityId::PowerManagement,
         CapabilityId::NativeExport,
         CapabilityId::Placement,
     ],

@@ -7,11 +7,13 @@ mod agent;
 mod attend;
 mod console;
 mod devices;
+mod dump;
 mod hands;
 mod news;
 mod pace;
 mod placement;
 mod power;
+mod save;
 pub(crate) mod statistics;
 mod update;
 
@@ -25,10 +27,11 @@ use std::{
 };
 
 use polyvirt_core::{
-    BalloonPolling, BlockInfo, Consoles, Destroy, DeviceAttach, DeviceDetach, DeviceUpdate, DirtyRate, Domain,
-    DomainEvents, DomainId, Error, ErrorKind, GuestAccounts, GuestAddresses, GuestClock, GuestFilesystems,
+    BalloonPolling, BlockInfo, Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach, DeviceUpdate, DirtyRate,
+    Domain, DomainEvents, DomainId, Error, ErrorKind, GuestAccounts, GuestAddresses, GuestClock, GuestFilesystems,
     GuestHostname, GuestInfo, GuestSshKeys, GuestState, GuestVcpus, Keyboard, LiveConfig, LivePlacement, Nmi, Pause,
-    RawAgent, Reboot, Reset, Result, Screen, Shutdown, Statistics, StopReason, VcpuInfo, async_trait,
+    PowerManagement, RawAgent, Reboot, Reset, Result, SaveState, Screen, Shutdown, Statistics, StopReason, VcpuInfo,
+    async_trait,
 };
 use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Watched};
 use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
@@ -38,6 +41,8 @@ use tokio::{
 };
 
 use crate::{companions::Recorded, failure::monitor_error, log::Log, pins::Threads, places::Places, plug::Builder};
+
+pub(crate) use save::load;
 
 /// How long QEMU may take for an answer that costs it nothing.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -336,6 +341,18 @@ impl Domain for QemuDomain {
     }
 
     fn placement(&self) -> Option<&dyn LivePlacement> {
+        Some(self)
+    }
+
+    fn save(&self) -> Option<&dyn SaveState> {
+        Some(self)
+    }
+
+    fn core_dump(&self) -> Option<&dyn CoreDump> {
+        Some(self)
+    }
+
+    fn power_management(&self) -> Option<&dyn PowerManagement> {
         Some(self)
     }
 }

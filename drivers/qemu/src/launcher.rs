@@ -33,7 +33,7 @@ const ENDING: Duration = Duration::from_secs(1);
 impl Launcher for Qemu {
     async fn resolve(&self, live: &mut LiveConfig) -> Result<()> {
         command::name_devices(&mut live.config)?;
-        disk::number_images(&mut live.config);
+        disk::number_images(&mut live.config, 0);
         let guest = live.guest().uuid;
         ports::choose(&mut live.config, &self.config, &self.ports, guest)
     }

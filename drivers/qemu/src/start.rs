@@ -15,8 +15,8 @@ use std::{
 };
 
 use polyvirt_core::{
-    DeviceRef, Error, ErrorKind, LiveConfig, LiveEffect, Result, Stage, StartContext, StartHow, StartRequest, Started,
-    io_error,
+    DeviceRef, Error, ErrorKind, LiveConfig, LiveEffect, Result, SavedStream, Stage, StartContext, StartHow,
+    StartRequest, Started, io_error,
     model::{DomainConfig, memory::BackingType},
     placement::{MemMode, MemPolicy, Owner, Plan, Weakening},
 };
@@ -34,7 +34,7 @@ use crate::{
     command::{self, ConsoleTarget, MonitorAt, firmware},
     companions::{self, Recorded},
     config::CgroupUse,
-    domain::{Parts, Process, QemuDomain},
+    domain::{Parts, Process, QemuDomain, load},
     driver::Qemu,
     failure::{cgroup_error, ended, explain, monitor_error, not_started},
     labels,
@@ -75,11 +75,16 @@ pub(crate) async fn start(driver: &Qemu, cx: &StartContext, request: StartReques
         effects: Vec::new(),
         taps: Taps::default(),
     };
-    match cx.deadline.wait("the start", tokio::time::timeout(driver.config.start_timeout(), attempt.run())).await {
+    let reading = match &attempt.request.how {
+        StartHow::Restore(stream) => stream.patience(),
+        _ => Duration::ZERO,
+    };
+    let within = driver.config.start_timeout().saturating_add(reading);
+    match cx.deadline.wait("the start", tokio::time::timeout(within, attempt.run())).await {
         Ok(Ok(Ok(started))) => Ok(started),
         Ok(Ok(Err(error))) => Err(attempt.undo(error).await),
         Ok(Err(_)) => {
-            let seconds = driver.config.start_timeout;
+            let seconds = within.as_secs();
             let error = Error::new(ErrorKind::Timeout, format!("the start did not come to its end within {seconds} s"))
                 .hint("see the log; a slow host may want a larger 'start_timeout'");
             Err(attempt.undo(error).await)
@@ -167,12 +172,41 @@ impl Attempt<'_> {
         self.reached(Stage::Pins).await?;
 
         self.stage = Stage::Run;
-        let paused = matches!(self.request.how, StartHow::Boot { paused: true });
+        let paused = match &self.request.how {
+            StartHow::Boot { paused } => *paused,
+            StartHow::Restore(stream) => {
+                self.load(&monitor, &stream.clone()).await?;
+                true
+            }
+            _ => false,
+        };
         if !paused {
             self.execute(&monitor, &Cont {}).await?;
         }
         self.reached(Stage::Run).await?;
         self.started(monitor, events, !paused)
+    }
+
+    /// Has QEMU read what the guest is restored from. If it cannot, it ends itself and its last words say why.
+    async fn load(&self, monitor: &Monitor, stream: &SavedStream) -> Result<()> {
+        let Some(child) = &self.child else { return Err(Error::new(ErrorKind::Internal, "there is no child")) };
+        let loaded = async {
+            tokio::select! {
+                biased;
+                status = child.wait() => Err(ended(status.unwrap_or(ExitStatus::Unknown))),
+                loaded = load(monitor, stream) => match loaded {
+                    // It closes the monitor a moment before it is gone.
+                    Err(error) if monitor.close_reason().is_some() => {
+                        match tokio::time::timeout(Duration::from_secs(1), child.wait()).await {
+                            Ok(status) => Err(ended(status.unwrap_or(ExitStatus::Unknown))),
+                            Err(_) => Err(error),
+                        }
+                    }
+                    loaded => loaded,
+                },
+            }
+        };
+        self.cx.cancel.guard(loaded).await?
     }
 
     /// Says that the stage is done, and looks whether to go on.
@@ -243,8 +277,10 @@ impl Attempt<'_> {
     }
 
     fn arguments(&self) -> Result<Vec<String>> {
+        let incoming = matches!(self.request.how, StartHow::Restore(_)).then_some("defer");
         let monitor = MonitorAt::Descriptor(MONITOR_FD);
-        self.builder().arguments(&self.live().config, self.request.plan.as_ref(), &self.taps.handed(), monitor)
+        let (config, plan) = (&self.live().config, self.request.plan.as_ref());
+        self.builder().arguments(config, plan, &self.taps.handed(), monitor, incoming)
     }
 
     /// Opens the log and writes down what is about to be run.

@@ -1,21 +1,32 @@
-//! Starts a guest and stops for ever at one stage, so that a test can kill this process there.
+//! Does something with a guest and stops for ever at one stage or step, so that a test can kill this process there.
 //!
-//! `holder SCHEME ROOT NAME STAGE`: prints `at STAGE` when it is there, `ended` if the start ended without getting there.
+//! `holder SCHEME ROOT NAME STEP start|save|dump|managedsave [FILE]`: prints `at STEP` when it is there, `ended` if it ended without getting
+//! there.
 
 use std::{io::Write as _, path::Path, sync::Arc};
 
-use polyvirt::{GuestRef, Result, Stage, StageObserver};
+use polyvirt::{DumpOptions, GuestRef, JobKind, JobStep, Result, SaveOptions, Stage, StageObserver, StartOptions};
 
 struct HoldAt(String);
 
-impl StageObserver for HoldAt {
-    fn reached(&self, _: &GuestRef, stage: Stage) -> Result<()> {
-        if stage.name() == self.0 {
-            say(&format!("at {stage}"));
+impl HoldAt {
+    fn reached(&self, name: &str) {
+        if name == self.0 {
+            say(&format!("at {name}"));
             loop {
                 std::thread::park();
             }
         }
+    }
+}
+
+impl StageObserver for HoldAt {
+    fn reached(&self, _: &GuestRef, stage: Stage) -> Result<()> {
+        self.reached(stage.name());
+        Ok(())
+    }
+    fn step(&self, _: &GuestRef, _: JobKind, step: JobStep) -> Result<()> {
+        self.reached(step.name());
         Ok(())
     }
 }
@@ -28,10 +39,20 @@ fn say(text: &str) {
 #[tokio::main]
 async fn main() {
     let args: Vec<_> = std::env::args().collect();
-    let [_, scheme, root, name, stage] = &args[..] else { panic!("holder SCHEME ROOT NAME STAGE") };
-    let hold = Arc::new(HoldAt(stage.clone()));
+    let [_, scheme, root, name, step, action, file @ ..] = &args[..] else {
+        panic!("holder SCHEME ROOT NAME STEP ACTION [FILE]")
+    };
+    let hold = Arc::new(HoldAt(step.clone()));
     let connection = polyvirt_tests::connect(scheme, Path::new(root), |o| o.observer = Some(hold)).await;
     let guest = connection.lookup_by_name(name).await.expect("the test defined it");
-    let ended = guest.start(true).await;
+    let ended = match (action.as_str(), file) {
+        ("start", []) => {
+            guest.start_with(StartOptions::new().paused(!guest.has_managed_save().await.unwrap_or(false))).await
+        }
+        ("save", [file]) => guest.save(Path::new(file), SaveOptions::new()).await,
+        ("dump", [file]) => guest.core_dump(Path::new(file), DumpOptions::new()).await,
+        ("managedsave", []) => guest.managed_save(SaveOptions::new()).await,
+        other => panic!("not known: {other:?}"),
+    };
     say(&format!("ended {ended:?}"));
 }

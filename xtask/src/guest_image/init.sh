@@ -6,7 +6,9 @@
 #   polyvirt-guest cpus 0-7
 #   polyvirt-guest node 0 cpus 0-1 memory 61440 kB distances 10 20 20 20
 #   polyvirt-guest end
-# Off: the ACPI power button, or the line "poweroff" on the console. "reboot" and "topology" are understood too.
+# Off: the ACPI power button, or the line "poweroff" on the console. "reboot" and "topology" are understood too, and after "sh " comes
+# a command, which is run; when it is done, its status follows its output:
+#   polyvirt-guest status 0
 /bin/busybox mkdir -p /proc /sys /dev /run /var/run
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
@@ -50,8 +52,9 @@ while :; do
             poweroff) echo "polyvirt-guest off"; poweroff -f ;;
             reboot) reboot -f ;;
             topology) topology ;;
+            "sh "*) (eval "${line#sh }"); echo "polyvirt-guest status $?" ;;
             "") ;;
-            *) echo "polyvirt-guest: '$line' is not understood: poweroff, reboot or topology" ;;
+            *) echo "polyvirt-guest: '$line' is not understood: poweroff, reboot, topology or sh COMMAND" ;;
         esac
     else
         sleep 1

@@ -25,8 +25,9 @@ pub(crate) fn build(busybox: &[u8], modules: &[Module]) -> Result<Vec<u8>, Strin
     archive.file("init", true, INIT.as_bytes());
     // busybox's acpid runs the file of this name when the power button is pressed.
     archive.file("etc/acpi/PWRF/00000080", true, POWER.as_bytes());
-    for module in modules {
-        archive.file(&format!("modules/{}.ko", module.name), false, &module.data);
+    // They are loaded in the order of their names.
+    for (number, module) in modules.iter().enumerate() {
+        archive.file(&format!("modules/{number:02}-{}.ko", module.name), false, &module.data);
     }
     Ok(archive.finish())
 }
@@ -71,7 +72,7 @@ mod tests {
         let module = Module { name: "button".to_owned(), data: b"module".to_vec() };
         let archive = build(&elf(1), &[module]).unwrap();
         let has = |needle: &[u8]| archive.windows(needle.len()).any(|w| w == needle);
-        assert!(has(b"init\0") && has(b"modules/button.ko\0") && has(INIT.as_bytes()));
+        assert!(has(b"init\0") && has(b"modules/00-button.ko\0") && has(INIT.as_bytes()));
     }
 
     #[test]

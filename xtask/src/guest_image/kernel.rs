@@ -9,8 +9,20 @@ use std::{
 
 use crate::{command, debian, progress::Progress};
 
-/// What the guest needs from modules: the power button, and the device files that tell of it.
-const MODULES: [&str; 2] = ["button", "evdev"];
+/// What the guest needs from modules, besides what they depend on: the power button and the device files that tell of it, and virtio's
+/// balloon, disks, network cards and consoles.
+const MODULES: &[&str] = &[
+    "button",
+    "evdev",
+    "virtio_pci",
+    "virtio_balloon",
+    "virtio_blk",
+    "virtio_scsi",
+    "sd_mod",
+    "sr_mod",
+    "virtio_net",
+    "virtio_console",
+];
 
 /// A kernel, and the modules that go with it.
 pub(crate) struct Kernel {
@@ -82,31 +94,67 @@ fn newest(boot: &Path) -> Option<(PathBuf, String)> {
     found.pop()
 }
 
+/// The modules, each after those that it depends on.
 fn modules(tree: &Path) -> Result<Vec<Module>, String> {
+    let mut files = Vec::new();
+    list(&tree.join("kernel"), &mut files);
     let mut found = Vec::new();
-    for (dir, name) in [("kernel/drivers/acpi", MODULES[0]), ("kernel/drivers/input", MODULES[1])] {
-        // Absent: built into the kernel, as far as can be told from here.
-        let plain = tree.join(dir).join(format!("{name}.ko"));
-        let packed = tree.join(dir).join(format!("{name}.ko.xz"));
-        if let Ok(data) = fs::read(&plain) {
-            found.push(Module { name: name.to_owned(), data });
-        } else if packed.exists() {
-            let output = Command::new("xz")
-                .args(["-dc"])
-                .arg(&packed)
-                .output()
-                .map_err(|e| format!("cannot run xz: {e}; install xz-utils"))?;
-            if !output.status.success() {
-                return Err(format!(
-                    "xz cannot unpack {}: {}",
-                    packed.display(),
-                    String::from_utf8_lossy(&output.stderr)
-                ));
-            }
-            found.push(Module { name: name.to_owned(), data: output.stdout });
-        }
+    for name in MODULES {
+        load(name, &files, &mut found)?;
     }
     Ok(found)
+}
+
+/// All files below a folder.
+fn list(dir: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => list(&entry.path(), files),
+            _ => files.push(entry.path()),
+        }
+    }
+}
+
+/// Adds a module behind those that it depends on. One that is not there is built into the kernel, as far as can be told from here.
+fn load(name: &str, files: &[PathBuf], found: &mut Vec<Module>) -> Result<(), String> {
+    if found.iter().any(|it| it.name == name) {
+        return Ok(());
+    }
+    let is_it = |path: &&PathBuf| {
+        let file = path.file_name().and_then(|it| it.to_str()).unwrap_or_default();
+        let stem = file.strip_suffix(".xz").unwrap_or(file).strip_suffix(".ko");
+        stem.is_some_and(|it| it.replace('-', "_") == name)
+    };
+    let Some(path) = files.iter().find(is_it) else { return Ok(()) };
+    let data = read(path)?;
+    for other in depends(&data) {
+        load(&other, files, found)?;
+    }
+    found.push(Module { name: name.to_owned(), data });
+    Ok(())
+}
+
+/// A module, unpacked.
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    if path.extension().is_none_or(|it| it != "xz") {
+        return fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()));
+    }
+    let output = Command::new("xz").args(["-dc"]).arg(path).output();
+    let output = output.map_err(|e| format!("cannot run xz: {e}; install xz-utils"))?;
+    if !output.status.success() {
+        return Err(format!("xz cannot unpack {}: {}", path.display(), String::from_utf8_lossy(&output.stderr)));
+    }
+    Ok(output.stdout)
+}
+
+/// What a module says that it depends on (kernel, include/linux/module.h: `MODULE_INFO(depends, …)`).
+fn depends(module: &[u8]) -> Vec<String> {
+    const KEY: &[u8] = b"\0depends=";
+    let Some(at) = module.windows(KEY.len()).position(|it| it == KEY) else { return Vec::new() };
+    let text = module.get(at + KEY.len()..).unwrap_or_default();
+    let text = text.split(|it| *it == 0).next().unwrap_or_default();
+    let names = String::from_utf8_lossy(text).into_owned();
+    names.split(',').filter(|it| !it.is_empty()).map(|it| it.replace('-', "_")).collect()
 }
 
 /// Downloads the newest cloud kernel's package and unpacks it as `unpacked`.
@@ -164,6 +212,20 @@ fn first_dependency(record: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_module_comes_after_those_that_it_needs() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path().join("kernel/drivers");
+        fs::create_dir_all(&tree).unwrap();
+        for (name, needs) in
+            [("virtio_blk", "virtio,virtio-ring"), ("virtio-ring", "virtio"), ("virtio", ""), ("other", "")]
+        {
+            fs::write(tree.join(format!("{name}.ko")), format!("ELF\0license=GPL\0depends={needs}\0name=x\0")).unwrap();
+        }
+        let names: Vec<_> = modules(dir.path()).unwrap().into_iter().map(|it| it.name).collect();
+        assert_eq!(names, ["virtio", "virtio_ring", "virtio_blk"]);
+    }
 
     #[test]
     fn the_real_package_is_the_first_dependency() {

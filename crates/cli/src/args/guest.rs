@@ -25,6 +25,12 @@ pub(crate) struct Start {
     /// Attach to its console
     #[arg(long, conflicts_with = "autostarted")]
     pub(crate) console: bool,
+    /// Drop its managed save, if it has one, and boot it
+    #[arg(long, conflicts_with = "autostarted")]
+    pub(crate) force_boot: bool,
+    /// The host shall not keep its managed save in memory
+    #[arg(long)]
+    pub(crate) bypass_cache: bool,
     /// Every guest that is marked to start with the host and does not run
     #[arg(long, conflicts_with = "domain")]
     pub(crate) autostarted: bool,

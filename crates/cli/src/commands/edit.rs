@@ -85,7 +85,7 @@ fn tell_changes(changes: &[Change], out: &mut Output) {
     }
 }
 
-fn write_draft(name: &str, text: &str) -> Result<std::path::PathBuf, Failure> {
+pub(super) fn write_draft(name: &str, text: &str) -> Result<std::path::PathBuf, Failure> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let safe: String = name.chars().map(|c| if c.is_alphanumeric() || c == '-' { c } else { '_' }).take(60).collect();
     let file = std::env::temp_dir().join(format!("polyvirt-{safe}-{}.xml", std::process::id()));
@@ -99,12 +99,12 @@ fn write_draft(name: &str, text: &str) -> Result<std::path::PathBuf, Failure> {
     Ok(file)
 }
 
-fn remove(file: &std::path::Path) {
+pub(super) fn remove(file: &std::path::Path) {
     // A draft that stays behind harms nobody.
     let _ = std::fs::remove_file(file);
 }
 
-async fn run_editor(file: &std::path::Path) -> Done {
+pub(super) async fn run_editor(file: &std::path::Path) -> Done {
     let editor =
         ["VISUAL", "EDITOR"].into_iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.trim().is_empty()));
     let editor = editor.unwrap_or_else(|| "vi".to_owned());
@@ -126,7 +126,7 @@ async fn run_editor(file: &std::path::Path) -> Done {
     }
 }
 
-fn ask_again() -> Result<bool, Failure> {
+pub(super) fn ask_again() -> Result<bool, Failure> {
     eprint!("Edit again? [Y/n] ");
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;

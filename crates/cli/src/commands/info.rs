@@ -27,6 +27,7 @@ pub(super) async fn dominfo(which: &Which, session: &mut Session, out: &mut Outp
         ("Max memory", format!("{} KiB", entry.memory.0)),
         ("Used memory", format!("{} KiB", used.0)),
         ("Persistent", yes(entry.persistent)),
+        ("Managed save", yes(guest.has_managed_save().await?)),
         ("Autostart", if entry.autostart { "enable" } else { "disable" }.to_owned()),
     ];
     if let Some(plan) = &view.plan {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use polyvirt::{Destroy, Error, ErrorKind, EventKind, Guest, Ownership, Shutdown};
+use polyvirt::{Destroy, Error, ErrorKind, EventKind, Guest, Ownership, Shutdown, StartOptions};
 
 use super::{Done, console};
 use crate::{
@@ -25,7 +25,9 @@ pub(super) async fn start(args: Start, session: &mut Session, out: &mut Output) 
         None => autostarted(&connection, out).await,
         Some(domain) => {
             let guest = connection.lookup(&domain).await?;
-            let started = guest.start(args.paused).await;
+            let options =
+                StartOptions::new().paused(args.paused).force_boot(args.force_boot).bypass_cache(args.bypass_cache);
+            let started = guest.start_with(options).await;
             if let Some(progress) = &progress {
                 progress.finish();
             }
@@ -143,6 +145,13 @@ pub(super) async fn destroy(which: &Which, graceful: bool, session: &mut Session
     let how = if graceful { Destroy::within(GRACEFUL).without_force() } else { Destroy::default() };
     guest.destroy(how).await?;
     tell(&guest, "destroyed", out);
+    Ok(())
+}
+
+pub(super) async fn wake(which: &Which, session: &mut Session, out: &mut Output) -> Done {
+    let guest = session.guest(&which.domain).await?;
+    guest.wake().await?;
+    tell(&guest, "successfully woken up", out);
     Ok(())
 }
 

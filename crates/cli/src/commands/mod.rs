@@ -21,10 +21,12 @@ mod host;
 mod import;
 mod info;
 mod inventory;
+mod jobs;
 mod life;
 mod list;
 mod numa;
 mod pages;
+mod saved;
 mod statistics;
 mod tune;
 mod uri;
@@ -66,7 +68,21 @@ pub(crate) fn run<'a>(
             Command::Destroy { which, graceful } => life::destroy(&which, graceful, session, out).await,
             Command::Suspend(which) => life::suspend(&which, session, out).await,
             Command::Resume(which) => life::resume(&which, session, out).await,
-            Command::Undefine(which) => define::undefine(&which, session, out).await,
+            Command::Save(args) => saved::save(&args, session, out).await,
+            Command::Restore(args) => saved::restore(&args, session, out).await,
+            Command::SaveImageDumpxml(args) => saved::dumpxml(&args, session, out).await,
+            Command::SaveImageDefine(args) => saved::define(&args, session, out).await,
+            Command::SaveImageEdit(args) => saved::edit(&args, session, out).await,
+            Command::Managedsave(args) => saved::managedsave(&args, session, out).await,
+            Command::ManagedsaveRemove(which) => saved::managed_remove(&which, session, out).await,
+            Command::ManagedsaveDumpxml(args) => saved::managed_dumpxml(&args, session, out).await,
+            Command::ManagedsaveDefine(args) => saved::managed_define(&args, session, out).await,
+            Command::ManagedsaveEdit(args) => saved::managed_edit(&args, session, out).await,
+            Command::Dump(args) => saved::dump(&args, session, out).await,
+            Command::Dompmwakeup(which) => life::wake(&which, session, out).await,
+            Command::Domjobinfo(args) => jobs::info(&args, session, out).await,
+            Command::Domjobabort(which) => jobs::abort(&which, session, out).await,
+            Command::Undefine { which, managed_save } => define::undefine(&which, managed_save, session, out).await,
             Command::AttachDevice(args) => devices::attach(&args, session, out).await,
             Command::DetachDevice(args) => devices::detach(&args, session, out).await,
             Command::DetachDeviceAlias(args) => devices::detach_alias(&args, session, out).await,

@@ -30,6 +30,7 @@ impl Actor {
                 let state = self.job(&source, async move { asked.state().await }).await?;
                 self.attached = Some(Attached { domain, record, signals });
                 self.set_state(state).await?;
+                self.settle_job().await;
             }
             Reattached::Stopped(reason) => self.finish(&record, reason).await?,
             Reattached::Unfinished => {

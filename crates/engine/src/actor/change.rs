@@ -7,11 +7,12 @@ use std::{
 };
 
 use polyvirt_core::{
-    BoxFuture, Domain, Error, ErrorKind, EventKind, GuestState, Result, model::DomainConfig, placement::Plan,
+    BoxFuture, CancelSource, Domain, Error, ErrorKind, EventKind, GuestState, Result, StopReason, model::DomainConfig,
+    placement::Plan,
 };
 
 use super::CALL_TIME;
-use crate::store::StatusRecord;
+use crate::{job::Lane, store::StatusRecord};
 
 /// The running guest, as a change finds it. Nothing else changes the guest meanwhile.
 #[derive(Clone)]
@@ -22,6 +23,10 @@ pub(crate) struct Held {
     pub(crate) record: StatusRecord,
     /// The driver's name, for messages.
     pub(crate) driver: &'static str,
+    /// Where jobs write their steps.
+    pub(crate) lane: Lane,
+    /// Cancelled when the guest is to be destroyed; jobs let others cancel it too.
+    pub(crate) cancel: Arc<CancelSource>,
 }
 
 impl Held {
@@ -38,6 +43,7 @@ pub(crate) struct Left {
     plan: Option<Plan>,
     edit: Option<Edit>,
     event: Option<EventKind>,
+    end: Option<StopReason>,
 }
 
 type Edit = Box<dyn FnOnce(&mut DomainConfig) + Send>;
@@ -70,6 +76,15 @@ impl Left {
         self
     }
 
+    /// The guest's process is gone, for this reason.
+    pub(crate) fn ended(reason: StopReason) -> Self {
+        Self { end: Some(reason), ..Self::default() }
+    }
+
+    pub(super) fn take_end(&mut self) -> Option<StopReason> {
+        self.end.take()
+    }
+
     pub(super) fn take_state(&mut self) -> Option<GuestState> {
         self.state.take()
     }
@@ -95,7 +110,8 @@ impl Left {
 /// A change of a running guest.
 pub(crate) struct Change {
     pub(super) name: &'static str,
-    pub(super) time: Duration,
+    /// As long as it takes if there is none.
+    pub(super) time: Option<Duration>,
     pub(super) work: Box<dyn FnOnce(Held) -> BoxFuture<Result<Left>> + Send>,
 }
 
@@ -105,12 +121,18 @@ impl Change {
     where
         F: Future<Output = Result<Left>> + Send + 'static,
     {
-        Self { name, time: CALL_TIME, work: Box::new(move |held| Box::pin(work(held))) }
+        Self { name, time: Some(CALL_TIME), work: Box::new(move |held| Box::pin(work(held))) }
     }
 
     /// One that may take so long.
     pub(crate) fn within(mut self, time: Duration) -> Self {
-        self.time = time;
+        self.time = Some(time);
+        self
+    }
+
+    /// One that takes as long as it takes, and says how far it is.
+    pub(crate) fn job(mut self) -> Self {
+        self.time = None;
         self
     }
 }

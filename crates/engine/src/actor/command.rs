@@ -9,6 +9,7 @@ use super::{
     change::Change,
     line::{Current, Place},
 };
+use crate::{guest::StartOptions, saved::Image};
 
 /// How long to wait before looking again whether the line moves.
 const MOMENT: Duration = Duration::from_millis(10);
@@ -16,10 +17,18 @@ const MOMENT: Duration = Duration::from_millis(10);
 /// Where an answer goes.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T>>;
 
+/// What a guest is started from.
+pub(crate) enum Origin {
+    /// A definition; or what a managed save left of the guest, if it did.
+    Definition { config: Arc<DomainConfig>, options: StartOptions },
+    /// A saved guest, with the definition to be used.
+    Image { config: Box<DomainConfig>, image: Box<Image>, running: bool, bypass_cache: bool },
+}
+
 /// A change of the guest; one at a time.
 pub(crate) enum Command {
-    /// Start it, from this definition.
-    Start { config: Arc<DomainConfig>, paused: bool, reply: Reply<()> },
+    /// Start it.
+    Start { origin: Origin, reply: Reply<()> },
     /// Change it while it runs.
     Do { what: Change, reply: Reply<()> },
     /// Give the guest up if nothing is under way.
@@ -30,6 +39,7 @@ impl Command {
     /// What it is called in messages.
     pub(super) fn name(&self) -> &'static str {
         match self {
+            Self::Start { origin: Origin::Image { .. }, .. } => "restore",
             Self::Start { .. } => "start",
             Self::Do { what, .. } => what.name,
             Self::Release { .. } => "release",

@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
-use polyvirt_core::{Destroy, Error, ErrorKind, EventKind, Result, StartHow, StopReason, model::LifecycleAction};
+use polyvirt_core::{
+    CancelSource, Destroy, Error, ErrorKind, EventKind, Result, StartHow, StopReason, model::LifecycleAction,
+};
 
 use super::{Actor, Attached, GRACE, finished, not_running};
-use crate::store::{Phase, StatusRecord, blocking};
+use crate::{
+    start::Wanted,
+    store::{Phase, StatusRecord, blocking},
+};
 
 impl Actor {
     /// The guest ended: clean up, or start it again if its definition says so.
@@ -25,11 +30,23 @@ impl Actor {
         let stored = blocking(move || definitions.get(&name)).await?;
         self.finish(&record, reason.clone()).await?;
         let config = stored.map_or_else(|| Arc::new(live.config), |d| d.config);
-        self.start(config, StartHow::Relaunch(reason), None).await
+        self.own_to_start().await?;
+        let wanted = Wanted { config, how: StartHow::Relaunch(reason), job: None };
+        self.start(wanted, &CancelSource::default()).await
+    }
+
+    /// The guest was ended by what was done to it.
+    pub(super) async fn over(&mut self, reason: StopReason) -> Result<()> {
+        self.ended = None;
+        match self.attached.take() {
+            Some(Attached { record, .. }) => self.finish(&record, reason).await,
+            None => Ok(()),
+        }
     }
 
     /// Removes what is left of a guest that ended.
     pub(super) async fn finish(&mut self, record: &StatusRecord, reason: StopReason) -> Result<()> {
+        let reason = if self.shared.end_job(record).await { StopReason::Saved } else { reason };
         let lease = record.plan.as_ref().and_then(|p| p.lease.clone());
         self.shared.clean_up(&record.guest, record.driver.as_ref(), lease).await?;
         self.shared.history.tell(record.guest.clone(), EventKind::Stopped { reason });

@@ -10,7 +10,7 @@ use polyvirt_core::{
 use super::Connection;
 use crate::{
     definition::{self, ReadDefinition},
-    guest::Guest,
+    guest::{Guest, StartOptions},
 };
 
 /// A definition that was read and completed, with what is worth knowing about it.
@@ -117,7 +117,7 @@ impl Connection {
             )));
         }
         let guest = self.guest(&prepared.config);
-        guest.start_config(Arc::new(prepared.config), paused).await?;
+        guest.start_config(Arc::new(prepared.config), StartOptions::new().paused(paused)).await?;
         Ok(Defined { guest, warnings: prepared.warnings, updated: false })
     }
 

@@ -7,12 +7,16 @@
 //! | status records | `run/NAME.json` | by the guest's owner alone |
 //! | owners | `run/NAME.owner` | locked by the process that owns the guest |
 //! | history | `run/history.jsonl` | appended by everyone |
+//! | jobs | `run/jobs/NAME.json` | by whoever does the last job of a guest |
+//! | managed saves | `state/save/NAME.save` | by a managed save; removed by the start from it |
 //!
 //! Invariants: a file is whole or absent, since each is written beside its place, synced and renamed; the name of a file is the
 //! name of its guest; readers take no locks, so `list` and `dominfo` always answer.
 
 mod definitions;
 mod history;
+mod jobs;
+mod partial;
 mod records;
 
 use std::{
@@ -22,6 +26,9 @@ use std::{
 
 pub(crate) use definitions::{Definition, Definitions, Stored};
 pub(crate) use history::History;
+pub use jobs::{JobOutcome, JobReport};
+pub(crate) use jobs::{JobRecord, Jobs, now};
+pub(crate) use partial::{PartialFile, partial_of, target};
 use polyvirt_core::{Error, ErrorKind, Result, Roots, io_error};
 use polyvirt_lease::{DirLock, LockError, LockGuard, LockMode};
 pub(crate) use records::{Phase, Records, StatusRecord};

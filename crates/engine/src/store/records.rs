@@ -10,7 +10,7 @@ use polyvirt_core::{
 use polyvirt_lease::{Durability, write_atomic};
 use serde::{Deserialize, Serialize};
 
-use super::{file_of, lock_directory, names_in};
+use super::{JobRecord, file_of, lock_directory, names_in};
 
 /// Version of [`StatusRecord`]; a newer one is refused and left alone.
 const SCHEMA: u32 = 1;
@@ -42,6 +42,9 @@ pub(crate) struct StatusRecord {
     live: String,
     pub(crate) plan: Option<Plan>,
     pub(crate) driver: Option<DriverRecord>,
+    /// What takes time and is being done to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) job: Option<JobRecord>,
 }
 
 /// A relaunch starts what stands here.
@@ -63,6 +66,7 @@ impl StatusRecord {
             live: with_secrets(&live.config),
             plan,
             driver: None,
+            job: None,
         }
     }
 

@@ -8,9 +8,9 @@ use std::{sync::Arc, time::Duration};
 use polyvirt_core::{
     Detached, DeviceAttach, DeviceChange, DeviceDetach, DeviceRef, Error, ErrorKind, LiveConfig, LiveEffect, Result,
     async_trait,
-    model::{DomainConfig, device::Device},
+    model::{DomainConfig, device::Device, display::SoundModel},
 };
-use polyvirt_qmp::{ErrorClass, QmpError, QomList, QueryChardev};
+use polyvirt_qmp::{ErrorClass, QmpError, QomList, QueryChardev, SetAction};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::{QemuDomain, Shared};
@@ -28,6 +28,9 @@ const ORDER: Duration = Duration::from_secs(20);
 /// What QEMU says of a device that was asked for before and has not gone yet.
 const ASKED_BEFORE: &str = "already in the process of unplug";
 
+/// What all watchdogs do; it can be told later too.
+const WATCHDOG: &str = "-watchdog-action";
+
 /// What the attendant tells of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum News {
@@ -39,9 +42,9 @@ pub(super) enum News {
 
 #[async_trait]
 impl DeviceAttach for QemuDomain {
-    fn resolve(&self, after: &mut LiveConfig) -> Result<()> {
+    fn resolve(&self, before: &LiveConfig, after: &mut LiveConfig) -> Result<()> {
         command::name_devices(&mut after.config)?;
-        disk::number_images(&mut after.config);
+        disk::number_images(&mut after.config, disk::last_image(&before.config));
         Ok(())
     }
 
@@ -54,6 +57,9 @@ impl DeviceAttach for QemuDomain {
         let difference = builder.between(before, after, change.plan.as_ref(), &[])?;
         only_added(&difference)?;
         plug::put_in(&shared.parts.monitor, &difference.added).await.map_err(|trouble| not_in(&trouble))?;
+        if let Some((_, action)) = difference.fixed.iter().find(|(option, _)| option == WATCHDOG) {
+            shared.execute(&SetAction { watchdog: Some(action), ..SetAction::default() }).await?;
+        }
         let told =
             orders::of_devices(&shared.parts.monitor, after, |name| has(&difference.added, name), || ORDER).await;
         if let Err(error) = told {
@@ -179,14 +185,38 @@ impl Shared {
     }
 }
 
-/// What needs more of us than QEMU can be told.
+/// What can be put into a machine that runs, by its element.
+const PLUGGABLE: &[&str] = &[
+    "disk",
+    "controller",
+    "interface",
+    "smartcard",
+    "serial",
+    "console",
+    "channel",
+    "input",
+    "sound",
+    "hostdev",
+    "redirdev",
+    "hub",
+    "watchdog",
+    "rng",
+    "shmem",
+    "memory",
+    "crypto",
+    "vsock",
+];
+
+/// What is wired in, and what needs more of us than QEMU can be told.
 fn refuse(new: &[Device]) -> Result<()> {
     for device in new {
         let devices = device.alone();
         let why = if !devices.filesystems.is_empty() {
             "its server is started before the guest"
-        } else if !devices.tpms.is_empty() {
-            "a TPM is soldered in"
+        } else if !PLUGGABLE.contains(&device.element())
+            || devices.sounds.iter().any(|it| it.model != Some(SoundModel::Usb))
+        {
+            "it is wired in"
         } else if devices.interfaces.iter().any(crate::taps::wanted) {
             "its tap is made before the guest"
         } else {
@@ -206,7 +236,7 @@ fn fixed(why: &str) -> Error {
 
 /// Attaching adds; it does not touch what is there.
 fn only_added(difference: &Difference) -> Result<()> {
-    let Some((option, value)) = difference.fixed.first() else {
+    let Some((option, value)) = difference.fixed.iter().find(|(option, _)| option != WATCHDOG) else {
         if devices(&difference.added).next().is_some() {
             return Ok(());
         }
@@ -228,6 +258,11 @@ fn not_in(trouble: &Trouble) -> Error {
         _ => error,
     };
     let QmpError::Refused { description, .. } = &trouble.error else { return error };
+    if description.contains("expects a pluggable device type") {
+        return error.hint(
+            "it is had from the start on: attach it to the stored definition with --config, and start the guest again",
+        );
+    }
     if description.contains("does not support hotplugging") || description.contains("no slot/function available") {
         return error.hint(
             "use a bus that devices can be plugged into while the guest runs: virtio on PCI, SCSI or USB; on q35 the definition needs a free \

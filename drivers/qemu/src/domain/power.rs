@@ -1,11 +1,11 @@
-//! Pause, reboot, reset.
+//! Pause, reboot, reset, waking.
 
 use std::sync::atomic::Ordering;
 
-use polyvirt_core::{Pause, Reboot, Reset, Result, async_trait};
-use polyvirt_qmp::{Cont, SetAction, Stop, SystemPowerdown, SystemReset};
+use polyvirt_core::{Error, ErrorKind, GuestState, Pause, PowerManagement, Reboot, Reset, Result, async_trait};
+use polyvirt_qmp::{Cont, QueryStatus, SetAction, Stop, SystemPowerdown, SystemReset, SystemWakeup};
 
-use super::QemuDomain;
+use super::{QemuDomain, state_of};
 
 #[async_trait]
 impl Pause for QemuDomain {
@@ -38,5 +38,18 @@ impl Reboot for QemuDomain {
 impl Reset for QemuDomain {
     async fn reset(&self) -> Result<()> {
         self.shared.execute(&SystemReset {}).await.map(drop)
+    }
+}
+
+#[async_trait]
+impl PowerManagement for QemuDomain {
+    async fn wake(&self) -> Result<()> {
+        // QEMU takes the order of a guest that is awake, too, and an older one without a word.
+        let state = state_of(&self.shared.execute(&QueryStatus {}).await?.status);
+        if state != GuestState::PmSuspended {
+            let problem = format!("the guest does not sleep, it is {}", state.name());
+            return Err(Error::new(ErrorKind::InvalidState, problem));
+        }
+        self.shared.execute(&SystemWakeup {}).await.map(drop)
     }
 }

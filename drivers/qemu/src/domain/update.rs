@@ -24,6 +24,12 @@ use crate::{
 /// How long QEMU may take for one order.
 const ORDER: Duration = Duration::from_secs(20);
 
+/// How long a guest may take to open a drive that it has locked.
+const EJECTED: Duration = Duration::from_secs(3);
+
+/// How long to wait before looking again.
+const MOMENT: Duration = Duration::from_millis(100);
+
 /// What is to be done about one device.
 enum Task<'a> {
     /// Put another medium in, or none.
@@ -170,7 +176,7 @@ impl Shared {
             plug::take_out(monitor, &difference.added).await;
             let told = monitor_error(&error).with("device", id);
             return Err(match error {
-                QmpError::Refused { description, .. } if description.contains("is locked") => told.hint(
+                QmpError::Refused { description, .. } if is_locked(&description) => told.hint(
                     "the guest has locked the drive and was asked to open it: unmount the medium there and try again, or use --force",
                 ),
                 _ => told,
@@ -178,6 +184,26 @@ impl Shared {
         }
         plug::take_out(monitor, &difference.removed).await;
         Ok(())
+    }
+}
+
+/// Whether the guest keeps the tray shut: QEMU says so to whoever opens it, or to who then takes the medium out.
+fn is_locked(description: &str) -> bool {
+    description.contains("is locked") || description.contains("is not open")
+}
+
+/// Takes the medium out as soon as the guest has opened the tray, if it does.
+async fn remove_medium(monitor: &Monitor, id: &str) -> std::result::Result<(), QmpError> {
+    let deadline = tokio::time::Instant::now() + EJECTED;
+    loop {
+        match monitor.execute(&RemoveMedium { id }, ORDER).await {
+            Err(QmpError::Refused { description, .. })
+                if is_locked(&description) && tokio::time::Instant::now() < deadline =>
+            {
+                tokio::time::sleep(MOMENT).await;
+            }
+            done => return done.map(drop),
+        }
     }
 }
 
@@ -191,7 +217,7 @@ async fn swap(
     monitor.execute(&OpenTray { id, force }, ORDER).await?;
     let swapped = async {
         if old.is_some() {
-            monitor.execute(&RemoveMedium { id }, ORDER).await?;
+            remove_medium(monitor, id).await?;
         }
         if let Some(node) = new {
             monitor.execute(&InsertMedium { id, node }, ORDER).await?;

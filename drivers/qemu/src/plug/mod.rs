@@ -51,6 +51,7 @@ impl Builder {
         plan: Option<&Plan>,
         taps: &[HandedTap],
         monitor: MonitorAt,
+        incoming: Option<&str>,
     ) -> Result<Vec<String>> {
         command::build(&Input {
             config,
@@ -61,7 +62,7 @@ impl Builder {
             sandbox: self.sandboxed(),
             settings: &self.settings,
             purpose: Purpose::Run,
-            incoming: None,
+            incoming,
             taps,
             now: driver::now(),
             generic_scsi: scsi::generic,
@@ -82,7 +83,7 @@ impl Builder {
         plan: Option<&Plan>,
         taps: &[HandedTap],
     ) -> Result<Difference> {
-        let arguments = |config| self.arguments(config, plan, taps, MonitorAt::Descriptor(0));
+        let arguments = |config| self.arguments(config, plan, taps, MonitorAt::Descriptor(0), None);
         difference(&arguments(before)?, &arguments(after)?)
     }
 }

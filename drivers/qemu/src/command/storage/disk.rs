@@ -114,14 +114,19 @@ fn is_late(disk: &Disk) -> bool {
     disk.transient.as_ref().is_some_and(|it| it.share_backing == Some(true))
 }
 
-/// Writes the number of each image into the definition, by which its block nodes are known as long as the guest runs. Who has
-/// one keeps it.
-pub(crate) fn number_images(config: &mut DomainConfig) {
+/// The highest number of an image of a guest that runs.
+pub(crate) fn last_image(config: &DomainConfig) -> u32 {
     let mut taken = Vec::new();
-    for disk in &mut config.devices.disks {
+    for disk in &mut config.devices.disks.clone() {
         images(disk, &mut |image| taken.extend(image.index));
     }
-    let mut next = taken.into_iter().max().unwrap_or(0);
+    taken.into_iter().max().unwrap_or(0)
+}
+
+/// Writes the number of each image into the definition, by which its block nodes are known as long as the guest runs. Who has
+/// one keeps it; those of others are above `last`.
+pub(crate) fn number_images(config: &mut DomainConfig, last: u32) {
+    let mut next = last.max(last_image(config));
     for disk in config.devices.disks.iter_mut().rev() {
         images(disk, &mut |image| {
             next += u32::from(image.index.is_none());
@@ -243,12 +248,12 @@ mod tests {
             config.devices.disks.iter_mut().for_each(|disk| images(disk, &mut |it| all.push(it.index)));
             all
         };
-        number_images(&mut config);
+        number_images(&mut config, 0);
         assert_eq!(numbers(&mut config), [Some(2), Some(3), Some(1)]);
         config.devices.disks.remove(2);
         config.devices.disks[1].source = Some(Source::default());
         config.devices.disks[1].source.as_mut().unwrap().file = Some("/d".into());
-        number_images(&mut config);
+        number_images(&mut config, 0);
         assert_eq!(numbers(&mut config), [Some(2), Some(3), Some(4)]);
     }
 
