@@ -236,7 +236,7 @@ fn a_starter_killed_at_any_stage_leaves_no_tap() {
 /// Kills a process that is starting the guest when it has reached `stage`.
 fn kill_at(root: &Path, stage: Stage) {
     let mut holder = Command::new(env!("CARGO_BIN_EXE_holder"))
-        .args(["qemu".as_ref(), root.as_os_str(), "victim".as_ref(), stage.name().as_ref()])
+        .args(["qemu".as_ref(), root.as_os_str(), "victim".as_ref(), stage.name().as_ref(), "start".as_ref()])
         .stdout(Stdio::piped())
         .spawn()
         .expect("the holder starts");

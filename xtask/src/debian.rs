@@ -24,6 +24,7 @@ pub(crate) const GUEST: &[Tool] = &[
     Tool { program: "qemu-img", package: "qemu-utils", used_for: "disk images" },
     Tool { program: "swtpm", package: "swtpm", used_for: "guests with a TPM" },
     Tool { program: "busybox", package: "busybox-static", used_for: "the guest image" },
+    Tool { program: "qemu-ga", package: "qemu-guest-agent", used_for: "a guest with an agent" },
 ];
 
 /// What conformance and the NUMA lab need beside [`GUEST`].

@@ -1,5 +1,6 @@
 //! The command line. Names, short options and meanings are virsh's where virsh has the command.
 
+mod agent;
 mod capabilities;
 mod cpu;
 mod devices;
@@ -27,6 +28,7 @@ use clap_complete::Shell;
 #[cfg(feature = "simulate")]
 pub(crate) use self::numa::{Simulate, SimulatedCpus};
 pub(crate) use self::{
+    agent::AgentCommand,
     capabilities::{CapabilitiesArgs, DomcapabilitiesArgs, QemuCapsArgs},
     cpu::{CpuCommand, CpuRole},
     devices::{
@@ -371,6 +373,8 @@ pub(crate) enum Command {
     Setvcpu(SetvcpuArgs),
     /// How many vCPUs a guest has and can have
     Vcpucount(VcpucountArgs),
+    #[command(flatten)]
+    Agent(AgentCommand),
     /// What the host and its hypervisor can do, as XML
     #[command(after_help = "Examples:
   polyvirt capabilities

@@ -58,6 +58,24 @@ pub enum CapabilityId {
     IoThreads,
     /// [`crate::BlockThrottle`]
     BlockThrottle,
+    /// [`crate::GuestHostname`]
+    GuestHostname,
+    /// [`crate::GuestAddresses`]
+    GuestAddresses,
+    /// [`crate::GuestFilesystems`]
+    GuestFilesystems,
+    /// [`crate::GuestClock`]
+    GuestClock,
+    /// [`crate::GuestAccounts`]
+    GuestAccounts,
+    /// [`crate::GuestSshKeys`]
+    GuestSshKeys,
+    /// [`crate::GuestVcpus`]
+    GuestVcpus,
+    /// [`crate::GuestInfo`]
+    GuestInfo,
+    /// [`crate::RawAgent`]
+    RawAgent,
     /// [`crate::LivePlacement`]
     LivePlacement,
     /// [`crate::SaveState`]
@@ -97,10 +115,19 @@ impl CapabilityId {
         Self::DeviceAttach,
         Self::DeviceDetach,
         Self::DeviceUpdate,
-        Self::MemoryTarget,
-        Self::MemoryLimits,
-        Self::IoThreads,
         Self::BlockThrottle,
+        Self::GuestAccounts,
+        Self::GuestAddresses,
+        Self::GuestClock,
+        Self::GuestFilesystems,
+        Self::GuestHostname,
+        Self::GuestInfo,
+        Self::GuestSshKeys,
+        Self::GuestVcpus,
+        Self::IoThreads,
+        Self::MemoryLimits,
+        Self::MemoryTarget,
+        Self::RawAgent,
         Self::LivePlacement,
         Self::SaveState,
         Self::CoreDump,
@@ -137,6 +164,15 @@ impl CapabilityId {
             Self::MemoryLimits => "memory-limits",
             Self::IoThreads => "io-threads",
             Self::BlockThrottle => "block-throttle",
+            Self::GuestHostname => "guest-hostname",
+            Self::GuestAddresses => "guest-addresses",
+            Self::GuestFilesystems => "guest-filesystems",
+            Self::GuestClock => "guest-clock",
+            Self::GuestAccounts => "guest-accounts",
+            Self::GuestSshKeys => "guest-ssh-keys",
+            Self::GuestVcpus => "guest-vcpus",
+            Self::GuestInfo => "guest-info",
+            Self::RawAgent => "raw-agent",
             Self::LivePlacement => "live-placement",
             Self::SaveState => "save-state",
             Self::CoreDump => "core-dump",

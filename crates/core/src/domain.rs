@@ -12,8 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     BalloonPolling, BlockInfo, BlockThrottle, CoreDump, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate,
-    IoThreads, Keyboard, MemoryLimits, MemoryTarget, Nmi, PowerManagement, Result, SaveState, Screen, StateReason,
-    Statistics, StopReason, VcpuCount, VcpuSelect,
+    GuestAccounts, GuestAddresses, GuestClock, GuestFilesystems, GuestHostname, GuestInfo, GuestSshKeys, GuestVcpus,
+    IoThreads, Keyboard, MemoryLimits, MemoryTarget, Nmi, PowerManagement, RawAgent, Result, SaveState, Screen,
+    StateReason, Statistics, StopReason, VcpuCount, VcpuSelect,
 };
 
 /// The hypervisor's number of a running guest.
@@ -105,6 +106,8 @@ pub enum Shutdown {
     Default,
     /// The ACPI power button.
     Acpi,
+    /// The agent in the guest.
+    Agent,
 }
 
 /// How to end a guest.
@@ -249,6 +252,42 @@ pub trait Domain: Any + Send + Sync + Debug {
     }
     /// Limits of disks.
     fn block_throttle(&self) -> Option<&dyn BlockThrottle> {
+        None
+    }
+    /// The name that it has for itself.
+    fn guest_hostname(&self) -> Option<&dyn GuestHostname> {
+        None
+    }
+    /// Its cards and addresses, as it has them.
+    fn guest_addresses(&self) -> Option<&dyn GuestAddresses> {
+        None
+    }
+    /// Its file systems.
+    fn guest_filesystems(&self) -> Option<&dyn GuestFilesystems> {
+        None
+    }
+    /// Its clock.
+    fn guest_clock(&self) -> Option<&dyn GuestClock> {
+        None
+    }
+    /// Its users.
+    fn guest_accounts(&self) -> Option<&dyn GuestAccounts> {
+        None
+    }
+    /// Keys with which its users may log in.
+    fn guest_ssh_keys(&self) -> Option<&dyn GuestSshKeys> {
+        None
+    }
+    /// Its vCPUs, as it has them.
+    fn guest_vcpus(&self) -> Option<&dyn GuestVcpus> {
+        None
+    }
+    /// What it tells of its system.
+    fn guest_info(&self) -> Option<&dyn GuestInfo> {
+        None
+    }
+    /// Its agent's own language.
+    fn raw_agent(&self) -> Option<&dyn RawAgent> {
         None
     }
     /// Changing and reading back the placement.

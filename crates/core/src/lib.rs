@@ -8,6 +8,7 @@
 //! - Sinks for signals and the journal are handed *in* with the call.
 //! - Dropping a future undoes nothing; [`Launcher::reap`] is the one clean-up path.
 
+mod agent;
 mod cancel;
 mod capabilities;
 mod descriptor;
@@ -37,6 +38,11 @@ mod throttle;
 mod uri;
 mod vcpus;
 
+pub use agent::{
+    GuestAccounts, GuestAddresses, GuestClock, GuestFilesystem, GuestFilesystems, GuestHostname, GuestInfo,
+    GuestInfoKind, GuestInfoRecord, GuestInterface, GuestSshKeys, GuestVcpu, GuestVcpus, RawAgent, SecretText,
+    SshKeysHow,
+};
 pub use async_trait::async_trait;
 pub use cancel::{CancelSource, CancelToken, Deadline};
 pub use capabilities::{

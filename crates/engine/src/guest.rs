@@ -298,6 +298,10 @@ impl Guest {
     /// # Errors
     /// `InvalidState` when it does not run; `Busy`.
     pub async fn shutdown(&self, how: Shutdown) -> Result<()> {
+        if how == Shutdown::Agent {
+            // The guest may keep silent, and no change shall wait for that.
+            return self.domain().await?.shutdown(how).await;
+        }
         self.simple("shutdown", move |it| async move { it.domain.shutdown(how).await }).await
     }
 

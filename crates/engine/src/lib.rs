@@ -14,6 +14,7 @@
 
 mod actor;
 mod affect;
+mod agent;
 mod block;
 mod connection;
 mod definition;

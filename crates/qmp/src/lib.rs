@@ -21,8 +21,11 @@
 //! 3. No event is lost between connecting and listening: `connect` hands the first listener out with the monitor.
 //!    A slow listener is told how many it missed.
 //!
+//! The guest agent's protocol is in [`agent`]; its commands are [`agent::commands`].
+//!
 //! The protocol is described in QEMU's `docs/interop/qmp-spec`; the commands in its QMP reference manual.
 
+pub mod agent;
 mod codec;
 mod command;
 mod commands;

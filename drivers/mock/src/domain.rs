@@ -43,8 +43,11 @@ impl Domain for MockDomain {
         Ok(self.guest.state())
     }
 
-    async fn shutdown(&self, _: Shutdown) -> Result<()> {
+    async fn shutdown(&self, how: Shutdown) -> Result<()> {
         self.alive()?;
+        if how == Shutdown::Agent {
+            return Err(Error::unsupported("mock", "guest agent"));
+        }
         if self.settings.deaf || self.guest.state() == GuestState::Paused {
             return Ok(());
         }

@@ -3,6 +3,7 @@
 //! One task attends it: it turns QEMU's events and the end of the process into signals, cleans up, and says `Stopped` last.
 //! Everything else asks QEMU over the monitor, with a deadline each, and holds no state that QEMU has.
 
+mod agent;
 mod attend;
 mod console;
 mod devices;
@@ -33,14 +34,15 @@ use std::{
 
 use polyvirt_core::{
     BalloonPolling, BlockInfo, BlockThrottle, Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach, DeviceUpdate,
-    DirtyRate, Domain, DomainEvents, DomainId, Error, ErrorKind, GuestState, IoThreads, Keyboard, LiveConfig,
-    LivePlacement, MemoryLimits, MemoryTarget, Nmi, Pause, PowerManagement, Reboot, Reset, Result, SaveState, Screen,
-    Shutdown, StateReason, Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect, async_trait,
+    DirtyRate, Domain, DomainEvents, DomainId, Error, ErrorKind, GuestAccounts, GuestAddresses, GuestClock,
+    GuestFilesystems, GuestHostname, GuestInfo, GuestSshKeys, GuestState, GuestVcpus, IoThreads, Keyboard, LiveConfig,
+    LivePlacement, MemoryLimits, MemoryTarget, Nmi, Pause, PowerManagement, RawAgent, Reboot, Reset, Result, SaveState,
+    Screen, Shutdown, StateReason, Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect, async_trait,
 };
 use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Watched};
 use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
 use tokio::{
-    sync::{broadcast, watch},
+    sync::{Mutex, broadcast, watch},
     task::JoinHandle,
 };
 
@@ -120,6 +122,8 @@ struct Shared {
     /// Why it stopped, once it has.
     stopped: watch::Sender<Option<StopReason>>,
     destroyed: AtomicBool,
+    /// Whose turn it is to speak to the guest's agent.
+    agent: Mutex<()>,
     /// Whether the next power-off is half of a reboot.
     rebooting: AtomicBool,
 }
@@ -163,6 +167,7 @@ impl QemuDomain {
             parts,
             stopped: watch::Sender::new(None),
             destroyed: AtomicBool::new(false),
+            agent: Mutex::default(),
             rebooting: AtomicBool::new(false),
         });
         let attendant = tokio::spawn(attend::attend(shared.clone(), events));
@@ -222,8 +227,11 @@ impl Domain for QemuDomain {
         })
     }
 
-    async fn shutdown(&self, _: Shutdown) -> Result<()> {
+    async fn shutdown(&self, how: Shutdown) -> Result<()> {
         self.shared.rebooting.store(false, Ordering::SeqCst);
+        if how == Shutdown::Agent {
+            return self.agent_shutdown().await;
+        }
         self.shared.execute(&SystemPowerdown {}).await.map(drop)
     }
 
@@ -335,6 +343,42 @@ impl Domain for QemuDomain {
     }
 
     fn block_throttle(&self) -> Option<&dyn BlockThrottle> {
+        Some(self)
+    }
+
+    fn guest_hostname(&self) -> Option<&dyn GuestHostname> {
+        Some(self)
+    }
+
+    fn guest_addresses(&self) -> Option<&dyn GuestAddresses> {
+        Some(self)
+    }
+
+    fn guest_filesystems(&self) -> Option<&dyn GuestFilesystems> {
+        Some(self)
+    }
+
+    fn guest_clock(&self) -> Option<&dyn GuestClock> {
+        Some(self)
+    }
+
+    fn guest_accounts(&self) -> Option<&dyn GuestAccounts> {
+        Some(self)
+    }
+
+    fn guest_ssh_keys(&self) -> Option<&dyn GuestSshKeys> {
+        Some(self)
+    }
+
+    fn guest_vcpus(&self) -> Option<&dyn GuestVcpus> {
+        Some(self)
+    }
+
+    fn guest_info(&self) -> Option<&dyn GuestInfo> {
+        Some(self)
+    }
+
+    fn raw_agent(&self) -> Option<&dyn RawAgent> {
         Some(self)
     }
 

@@ -41,6 +41,8 @@ pub(crate) struct Start {
 pub(crate) enum ShutdownMode {
     /// The ACPI power button
     Acpi,
+    /// The agent in the guest
+    Agent,
 }
 
 /// `list`.

@@ -88,6 +88,7 @@ pub(super) async fn shutdown(
         .shutdown(match mode {
             None => Shutdown::Default,
             Some(ShutdownMode::Acpi) => Shutdown::Acpi,
+            Some(ShutdownMode::Agent) => Shutdown::Agent,
         })
         .await?;
     tell(&guest, "is being shutdown", out);

@@ -1,5 +1,6 @@
 //! One function a command; one file a family of commands.
 
+mod agent;
 mod batch;
 mod capabilities;
 mod config;
@@ -145,6 +146,7 @@ pub(crate) fn run<'a>(
             Command::Domblkinfo(args) => inventory::domblkinfo(args, session, out).await,
             Command::Domblkerror(which) => inventory::domblkerror(&which, session, out).await,
             Command::Domiflist(args) => inventory::domiflist(args, session, out).await,
+            Command::Agent(command) => agent::agent(command, session, out).await,
             Command::Firmware(command) => firmware::firmware(command, out),
             Command::Capabilities(args) => capabilities::capabilities(args, session, out).await,
             Command::Domcapabilities(args) => capabilities::domcapabilities(args, session, out).await,
