@@ -75,7 +75,8 @@ async fn tell_missing(shared: &Shared) {
                 shared.parts.signals.send(Signal::DeviceRemoved(id)).await;
             }
         }
-        Err(error) => tracing::warn!(%error, "whether all devices of a guest are still there is not known"),
+        // Asked again by whoever attends it next.
+        Err(error) => tracing::debug!(%error, "whether all devices of a guest are still there is not known"),
     }
 }
 

@@ -202,7 +202,6 @@ const PLUGGABLE: &[&str] = &[
     "watchdog",
     "rng",
     "shmem",
-    "memory",
     "crypto",
     "vsock",
 ];
@@ -213,6 +212,8 @@ fn refuse(new: &[Device]) -> Result<()> {
         let devices = device.alone();
         let why = if !devices.filesystems.is_empty() {
             "its server is started before the guest"
+        } else if !devices.memories.is_empty() {
+            "its place on the host is promised with the guest's"
         } else if !PLUGGABLE.contains(&device.element())
             || devices.sounds.iter().any(|it| it.model != Some(SoundModel::Usb))
         {
