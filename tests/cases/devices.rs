@@ -200,6 +200,58 @@ async fn a_device_that_goes_late_is_told_and_leaves_nothing() {
     guest.destroy(Destroy::default()).await.expect("destroyed");
 }
 
+/// Tells a QEMU what polyvirt would, from outside: as if the process that did it had died before it could write it down.
+async fn tell(monitor: &polyvirt_qmp::Monitor, command: &'static str, arguments: &str) {
+    let arguments = serde_json::from_str(arguments).expect("JSON");
+    let told = monitor.execute_raw(command, &arguments, std::time::Duration::from_secs(60)).await;
+    told.unwrap_or_else(|error| panic!("{command}: {error}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_half_put_in_is_taken_out() {
+    let Some((root, connection)) = place().await else { return };
+    let data = image(root.path(), "half.img", 5, "");
+    let mut linux = Booted::start(&connection, &booted::definition("half", "pc", "")).await;
+    let guest = linux.guest.clone();
+    guest.release().await.expect("released");
+    let monitor = monitor_of(root.path());
+    let (raw, _events) = polyvirt_qmp::Monitor::connect(&monitor, std::time::Duration::from_secs(60))
+        .await
+        .expect("the monitor is free");
+    let file = format!(r#"{{"driver":"file","filename":"{data}","node-name":"libvirt-7-storage"}}"#);
+    tell(&raw, "blockdev-add", &file).await;
+    tell(&raw, "device_add", r#"{"driver":"virtio-blk-pci","drive":"libvirt-7-storage","id":"virtio-disk7"}"#).await;
+    tell(&raw, "netdev_add", r#"{"type":"user","id":"hostnet0"}"#).await;
+    linux.until(DISKS, |it| it.contains("vda 5")).await;
+    drop(raw);
+    // Whoever attends the guest next finds what its definition has not.
+    guest.vcpus().await.expect("attended");
+    linux.until(DISKS, str::is_empty).await;
+    guest.release().await.expect("released");
+    guest.vcpus().await.expect("attended again");
+    guest.attach_device(&disk(&data, "vdb", "virtio"), Affect::Live).await.unwrap_or_else(|e| panic!("{e}"));
+    let card = "<interface type='user'><mac address='52:54:00:00:00:79'/><model type='virtio'/></interface>";
+    guest.attach_device(card, Affect::Live).await.unwrap_or_else(|e| panic!("{e}"));
+    linux.until(DISKS, |it| it.contains("vda 5") || it.contains("vdb 5")).await;
+    guest.destroy(Destroy::default()).await.expect("destroyed");
+}
+
+/// The socket of the only guest's monitor.
+fn monitor_of(root: &Path) -> std::path::PathBuf {
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.file_name().is_some_and(|it| it.to_string_lossy().contains("monitor")) {
+                return path;
+            }
+        }
+    }
+    panic!("no monitor below {}", root.display());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_plugged_says_so_and_leaves_nothing() {
     let Some((root, connection)) = place().await else { return };

@@ -132,8 +132,14 @@ impl Guest {
             let work = move |it: Held| async move {
                 // What it is by now: others may have changed it while this one waited.
                 let config = edited(&it.record.live()?.config, &edit)?;
-                live(it, config.clone()).await?;
-                Ok(Left::live(move |now| *now = config).event(EventKind::Tuned))
+                live(it, config).await?;
+                // To what the definition is then: a device may have gone meanwhile.
+                let again = move |now: &mut DomainConfig| {
+                    if let Err(error) = edit(now) {
+                        tracing::warn!(%error, "a change that was made is not in the live definition");
+                    }
+                };
+                Ok(Left::live(again).event(EventKind::Tuned))
             };
             self.change(Change::new(name, work)).await?;
         }

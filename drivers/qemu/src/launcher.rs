@@ -19,6 +19,7 @@ use crate::{
     labels,
     log::Log,
     places::Places,
+    plug::{self, Builder},
     ports, start,
     status::Record,
 };
@@ -81,18 +82,23 @@ impl Launcher for Qemu {
             Ok(_) => {}
             Err(error) => return Ok(no_answer(&watched, &error).await),
         }
+        let places = self.places(&live.guest());
+        let builder = self.binary(&live.config).await.ok().map(|it| self.builder(it, &places));
+        if let Some(builder) = &builder {
+            take_strangers_out(&monitor, builder, live, within).await;
+        }
         let parts = Parts {
             live: live.clone(),
             monitor,
             process: Process::Found(watched),
-            places: self.places(&live.guest()),
+            places,
             log: Log { path: record.log, begins: record.log_begins },
             companions: record.companions,
             signals: cx.events.clone(),
             expect_resume: false,
             cgroups: self.config.cgroups != CgroupUse::Never,
             unplugs: self.config.unplugs(&live.config),
-            builder: self.binary(&live.config).await.ok().map(|it| self.builder(it, &self.places(&live.guest()))),
+            builder,
         };
         Ok(Reattached::Running(QemuDomain::attend(parts, events)))
     }
@@ -120,6 +126,20 @@ impl Launcher for Qemu {
 
     fn owner(&self, record: &DriverRecord) -> Option<Owner> {
         Record::read(record).ok().map(|it| it.owner)
+    }
+}
+
+/// Takes out what was put in by a process that died before it was written down: nobody else changes the guest now.
+async fn take_strangers_out(monitor: &Monitor, builder: &Builder, live: &LiveConfig, within: Duration) {
+    let found = match builder.parts(&live.config) {
+        Ok(parts) => plug::strangers(monitor, &parts, within).await.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match found {
+        Ok(found) if found.is_empty() => {}
+        Ok(found) => tracing::warn!(guest = live.config.name, ?found, "devices that were half put in are taken out"),
+        // Looked for again by whoever attends it next.
+        Err(error) => tracing::debug!(guest = live.config.name, error, "what was half put in is not looked for"),
     }
 }
 

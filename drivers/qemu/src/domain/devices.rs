@@ -10,7 +10,7 @@ use polyvirt_core::{
     async_trait,
     model::{DomainConfig, device::Device, display::SoundModel},
 };
-use polyvirt_qmp::{ErrorClass, QmpError, QomList, QueryChardev, SetAction};
+use polyvirt_qmp::{ErrorClass, QmpError, QueryChardev, SetAction};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::{QemuDomain, Shared};
@@ -151,12 +151,10 @@ impl Shared {
     /// Looks for devices that went while nobody attended the guest; names them.
     pub(super) async fn devices_missing(&self) -> Result<Vec<String>> {
         let live = self.live();
-        let mut bare = live.config.clone();
-        bare.devices = polyvirt_core::model::devices::Devices::default();
-        let all = self.builder()?.between(&bare, &live.config, None, &[])?;
-        let there = self.execute(&QomList { path: "/machine/peripheral" }).await?;
+        let all = self.builder()?.parts(&live.config)?;
+        let there = plug::devices(&self.parts.monitor, ORDER).await.map_err(|error| monitor_error(&error))?;
         let named = |it: &&Part| live.config.devices.named(&it.id).is_some();
-        let missing = devices(&all.added).filter(named).filter(|it| !there.iter().any(|other| other.name == it.id));
+        let missing = devices(&all).filter(named).filter(|it| !there.contains(&it.id));
         Ok(missing.map(|it| it.id.clone()).collect())
     }
 

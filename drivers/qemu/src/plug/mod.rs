@@ -18,6 +18,7 @@
 mod chardev;
 mod orders;
 mod parts;
+mod sweep;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ use polyvirt_core::{Result, model::DomainConfig, placement::Plan};
 pub(crate) use self::{
     orders::{Trouble, ask_for, put_in, take_out},
     parts::{Difference, Kind, Part, difference},
+    sweep::{devices, strangers},
 };
 use crate::{
     command::{self, Folders, HandedTap, Input, MonitorAt, Purpose},
@@ -73,6 +75,12 @@ impl Builder {
     /// Whether QEMU is confined.
     pub(crate) fn sandboxed(&self) -> bool {
         self.settings.sandbox && self.binary.sandbox()
+    }
+
+    /// Everything that QEMU was told of a guest's devices.
+    pub(crate) fn parts(&self, config: &DomainConfig) -> Result<Vec<Part>> {
+        let arguments = self.arguments(config, None, &[], MonitorAt::Descriptor(0), None)?;
+        Ok(difference(&[], &arguments)?.added)
     }
 
     /// What lies between two definitions of a running guest.

@@ -67,6 +67,9 @@ pub(crate) struct Trouble {
     pub(crate) left: Vec<String>,
 }
 
+/// What QEMU says of a name that it has, and the definition had not.
+const TAKEN: &str = "Duplicate ID";
+
 /// Puts parts in, in order; all or nothing. A device that went in before another was refused may stay: taking it out needs the
 /// guest, and [`Trouble::left`] names it.
 pub(crate) async fn put_in(monitor: &Monitor, parts: &[Part]) -> Result<(), Box<Trouble>> {
@@ -86,7 +89,14 @@ async fn add(monitor: &Monitor, part: &Part) -> Result<(), QmpError> {
         Kind::Object => monitor.execute(&ObjectAdd { value }, ANSWER).await.map(drop),
         Kind::Node => monitor.execute(&BlockdevAdd { value }, ANSWER).await.map(drop),
         Kind::Chardev => monitor.execute(&ChardevAdd { value }, ANSWER).await.map(drop),
-        Kind::Netdev => monitor.execute(&NetdevAdd { value }, ANSWER).await.map(drop),
+        Kind::Netdev => match monitor.execute(&NetdevAdd { value }, ANSWER).await {
+            // Left by a process of ours that died; QEMU does not list them.
+            Err(QmpError::Refused { description, .. }) if description.contains(TAKEN) => {
+                remove(monitor, part).await?;
+                monitor.execute(&NetdevAdd { value }, ANSWER).await.map(drop)
+            }
+            done => done.map(drop),
+        },
         Kind::Device => monitor.execute(&DeviceAdd { value }, ANSWER).await.map(drop),
     }
 }
@@ -103,7 +113,7 @@ pub(crate) async fn take_out(monitor: &Monitor, parts: &[Part]) -> Vec<String> {
     left
 }
 
-async fn remove(monitor: &Monitor, part: &Part) -> Result<(), QmpError> {
+pub(super) async fn remove(monitor: &Monitor, part: &Part) -> Result<(), QmpError> {
     let id = part.id.as_str();
     match part.kind {
         Kind::Object => monitor.execute(&ObjectDel { id }, ANSWER).await.map(drop),

@@ -1,0 +1,68 @@
+//! What QEMU has and the definition has not: put in by a process of ours that did not live to write it down.
+
+use std::time::Duration;
+
+use polyvirt_qmp::{Command, Monitor, QmpError, QomList, QueryChardev};
+use serde::{Deserialize, Serialize};
+
+use super::{Kind, Part, orders};
+
+/// Ids of vCPUs, which are plugged in and written down apart.
+const VCPU: &str = "vcpu";
+
+/// `query-named-block-nodes`, without what the nodes are based on.
+#[derive(Serialize)]
+struct QueryNodes {
+    flat: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Node {
+    #[serde(default)]
+    node_name: String,
+}
+
+impl Command for QueryNodes {
+    const NAME: &'static str = "query-named-block-nodes";
+    type Reply = Vec<Node>;
+}
+
+/// The ids of all devices that QEMU has.
+///
+/// # Errors
+/// What QEMU says.
+pub(crate) async fn devices(monitor: &Monitor, within: Duration) -> Result<Vec<String>, QmpError> {
+    let all = monitor.execute(&QomList { path: "/machine/peripheral" }, within).await?;
+    Ok(all.into_iter().filter(|it| it.r#type.starts_with("child<")).map(|it| it.name).collect())
+}
+
+/// Takes out what is not among the parts of the definition; names it. What the guest still uses is asked for, and goes when the guest lets
+/// go of it and somebody looks again.
+///
+/// # Errors
+/// What QEMU says when it is asked what it has.
+pub(crate) async fn strangers(monitor: &Monitor, parts: &[Part], within: Duration) -> Result<Vec<String>, QmpError> {
+    let known = |kind: Kind, id: &str| parts.iter().any(|it| it.kind == kind && it.id == id);
+    let mut found = Vec::new();
+    for id in devices(monitor, within).await? {
+        if !known(Kind::Device, &id) && !id.starts_with(VCPU) {
+            orders::ask_for(monitor, &id).await.ok();
+            found.push(id);
+        }
+    }
+    let chardevs = monitor.execute(&QueryChardev {}, within).await?.into_iter().map(|it| it.label);
+    let chardevs = chardevs.filter(|it| it.starts_with("char") && it != "charmonitor" && !known(Kind::Chardev, it));
+    let nodes = monitor.execute(&QueryNodes { flat: true }, within).await?.into_iter().map(|it| it.node_name);
+    let mut nodes: Vec<_> = nodes.filter(|it| it.starts_with("libvirt-") && !known(Kind::Node, it)).collect();
+    // Formats stand on storage, and have the lower names.
+    nodes.sort();
+    let backends = chardevs.map(|id| (Kind::Chardev, id)).chain(nodes.into_iter().map(|id| (Kind::Node, id)));
+    for (kind, id) in backends {
+        let part = Part { kind, id, value: serde_json::Value::Null };
+        if orders::remove(monitor, &part).await.is_ok() {
+            found.push(part.id);
+        }
+    }
+    Ok(found)
+}
