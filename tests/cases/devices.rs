@@ -200,11 +200,11 @@ async fn a_device_that_goes_late_is_told_and_leaves_nothing() {
     guest.destroy(Destroy::default()).await.expect("destroyed");
 }
 
-/// Tells a QEMU what polyvirt would, from outside: as if the process that did it had died before it could write it down.
-async fn tell(monitor: &polyvirt_qmp::Monitor, command: &'static str, arguments: &str) {
+/// Tells a QEMU what polyvirt would, from outside, and what it answers: as if the process that did it had died before it could write it down.
+async fn tell(monitor: &polyvirt_qmp::Monitor, command: &'static str, arguments: &str) -> String {
     let arguments = serde_json::from_str(arguments).expect("JSON");
     let told = monitor.execute_raw(command, &arguments, std::time::Duration::from_secs(60)).await;
-    told.unwrap_or_else(|error| panic!("{command}: {error}"));
+    told.unwrap_or_else(|error| panic!("{command}: {error}")).to_string()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,6 +228,14 @@ async fn what_was_half_put_in_is_taken_out() {
     guest.vcpus().await.expect("attended");
     linux.until(DISKS, str::is_empty).await;
     guest.release().await.expect("released");
+    // The guest is done with it a moment before QEMU is.
+    let (raw, _events) = polyvirt_qmp::Monitor::connect(&monitor, std::time::Duration::from_secs(60))
+        .await
+        .expect("the monitor is free");
+    while tell(&raw, "qom-list", r#"{"path":"/machine/peripheral"}"#).await.contains("virtio-disk7") {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    drop(raw);
     guest.vcpus().await.expect("attended again");
     guest.attach_device(&disk(&data, "vdb", "virtio"), Affect::Live).await.unwrap_or_else(|e| panic!("{e}"));
     let card = "<interface type='user'><mac address='52:54:00:00:00:79'/><model type='virtio'/></interface>";

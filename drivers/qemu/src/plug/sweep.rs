@@ -1,11 +1,17 @@
 //! What QEMU has and the definition has not: put in by a process of ours that did not live to write it down.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use polyvirt_qmp::{Command, Monitor, QmpError, QomList, QueryChardev};
 use serde::{Deserialize, Serialize};
 
 use super::{Kind, Part, orders};
+
+/// How long a guest may take to let go of what it was never meant to keep, before the rest waits for whoever looks next.
+const LETTING_GO: Duration = Duration::from_secs(5);
+
+/// Between two looks at what is still there.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Ids of vCPUs, which are plugged in and written down apart.
 const VCPU: &str = "vcpu";
@@ -37,8 +43,8 @@ pub(crate) async fn devices(monitor: &Monitor, within: Duration) -> Result<Vec<S
     Ok(all.into_iter().filter(|it| it.r#type.starts_with("child<")).map(|it| it.name).collect())
 }
 
-/// Takes out what is not among the parts of the definition; names it. What the guest still uses is asked for, and goes when the guest lets
-/// go of it and somebody looks again.
+/// Takes out what is not among the parts of the definition; names it. What the guest does not let go of within some seconds stays
+/// until somebody looks again.
 ///
 /// # Errors
 /// What QEMU says when it is asked what it has.
@@ -50,6 +56,11 @@ pub(crate) async fn strangers(monitor: &Monitor, parts: &[Part], within: Duratio
             orders::ask_for(monitor, &id).await.ok();
             found.push(id);
         }
+    }
+    // What the devices stand on can only go when they are gone.
+    let until = Instant::now() + LETTING_GO;
+    while Instant::now() < until && devices(monitor, within).await?.iter().any(|it| found.contains(it)) {
+        tokio::time::sleep(LOOK).await;
     }
     let chardevs = monitor.execute(&QueryChardev {}, within).await?.into_iter().map(|it| it.label);
     let chardevs = chardevs.filter(|it| it.starts_with("char") && it != "charmonitor" && !known(Kind::Chardev, it));
