@@ -11,6 +11,7 @@
 mod agent;
 mod cancel;
 mod capabilities;
+mod capability;
 mod descriptor;
 mod devices;
 mod domain;
@@ -49,9 +50,10 @@ pub use capabilities::{
     AcceleratorFacts, Choice, CpuModes, CustomModel, DomainCapabilities, DomainCaps, DomainCapsQuery, Facility, Fact,
     HostModel, HypervisorFacts, MachineFacts, NamedFeature, OsCaps,
 };
+pub use capability::CapabilityId;
 pub use descriptor::{
-    AttendedAction, BoxFuture, CapabilityId, DriverDescriptor, Identity, OpenContext, Opened, ProbeContext,
-    ProbeResult, Registration, SettingDoc,
+    AttendedAction, BoxFuture, DriverDescriptor, Identity, OpenContext, Opened, ProbeContext, ProbeResult,
+    Registration, SettingDoc,
 };
 pub use devices::{Detached, DeviceAttach, DeviceChange, DeviceDetach, DeviceUpdate};
 pub use domain::{
