@@ -43,6 +43,15 @@ pub(crate) async fn devices(monitor: &Monitor, within: Duration) -> Result<Vec<S
     Ok(all.into_iter().filter(|it| it.r#type.starts_with("child<")).map(|it| it.name).collect())
 }
 
+/// The names of all block nodes that were asked for.
+///
+/// # Errors
+/// What QEMU says.
+pub(crate) async fn nodes(monitor: &Monitor, within: Duration) -> Result<Vec<String>, QmpError> {
+    let all = monitor.execute(&QueryNodes { flat: true }, within).await?;
+    Ok(all.into_iter().map(|it| it.node_name).collect())
+}
+
 /// Takes out what is not among the parts of the definition; names it. What the guest does not let go of within some seconds stays
 /// until somebody looks again.
 ///
@@ -64,8 +73,11 @@ pub(crate) async fn strangers(monitor: &Monitor, parts: &[Part], within: Duratio
     }
     let chardevs = monitor.execute(&QueryChardev {}, within).await?.into_iter().map(|it| it.label);
     let chardevs = chardevs.filter(|it| it.starts_with("char") && it != "charmonitor" && !known(Kind::Chardev, it));
-    let nodes = monitor.execute(&QueryNodes { flat: true }, within).await?.into_iter().map(|it| it.node_name);
-    let mut nodes: Vec<_> = nodes.filter(|it| it.starts_with("libvirt-") && !known(Kind::Node, it)).collect();
+    let mut nodes: Vec<_> = nodes(monitor, within)
+        .await?
+        .into_iter()
+        .filter(|it| it.starts_with("libvirt-") && !known(Kind::Node, it))
+        .collect();
     // Formats stand on storage, and have the lower names.
     nodes.sort();
     let backends = chardevs.map(|id| (Kind::Chardev, id)).chain(nodes.into_iter().map(|id| (Kind::Node, id)));
