@@ -123,18 +123,31 @@ pub struct BlockJobReport {
 }
 
 impl BlockJobReport {
-    fn of(entry: &BlockJobRecord) -> Self {
+    /// A job of which nothing else is known.
+    #[must_use]
+    pub fn new(id: impl Into<String>, disk: impl Into<String>, kind: BlockJobKind, step: JobStep) -> Self {
         Self {
-            id: entry.job.id.clone(),
-            disk: entry.job.disk.clone(),
-            kind: entry.job.kind,
-            step: entry.step,
-            since: UNIX_EPOCH + Duration::from_secs(entry.since),
-            ready: entry.ready,
+            id: id.into(),
+            disk: disk.into(),
+            kind,
+            step,
+            since: UNIX_EPOCH,
+            ready: false,
             done: 0,
             total: 0,
-            bandwidth: entry.job.bandwidth,
+            bandwidth: 0,
+            outcome: None,
+        }
+    }
+
+    fn of(entry: &BlockJobRecord) -> Self {
+        let job = &entry.job;
+        Self {
+            since: UNIX_EPOCH + Duration::from_secs(entry.since),
+            ready: entry.ready,
+            bandwidth: job.bandwidth,
             outcome: entry.outcome.clone().filter(|_| entry.is_over()),
+            ..Self::new(&job.id, &job.disk, job.kind, entry.step)
         }
     }
 }
@@ -180,7 +193,8 @@ impl Guest {
     /// # Errors
     /// `InvalidState` when the guest does not run; `NotFound` for a disk that it does not have; `Busy`; `Timeout`.
     pub async fn block_job(&self, disk: &str) -> Result<Option<BlockJobReport>> {
-        for _ in 0..2 {
+        // In step and over, at most.
+        for _ in 0..3 {
             // Attending it settles what is over.
             let domain = self.domain().await?;
             let Some(record) = self.files().await?.1 else { return Err(crate::actor::not_running(self.name())) };
@@ -195,7 +209,8 @@ impl Guest {
             if let Some(status) = jobs.status(&entry.job).await? {
                 (report.done, report.total) = (status.done, status.total);
                 report.ready |= status.state == BlockJobState::Ready;
-                if !matches!(status.state, BlockJobState::Over { .. }) {
+                let is_news = status.state == BlockJobState::Ready && !entry.ready;
+                if !matches!(status.state, BlockJobState::Over { .. }) && !is_news {
                     return Ok(Some(report));
                 }
             }
