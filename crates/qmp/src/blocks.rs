@@ -152,6 +152,9 @@ impl Command for QueryJobs {
 pub struct JobInfo {
     /// What it is called.
     pub id: String,
+    /// `stream`, `commit`, `mirror`, `create` and others (`JobType`).
+    #[serde(rename = "type", default)]
+    pub kind: String,
     /// `running`, `ready`, `concluded` and others (`JobStatus`).
     pub status: String,
     /// How much is done.

@@ -50,9 +50,6 @@ pub(crate) struct WaitArgs {
     /// Wait until it is over, or in step with the guest
     #[arg(long)]
     pub(crate) wait: bool,
-    /// With --wait: say how far it is
-    #[arg(long)]
-    pub(crate) verbose: bool,
     /// Wait, and end the job after so many seconds
     #[arg(long, value_name = "SECONDS")]
     pub(crate) timeout: Option<u64>,

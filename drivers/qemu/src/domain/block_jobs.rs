@@ -145,7 +145,7 @@ impl BlockJobs for QemuDomain {
 
 /// Those of the block nodes that QEMU has.
 async fn there(shared: &Shared, parts: &[Part]) -> Vec<Part> {
-    let Ok(nodes) = plug::nodes(&shared.parts.monitor, ANSWER).await else { return parts.to_vec() };
+    let Ok(Some(nodes)) = plug::nodes(&shared.parts.monitor, ANSWER).await else { return parts.to_vec() };
     parts.iter().filter(|it| it.kind != Kind::Node || nodes.contains(&it.id)).cloned().collect()
 }
 
