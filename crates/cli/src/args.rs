@@ -68,6 +68,8 @@ pub(crate) use self::{
   polyvirt list --all
   polyvirt -c mock:///default list     another hypervisor
 
+Arguments may be named, as virsh takes them: polyvirt attach-disk --target vdb --source /a.img --domain guest
+
 Exit status: 0 done; 1 refused or failed, the reason is the first line on stderr; 2 wrong usage.
 Settings: /etc/polyvirt/polyvirt.toml and ~/.config/polyvirt/polyvirt.toml; `polyvirt config show` says where each value came from.")]
 pub(crate) struct Cli {
