@@ -3,6 +3,7 @@
 mod agent;
 mod capabilities;
 mod cpu;
+mod describe;
 mod devices;
 mod domxml;
 mod firmware;
@@ -31,6 +32,7 @@ pub(crate) use self::{
     agent::AgentCommand,
     capabilities::{CapabilitiesArgs, DomcapabilitiesArgs, QemuCapsArgs},
     cpu::{CpuCommand, CpuRole},
+    describe::{DescArgs, DisplayArgs, LifecycleArgs, MetadataArgs, RenameArgs, Stopping},
     devices::{
         AliasArgs, AttachDiskArgs, AttachInterfaceArgs, ChangeMediaArgs, DetachDiskArgs, DetachInterfaceArgs,
         DeviceAffect, DeviceArgs, DiskType, SourceType, UpdateArgs,
@@ -249,6 +251,25 @@ pub(crate) enum Command {
         #[arg(long)]
         security_info: bool,
     },
+    /// Show or change a guest's title or description
+    Desc(DescArgs),
+    /// Show or change what an application keeps with a guest
+    Metadata(MetadataArgs),
+    /// Change what happens when a guest powers off, reboots or panics
+    SetLifecycleAction(LifecycleArgs),
+    /// Give a guest that does not run another name
+    Domrename(RenameArgs),
+    /// Where a guest's screen can be seen, as a URI
+    Domdisplay(DisplayArgs),
+    /// Where a guest's screen can be seen with VNC: address and number of the display
+    #[command(after_help = "Example: polyvirt vncdisplay guest")]
+    Vncdisplay(Which),
+    /// The pseudo-terminal of a guest's console
+    #[command(after_help = "Example: polyvirt ttyconsole guest")]
+    Ttyconsole(Which),
+    /// Whether a guest can be told something: ok, occupied by a job, or why not
+    #[command(after_help = "Example: polyvirt domcontrol guest")]
+    Domcontrol(Which),
     /// Edit a stored definition in $VISUAL or $EDITOR
     Edit(Which),
     /// Attach to a console; ends with Ctrl+]

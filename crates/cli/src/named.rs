@@ -57,7 +57,7 @@ fn name_arguments(mut command: Command, names: &BTreeSet<&str>) -> Command {
 /// The name of a positional argument: as it stands in the help, in lower case.
 pub(crate) fn name_of(positional: &Arg) -> String {
     let shown = positional.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
-    shown.unwrap_or_else(|| positional.get_id().to_string()).to_lowercase()
+    shown.unwrap_or_else(|| positional.get_id().to_string()).to_lowercase().replace('_', "-")
 }
 
 #[cfg(test)]

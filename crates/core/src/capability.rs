@@ -103,6 +103,8 @@ capabilities! {
     PowerManagement = "power-management": domain.power_management;
     /// [`crate::OutsideStatistics`]
     OutsideStatistics = "outside-statistics": driver.outside_statistics;
+    /// [`crate::LifecycleActions`]
+    LifecycleActions = "lifecycle-actions": domain.lifecycle_actions;
     /// [`crate::NativeExport`]
     NativeExport = "native-export": driver.native_export;
     /// [`crate::DomainCapabilities`]

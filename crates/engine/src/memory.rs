@@ -121,6 +121,23 @@ impl Guest {
         L: FnOnce(Held, DomainConfig) -> F + Send + 'static,
         F: Future<Output = Result<()>> + Send + 'static,
     {
+        self.change_sides(name, affect, edit, live, EventKind::Tuned).await
+    }
+
+    /// As [`Guest::tune`]; of the running guest this event is told.
+    pub(crate) async fn change_sides<E, L, F>(
+        &self,
+        name: &'static str,
+        affect: Affect,
+        edit: E,
+        live: L,
+        event: EventKind,
+    ) -> Result<()>
+    where
+        E: Fn(&mut DomainConfig) -> Result<()> + Clone + Send + 'static,
+        L: FnOnce(Held, DomainConfig) -> F + Send + 'static,
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
         let mut sides = self.sides(affect).await?;
         if let Some(stored) = &mut sides.stored {
             edit(stored)?;
@@ -139,7 +156,7 @@ impl Guest {
                         tracing::warn!(%error, "a change that was made is not in the live definition");
                     }
                 };
-                Ok(Left::live(again).event(EventKind::Tuned))
+                Ok(Left::live(again).event(event))
             };
             self.change(Change::new(name, work)).await?;
         }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use polyvirt_core::{
     BalloonPolling, BlockInfo, BlockThrottle, ByteStream, Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach,
-    DeviceRef, DeviceUpdate, DirtyRate, Domain, DomainId, Error, ErrorKind, GuestState, IoThreads, LivePlacement,
-    MemoryLimits, MemoryTarget, Pause, PowerManagement, Reboot, Reset, Result, SaveState, Shutdown, Signal, Statistics,
-    StopReason, VcpuCount, VcpuInfo, VcpuSelect, VcpuState, async_trait,
+    DeviceRef, DeviceUpdate, DirtyRate, Domain, DomainId, Error, ErrorKind, GuestState, IoThreads, LifecycleActions,
+    LivePlacement, MemoryLimits, MemoryTarget, Pause, PowerManagement, Reboot, Reset, Result, SaveState, Shutdown,
+    Signal, Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect, VcpuState, async_trait,
+    model::DomainConfig,
     placement::{PlacementReport, PlanDelta},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -130,6 +131,9 @@ impl Domain for MockDomain {
     fn core_dump(&self) -> Option<&dyn CoreDump> {
         Some(self)
     }
+    fn lifecycle_actions(&self) -> Option<&dyn LifecycleActions> {
+        Some(self)
+    }
     fn power_management(&self) -> Option<&dyn PowerManagement> {
         Some(self)
     }
@@ -147,6 +151,13 @@ impl Pause for MockDomain {
         self.alive()?;
         self.guest.become_state(GuestState::Running).await;
         Ok(())
+    }
+}
+
+#[async_trait]
+impl LifecycleActions for MockDomain {
+    async fn set(&self, _: &DomainConfig) -> Result<()> {
+        self.alive()
     }
 }
 

@@ -35,9 +35,10 @@ use std::{
 use polyvirt_core::{
     BalloonPolling, BlockInfo, BlockThrottle, Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach, DeviceUpdate,
     DirtyRate, Domain, DomainEvents, DomainId, Error, ErrorKind, GuestAccounts, GuestAddresses, GuestClock,
-    GuestFilesystems, GuestHostname, GuestInfo, GuestSshKeys, GuestState, GuestVcpus, IoThreads, Keyboard, LiveConfig,
-    LivePlacement, MemoryLimits, MemoryTarget, Nmi, Pause, PowerManagement, RawAgent, Reboot, Reset, Result, SaveState,
-    Screen, Shutdown, StateReason, Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect, async_trait,
+    GuestFilesystems, GuestHostname, GuestInfo, GuestSshKeys, GuestState, GuestVcpus, IoThreads, Keyboard,
+    LifecycleActions, LiveConfig, LivePlacement, MemoryLimits, MemoryTarget, Nmi, Pause, PowerManagement, RawAgent,
+    Reboot, Reset, Result, SaveState, Screen, Shutdown, StateReason, Statistics, StopReason, VcpuCount, VcpuInfo,
+    VcpuSelect, async_trait,
 };
 use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Watched};
 use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
@@ -391,6 +392,10 @@ impl Domain for QemuDomain {
     }
 
     fn core_dump(&self) -> Option<&dyn CoreDump> {
+        Some(self)
+    }
+
+    fn lifecycle_actions(&self) -> Option<&dyn LifecycleActions> {
         Some(self)
     }
 

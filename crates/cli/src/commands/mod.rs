@@ -8,9 +8,10 @@ mod console;
 mod cpu;
 mod cpuset;
 mod define;
+mod describe;
 mod devices;
-
 mod disks;
+mod displays;
 mod domxml;
 mod edit;
 mod event;
@@ -122,6 +123,14 @@ pub(crate) fn run<'a>(
             Command::Setvcpus(args) => vcpus::setvcpus(&args, session, out).await,
             Command::Setvcpu(args) => vcpus::setvcpu(&args, session, out).await,
             Command::Vcpucount(args) => vcpus::vcpucount(&args, session, out).await,
+            Command::Desc(args) => describe::desc(&args, session, out).await,
+            Command::Metadata(args) => describe::metadata(&args, session, out).await,
+            Command::SetLifecycleAction(args) => describe::lifecycle(&args, session, out).await,
+            Command::Domrename(args) => describe::rename(&args, session, out).await,
+            Command::Domdisplay(args) => displays::domdisplay(&args, session, out).await,
+            Command::Vncdisplay(which) => displays::vncdisplay(&which, session, out).await,
+            Command::Ttyconsole(which) => displays::ttyconsole(&which, session, out).await,
+            Command::Domcontrol(which) => displays::domcontrol(&which, session, out).await,
             Command::Edit(which) => edit::edit(&which, session, out).await,
             Command::Console { which, devname } => console::console(&which, devname.as_deref(), session, out).await,
             Command::Screenshot(args) => hands::screenshot(args, session, out).await,
