@@ -7,7 +7,7 @@ use std::{
 };
 
 use polyvirt_core::{
-    DeviceRef, Error, ErrorKind, LiveEffect, Result, StartHow, io_error,
+    Error, ErrorKind, Result, StartHow, io_error,
     model::{DomainConfig, memory::BackingType},
     placement::{MemMode, MemPolicy, Plan},
 };
@@ -61,14 +61,8 @@ impl Attempt<'_> {
     /// Opens the taps, and writes their names into the definition. A thread whose result nobody wants any more closes them again.
     async fn open_taps(&mut self) -> Result<()> {
         let config = self.live().config.clone();
-        self.taps = blocking(move || taps::open(&config)).await?;
-        for (card, name) in self.taps.made() {
-            let effect = LiveEffect::NetworkDevice { device: DeviceRef::new("interface", card), name: name.clone() };
-            self.effects.push(effect);
-            if let Some(card) = self.request.live.config.devices.interfaces.get_mut(card) {
-                card.target.get_or_insert_default().dev = Some(name);
-            }
-        }
+        self.taps = blocking(move || taps::open(&config, |_| true)).await?;
+        self.effects.extend(self.taps.name_in(&mut self.request.live.config));
         Ok(())
     }
 
@@ -87,7 +81,7 @@ impl Attempt<'_> {
         let incoming = matches!(self.request.how, StartHow::Restore(_)).then_some("defer");
         let monitor = MonitorAt::Descriptor(MONITOR_FD);
         let (config, plan) = (&self.live().config, self.request.plan.as_ref());
-        self.builder().arguments(config, plan, &self.taps.handed(), monitor, incoming)
+        self.builder().arguments(config, plan, &self.taps.inherited(), monitor, incoming)
     }
 
     /// Opens the log and writes down what is about to be run.
