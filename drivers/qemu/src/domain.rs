@@ -5,6 +5,7 @@
 
 mod agent;
 mod attend;
+mod cards;
 mod console;
 mod devices;
 mod dump;
