@@ -14,6 +14,7 @@ mod io_threads;
 mod links;
 mod memory;
 mod numa;
+mod shares;
 mod state;
 mod statistics;
 mod values;
@@ -45,6 +46,7 @@ pub(crate) use self::{
     links::{BlkdeviotuneArgs, GetlinkArgs, LinkState, SetlinkArgs},
     memory::{MemtuneArgs, SizeArgs},
     numa::{Drawing, DriftArgs, Explain, NumaCommand, PlanArgs, RebalanceArgs, Topology},
+    shares::{BlkiotuneArgs, SchedinfoArgs},
     state::{
         DumpArgs, JobInfoArgs, ManagedDefineArgs, ManagedDumpArgs, ManagedEditArgs, ManagedSaveArgs, RestoreArgs,
         SaveArgs, SavedDefineArgs, SavedDumpArgs, SavedEditArgs,
@@ -349,6 +351,10 @@ pub(crate) enum Command {
     Setmaxmem(SizeArgs),
     /// Show or change what a guest's process may use of the host's memory
     Memtune(MemtuneArgs),
+    /// Show or change what a guest may use of the host's CPU time
+    Schedinfo(SchedinfoArgs),
+    /// Show or change a guest's weight and limits at the host's block devices
+    Blkiotune(BlkiotuneArgs),
     /// A guest's I/O threads and where they run
     Iothreadinfo(IothreadsArgs),
     /// Add an I/O thread to a guest

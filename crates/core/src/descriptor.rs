@@ -58,6 +58,10 @@ pub enum CapabilityId {
     IoThreads,
     /// [`crate::BlockThrottle`]
     BlockThrottle,
+    /// [`crate::SchedulerTuning`]
+    SchedulerTuning,
+    /// [`crate::BlockWeights`]
+    BlockWeights,
     /// [`crate::GuestHostname`]
     GuestHostname,
     /// [`crate::GuestAddresses`]
@@ -116,6 +120,7 @@ impl CapabilityId {
         Self::DeviceDetach,
         Self::DeviceUpdate,
         Self::BlockThrottle,
+        Self::BlockWeights,
         Self::GuestAccounts,
         Self::GuestAddresses,
         Self::GuestClock,
@@ -128,6 +133,7 @@ impl CapabilityId {
         Self::MemoryLimits,
         Self::MemoryTarget,
         Self::RawAgent,
+        Self::SchedulerTuning,
         Self::LivePlacement,
         Self::SaveState,
         Self::CoreDump,
@@ -164,6 +170,8 @@ impl CapabilityId {
             Self::MemoryLimits => "memory-limits",
             Self::IoThreads => "io-threads",
             Self::BlockThrottle => "block-throttle",
+            Self::SchedulerTuning => "scheduler-tuning",
+            Self::BlockWeights => "block-weights",
             Self::GuestHostname => "guest-hostname",
             Self::GuestAddresses => "guest-addresses",
             Self::GuestFilesystems => "guest-filesystems",

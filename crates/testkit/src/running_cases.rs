@@ -43,6 +43,8 @@ fn present(driver: &dyn Driver, domain: &dyn Domain, capability: CapabilityId) -
         CapabilityId::MemoryLimits => domain.memory_limits().is_some(),
         CapabilityId::IoThreads => domain.io_threads().is_some(),
         CapabilityId::BlockThrottle => domain.block_throttle().is_some(),
+        CapabilityId::SchedulerTuning => domain.scheduler_tuning().is_some(),
+        CapabilityId::BlockWeights => domain.block_weights().is_some(),
         CapabilityId::GuestHostname => domain.guest_hostname().is_some(),
         CapabilityId::GuestAddresses => domain.guest_addresses().is_some(),
         CapabilityId::GuestFilesystems => domain.guest_filesystems().is_some(),

@@ -6,6 +6,8 @@
 //!   └────────┴───────┴─────────┴────────────┴─────────┴──────┴──> any error or cancel: kill, sweep, tell
 //! ```
 
+mod limited;
+
 use std::{
     fs::File,
     os::{fd::OwnedFd, unix::net::UnixListener},
@@ -37,7 +39,7 @@ use crate::{
     domain::{Parts, Process, QemuDomain, load},
     driver::Qemu,
     failure::{cgroup_error, ended, explain, monitor_error, not_started},
-    labels, limits,
+    labels,
     log::Log,
     orders,
     pins::{self, Placer, Threads},
@@ -317,21 +319,8 @@ impl Attempt<'_> {
         spec.stdout = Stdio::Fd(log.try_clone().map_err(|error| io_error("open", &self.places.log, error))?.into());
         spec.stderr = Stdio::Fd(log.into());
         self.place_process(&mut spec)?;
-        self.limit_memory(&mut spec);
+        self.limit(&mut spec);
         Ok(spec)
-    }
-
-    /// What the process may use of the host's memory is set before it takes any.
-    fn limit_memory(&mut self, spec: &mut SpawnSpec) {
-        let Some(limits) = limits::memory_of(&self.live().config) else { return };
-        if self.driver.config.cgroups == CgroupUse::Never {
-            self.weakened("limits of memory", "the settings say cgroups = \"never\"");
-            return;
-        }
-        match limits::memory_at_start(&self.places, limits) {
-            Ok(files) => spec.cgroups.extend(files),
-            Err(error) => self.weakened("limits of memory", error.message()),
-        }
     }
 
     /// What of the plan is set between fork and exec.
@@ -451,6 +440,8 @@ impl Attempt<'_> {
         let pid = self.child.as_ref().map_or(0, |it| it.id().pid);
         let threads = crate::domain::threads_of(pid, &cpus, &io);
         self.terminals(&chardevs);
+        // Before their places: with cgroups of version 2 the parts are the same.
+        self.limit_threads(threads.clone()).await?;
         let Some(plan) = self.request.plan.clone() else { return Ok(()) };
         let (places, with_group) = (self.places.clone(), pins::confines(&plan));
         let weakened = tokio::task::spawn_blocking(move || place_threads(&places, with_group, &threads, &plan)).await;

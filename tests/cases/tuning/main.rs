@@ -3,5 +3,6 @@
 mod io_threads;
 mod linux;
 mod memory;
+mod shares;
 mod throttle;
 mod vcpus;

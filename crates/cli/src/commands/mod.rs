@@ -30,6 +30,7 @@ mod memory;
 mod numa;
 mod pages;
 mod saved;
+mod shares;
 mod sizes;
 mod statistics;
 mod tune;
@@ -111,6 +112,8 @@ pub(crate) fn run<'a>(
             Command::Setmem(args) => memory::setmem(&args, session, out).await,
             Command::Setmaxmem(args) => memory::setmaxmem(&args, session, out).await,
             Command::Memtune(args) => memory::memtune(&args, session, out).await,
+            Command::Schedinfo(args) => shares::schedinfo(&args, session, out).await,
+            Command::Blkiotune(args) => shares::blkiotune(&args, session, out).await,
             Command::Iothreadinfo(args) => io_threads::info(&args, session, out).await,
             Command::Iothreadadd(args) => io_threads::add(&args, session, out).await,
             Command::Iothreaddel(args) => io_threads::remove(&args, session, out).await,
