@@ -281,7 +281,7 @@ pub(crate) enum Command {
     Numatune {
         #[command(flatten)]
         which: Which,
-        /// strict, preferred, interleave or restrictive
+        /// strict, preferred, interleave or restrictive; or 0 to 3
         #[arg(long)]
         mode: Option<String>,
         /// Host nodes, 0-2,^1
@@ -300,13 +300,13 @@ pub(crate) enum Command {
         /// vCPU
         #[arg(long = "vcpu", value_name = "N", conflicts_with = "vcpu_number")]
         vcpu: Option<u32>,
-        /// Host CPUs, 0-2,^1
+        /// Host CPUs, 0-2,^1; r: all
         #[arg(long = "cpulist", value_name = "SET", conflicts_with = "cpulist_words")]
         cpulist: Option<String>,
         /// vCPU
         #[arg(value_name = "VCPU")]
         vcpu_number: Option<u32>,
-        /// Host CPUs, 0-2,^1
+        /// Host CPUs, 0-2,^1; r: all
         #[arg(value_name = "CPULIST")]
         cpulist_words: Option<String>,
         #[command(flatten)]
@@ -316,9 +316,12 @@ pub(crate) enum Command {
     Emulatorpin {
         #[command(flatten)]
         which: Which,
-        /// Host CPUs, 0-2,^1
-        #[arg(value_name = "CPULIST")]
+        /// Host CPUs, 0-2,^1; r: all
+        #[arg(long = "cpulist", value_name = "SET", conflicts_with = "cpulist_words")]
         cpulist: Option<String>,
+        /// Host CPUs, 0-2,^1; r: all
+        #[arg(value_name = "CPULIST")]
+        cpulist_words: Option<String>,
         #[command(flatten)]
         affect: AffectArgs,
     },

@@ -114,3 +114,20 @@ fn block_io_of_a_definition() {
     assert!(root.refused(&["blkiotune", "g", "--weight", "10001"]).contains("a weight of 10001, 1 to 10000"));
     assert!(root.refused(&["blkiotune", "g", "--device-weights", "sda,5"]).contains("'sda' is no path"));
 }
+
+#[test]
+fn pins_and_policies_of_a_definition_are_said_as_virsh_does() {
+    let root = defined("");
+    root.ok(&["emulatorpin", "g", "--cpulist", "0"]);
+    assert_eq!(
+        root.ok(&["emulatorpin", "g"]),
+        "emulator: CPU Affinity\n----------------------------------\n       *: 0\n"
+    );
+    root.ok(&["vcpupin", "g", "0", "r", "--config"]);
+    assert!(!root.ok(&["vcpupin", "g", "0", "--json"]).contains("\"-\""), "all CPUs are named");
+    root.ok(&["numatune", "g", "--mode", "3", "--nodeset", "0"]);
+    assert_eq!(root.ok(&["numatune", "g"]), "numa_mode      : restrictive\nnuma_nodeset   : 0\n");
+    assert!(root.refused(&["numatune", "g", "--mode", "4"]).contains("'4'"));
+    assert!(root.refused(&["vcpupin", "g", "9", "0"]).contains("there is no vCPU 9"));
+    assert!(root.refused(&["emulatorpin", "g", "4095"]).contains("4095"));
+}

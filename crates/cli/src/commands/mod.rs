@@ -136,8 +136,8 @@ pub(crate) fn run<'a>(
             Command::Vcpupin { which, vcpu, cpulist, vcpu_number, cpulist_words, affect } => {
                 tune::vcpupin(&which, vcpu.or(vcpu_number), cpulist.or(cpulist_words), affect, session, out).await
             }
-            Command::Emulatorpin { which, cpulist, affect } => {
-                tune::emulatorpin(&which, cpulist, affect, session, out).await
+            Command::Emulatorpin { which, cpulist, cpulist_words, affect } => {
+                tune::emulatorpin(&which, cpulist.or(cpulist_words), affect, session, out).await
             }
             Command::Domstats(args) => statistics::domstats(args, session, out).await,
             Command::Domblkstat(args) => statistics::domblkstat(args, session, out).await,
