@@ -15,6 +15,7 @@ mod io_threads;
 mod links;
 mod memory;
 mod numa;
+mod shares;
 mod state;
 mod statistics;
 mod values;
@@ -47,6 +48,7 @@ pub(crate) use self::{
     links::{BlkdeviotuneArgs, GetlinkArgs, LinkState, SetlinkArgs},
     memory::{MemtuneArgs, SizeArgs},
     numa::{Drawing, DriftArgs, Explain, NumaCommand, PlanArgs, RebalanceArgs, Topology},
+    shares::{BlkiotuneArgs, SchedinfoArgs},
     state::{
         DumpArgs, JobInfoArgs, ManagedDefineArgs, ManagedDumpArgs, ManagedEditArgs, ManagedSaveArgs, RestoreArgs,
         SaveArgs, SavedDefineArgs, SavedDumpArgs, SavedEditArgs,
@@ -302,7 +304,7 @@ pub(crate) enum Command {
     Numatune {
         #[command(flatten)]
         which: Which,
-        /// strict, preferred, interleave or restrictive
+        /// strict, preferred, interleave or restrictive; or 0 to 3
         #[arg(long)]
         mode: Option<String>,
         /// Host nodes, 0-2,^1
@@ -321,13 +323,13 @@ pub(crate) enum Command {
         /// vCPU
         #[arg(long = "vcpu", value_name = "N", conflicts_with = "vcpu_number")]
         vcpu: Option<u32>,
-        /// Host CPUs, 0-2,^1
+        /// Host CPUs, 0-2,^1; r: all
         #[arg(long = "cpulist", value_name = "SET", conflicts_with = "cpulist_words")]
         cpulist: Option<String>,
         /// vCPU
         #[arg(value_name = "VCPU")]
         vcpu_number: Option<u32>,
-        /// Host CPUs, 0-2,^1
+        /// Host CPUs, 0-2,^1; r: all
         #[arg(value_name = "CPULIST")]
         cpulist_words: Option<String>,
         #[command(flatten)]
@@ -337,9 +339,12 @@ pub(crate) enum Command {
     Emulatorpin {
         #[command(flatten)]
         which: Which,
-        /// Host CPUs, 0-2,^1
-        #[arg(value_name = "CPULIST")]
+        /// Host CPUs, 0-2,^1; r: all
+        #[arg(long = "cpulist", value_name = "SET", conflicts_with = "cpulist_words")]
         cpulist: Option<String>,
+        /// Host CPUs, 0-2,^1; r: all
+        #[arg(value_name = "CPULIST")]
+        cpulist_words: Option<String>,
         #[command(flatten)]
         affect: AffectArgs,
     },
@@ -372,6 +377,10 @@ pub(crate) enum Command {
     Setmaxmem(SizeArgs),
     /// Show or change what a guest's process may use of the host's memory
     Memtune(MemtuneArgs),
+    /// Show or change what a guest may use of the host's CPU time
+    Schedinfo(SchedinfoArgs),
+    /// Show or change a guest's weight and limits at the host's block devices
+    Blkiotune(BlkiotuneArgs),
     /// A guest's I/O threads and where they run
     Iothreadinfo(IothreadsArgs),
     /// Add an I/O thread to a guest

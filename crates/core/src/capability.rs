@@ -69,6 +69,10 @@ capabilities! {
     DeviceUpdate = "device-update": domain.update;
     /// [`crate::BlockThrottle`]
     BlockThrottle = "block-throttle": domain.block_throttle;
+    /// [`crate::SchedulerTuning`]
+    SchedulerTuning = "scheduler-tuning": domain.scheduler_tuning;
+    /// [`crate::BlockWeights`]
+    BlockWeights = "block-weights": domain.block_weights;
     /// [`crate::GuestAccounts`]
     GuestAccounts = "guest-accounts": domain.guest_accounts;
     /// [`crate::GuestAddresses`]

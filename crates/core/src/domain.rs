@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    BalloonPolling, BlockInfo, BlockThrottle, CoreDump, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate,
-    GuestAccounts, GuestAddresses, GuestClock, GuestFilesystems, GuestHostname, GuestInfo, GuestSshKeys, GuestVcpus,
-    IoThreads, Keyboard, LifecycleActions, MemoryLimits, MemoryTarget, Nmi, PowerManagement, RawAgent, Result,
-    SaveState, Screen, StateReason, Statistics, StopReason, VcpuCount, VcpuSelect,
+    BalloonPolling, BlockInfo, BlockThrottle, BlockWeights, CoreDump, DeviceAttach, DeviceDetach, DeviceRef,
+    DeviceUpdate, DirtyRate, GuestAccounts, GuestAddresses, GuestClock, GuestFilesystems, GuestHostname, GuestInfo,
+    GuestSshKeys, GuestVcpus, IoThreads, Keyboard, LifecycleActions, MemoryLimits, MemoryTarget, Nmi, PowerManagement,
+    RawAgent, Result, SaveState, SchedulerTuning, Screen, StateReason, Statistics, StopReason, VcpuCount, VcpuSelect,
 };
 
 /// The hypervisor's number of a running guest.
@@ -252,6 +252,14 @@ pub trait Domain: Any + Send + Sync + Debug {
     }
     /// Limits of disks.
     fn block_throttle(&self) -> Option<&dyn BlockThrottle> {
+        None
+    }
+    /// Limits of its CPU time.
+    fn scheduler_tuning(&self) -> Option<&dyn SchedulerTuning> {
+        None
+    }
+    /// Weights and limits at the host's block devices.
+    fn block_weights(&self) -> Option<&dyn BlockWeights> {
         None
     }
     /// The name that it has for itself.

@@ -32,6 +32,7 @@ mod reason;
 mod registry;
 mod roots;
 mod save;
+mod scheduler;
 mod screen;
 mod services;
 mod settings;
@@ -86,6 +87,7 @@ pub use reason::StateReason;
 pub use registry::Registry;
 pub use roots::Roots;
 pub use save::{SaveState, SavedStream};
+pub use scheduler::{BlockWeights, CpuBandwidth, SchedulerParams, SchedulerTuning};
 pub use screen::{ImageFormat, Nmi, Screen, Screenshot};
 pub use services::{
     Labels, OwnerRef, ProcessIdentity, Service, ServiceContext, ServiceDescriptor, ServiceRegistration,

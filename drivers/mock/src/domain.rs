@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use polyvirt_core::{
-    BalloonPolling, BlockInfo, BlockThrottle, ByteStream, Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach,
-    DeviceRef, DeviceUpdate, DirtyRate, Domain, DomainId, Error, ErrorKind, GuestState, IoThreads, LifecycleActions,
-    LivePlacement, MemoryLimits, MemoryTarget, Pause, PowerManagement, Reboot, Reset, Result, SaveState, Shutdown,
-    Signal, Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect, VcpuState, async_trait,
+    BalloonPolling, BlockInfo, BlockThrottle, BlockWeights, ByteStream, Consoles, CoreDump, Destroy, DeviceAttach,
+    DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate, Domain, DomainId, Error, ErrorKind, GuestState, IoThreads,
+    LifecycleActions, LivePlacement, MemoryLimits, MemoryTarget, Pause, PowerManagement, Reboot, Reset, Result,
+    SaveState, SchedulerTuning, Shutdown, Signal, Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect, VcpuState,
+    async_trait,
     model::DomainConfig,
     placement::{PlacementReport, PlanDelta},
 };
@@ -119,6 +120,12 @@ impl Domain for MockDomain {
         Some(self)
     }
     fn block_throttle(&self) -> Option<&dyn BlockThrottle> {
+        Some(self)
+    }
+    fn scheduler_tuning(&self) -> Option<&dyn SchedulerTuning> {
+        Some(self)
+    }
+    fn block_weights(&self) -> Option<&dyn BlockWeights> {
         Some(self)
     }
 

@@ -34,12 +34,12 @@ use std::{
 };
 
 use polyvirt_core::{
-    BalloonPolling, BlockInfo, BlockThrottle, Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach, DeviceUpdate,
-    DirtyRate, Domain, DomainEvents, DomainId, Error, ErrorKind, GuestAccounts, GuestAddresses, GuestClock,
-    GuestFilesystems, GuestHostname, GuestInfo, GuestSshKeys, GuestState, GuestVcpus, IoThreads, Keyboard,
+    BalloonPolling, BlockInfo, BlockThrottle, BlockWeights, Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach,
+    DeviceUpdate, DirtyRate, Domain, DomainEvents, DomainId, Error, ErrorKind, GuestAccounts, GuestAddresses,
+    GuestClock, GuestFilesystems, GuestHostname, GuestInfo, GuestSshKeys, GuestState, GuestVcpus, IoThreads, Keyboard,
     LifecycleActions, LiveConfig, LivePlacement, MemoryLimits, MemoryTarget, Nmi, Pause, PowerManagement, RawAgent,
-    Reboot, Reset, Result, SaveState, Screen, Shutdown, StateReason, Statistics, StopReason, VcpuCount, VcpuInfo,
-    VcpuSelect, async_trait,
+    Reboot, Reset, Result, SaveState, SchedulerTuning, Screen, Shutdown, StateReason, Statistics, StopReason,
+    VcpuCount, VcpuInfo, VcpuSelect, async_trait,
 };
 use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Watched};
 use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
@@ -345,6 +345,14 @@ impl Domain for QemuDomain {
     }
 
     fn block_throttle(&self) -> Option<&dyn BlockThrottle> {
+        Some(self)
+    }
+
+    fn scheduler_tuning(&self) -> Option<&dyn SchedulerTuning> {
+        Some(self)
+    }
+
+    fn block_weights(&self) -> Option<&dyn BlockWeights> {
         Some(self)
     }
 

@@ -31,6 +31,7 @@ mod memory;
 mod numa;
 mod pages;
 mod saved;
+mod shares;
 mod sizes;
 mod statistics;
 mod tune;
@@ -112,6 +113,8 @@ pub(crate) fn run<'a>(
             Command::Setmem(args) => memory::setmem(&args, session, out).await,
             Command::Setmaxmem(args) => memory::setmaxmem(&args, session, out).await,
             Command::Memtune(args) => memory::memtune(&args, session, out).await,
+            Command::Schedinfo(args) => shares::schedinfo(&args, session, out).await,
+            Command::Blkiotune(args) => shares::blkiotune(&args, session, out).await,
             Command::Iothreadinfo(args) => io_threads::info(&args, session, out).await,
             Command::Iothreadadd(args) => io_threads::add(&args, session, out).await,
             Command::Iothreaddel(args) => io_threads::remove(&args, session, out).await,
@@ -142,8 +145,8 @@ pub(crate) fn run<'a>(
             Command::Vcpupin { which, vcpu, cpulist, vcpu_number, cpulist_words, affect } => {
                 tune::vcpupin(&which, vcpu.or(vcpu_number), cpulist.or(cpulist_words), affect, session, out).await
             }
-            Command::Emulatorpin { which, cpulist, affect } => {
-                tune::emulatorpin(&which, cpulist, affect, session, out).await
+            Command::Emulatorpin { which, cpulist, cpulist_words, affect } => {
+                tune::emulatorpin(&which, cpulist.or(cpulist_words), affect, session, out).await
             }
             Command::Domstats(args) => statistics::domstats(args, session, out).await,
             Command::Domblkstat(args) => statistics::domblkstat(args, session, out).await,
