@@ -22,6 +22,7 @@
 #![doc = include_str!("docs.md")]
 
 mod capabilities;
+mod chains;
 mod check;
 mod command;
 mod companions;

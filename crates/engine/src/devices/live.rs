@@ -34,7 +34,7 @@ impl Guest {
             let mut after = before.clone();
             insert(&before.config.name, &mut after.config, device)?;
             complete(&shared, &mut after).await?;
-            attach.resolve(&before, &mut after)?;
+            attach.resolve(&before, &mut after).await?;
             let brought = bring(&shared, (&before, &after), plan.as_ref()).await?;
             let change = DeviceChange::new(before, after, plan);
             let effects = match attach.attach(&change).await {
@@ -90,7 +90,7 @@ impl Guest {
             super::replace(&before.config.name, &mut after.config, &device)?;
             keep_names(&before.config, &mut after.config);
             complete(&shared, &mut after).await?;
-            attach.resolve(&before, &mut after)?;
+            attach.resolve(&before, &mut after).await?;
             bring(&shared, (&before, &after), plan.as_ref()).await?;
             let changed = after.config.devices.changed_since(&before.config.devices);
             let Some(alias) = changed.last().and_then(|(_, is)| is.alias()) else { return Ok(Left::nothing()) };

@@ -132,6 +132,12 @@ pub(crate) fn number_images(config: &mut DomainConfig, last: u32) {
             next += u32::from(image.index.is_none());
             image.index.get_or_insert(next);
         });
+        // Programs look for those of backing images beside their type.
+        let mut below = disk.backing_store.as_deref_mut();
+        while let Some(store) = below {
+            store.index = store.source.as_ref().and_then(|it| it.index);
+            below = store.backing_store.as_deref_mut();
+        }
     }
 }
 
