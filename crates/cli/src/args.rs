@@ -38,7 +38,10 @@ pub(crate) use self::{
         AliasArgs, AttachDiskArgs, AttachInterfaceArgs, ChangeMediaArgs, DetachDiskArgs, DetachInterfaceArgs,
         DeviceAffect, DeviceArgs, DiskType, SourceType, UpdateArgs,
     },
-    domxml::{DefinitionForm, DefinitionOptions, DescribedHost, DomxmlCommand, DriverName, Setting, ToNativeArgs},
+    domxml::{
+        DefinitionForm, DefinitionOptions, DescribedHost, DomxmlCommand, DriverName, EmbeddedOptions, Setting,
+        ToNativeArgs,
+    },
     firmware::{FirmwareCommand, FirmwareList},
     guest::{AffectArgs, List, ShutdownMode, Start, Which},
     hands::{ScreenshotArgs, SendKeyArgs},

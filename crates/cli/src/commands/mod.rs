@@ -176,7 +176,7 @@ pub(crate) fn run<'a>(
             }
             Command::Explain(args) => explain::explain(&args.what, args.auto_nodeset.as_deref(), session, out).await,
             Command::Domxml { command } => domxml::domxml(command, session, out).await,
-            Command::Xml { command } => xml::xml(&command, out),
+            Command::Xml { command } => xml::xml(&command, session, out),
             Command::Cpu { command } => cpu::cpu(&command, out),
             Command::Cpuset { command } => cpuset::cpuset(&command, out),
             Command::Batch => batch::batch(&session.recordings, out).await,
