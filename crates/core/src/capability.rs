@@ -75,6 +75,10 @@ capabilities! {
     BlockJobs = "block-jobs": domain.block_jobs;
     /// [`crate::BlockThrottle`]
     BlockThrottle = "block-throttle": domain.block_throttle;
+    /// [`crate::SchedulerTuning`]
+    SchedulerTuning = "scheduler-tuning": domain.scheduler_tuning;
+    /// [`crate::BlockWeights`]
+    BlockWeights = "block-weights": domain.block_weights;
     /// [`crate::GuestAccounts`]
     GuestAccounts = "guest-accounts": domain.guest_accounts;
     /// [`crate::GuestAddresses`]
@@ -109,6 +113,8 @@ capabilities! {
     PowerManagement = "power-management": domain.power_management;
     /// [`crate::OutsideStatistics`]
     OutsideStatistics = "outside-statistics": driver.outside_statistics;
+    /// [`crate::LifecycleActions`]
+    LifecycleActions = "lifecycle-actions": domain.lifecycle_actions;
     /// [`crate::NativeExport`]
     NativeExport = "native-export": driver.native_export;
     /// [`crate::DomainCapabilities`]

@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    BalloonPolling, BlockInfo, BlockJobs, BlockResize, BlockThreshold, BlockThrottle, CoreDump, DeviceAttach,
-    DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate, GuestAccounts, GuestAddresses, GuestClock, GuestFilesystems,
-    GuestHostname, GuestInfo, GuestSshKeys, GuestVcpus, IoThreads, Keyboard, MemoryLimits, MemoryTarget, Nmi,
-    PowerManagement, RawAgent, Result, SaveState, Screen, StateReason, Statistics, StopReason, VcpuCount, VcpuSelect,
+    BalloonPolling, BlockInfo, BlockJobs, BlockResize, BlockThreshold, BlockThrottle, BlockWeights, CoreDump,
+    DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate, GuestAccounts, GuestAddresses, GuestClock,
+    GuestFilesystems, GuestHostname, GuestInfo, GuestSshKeys, GuestVcpus, IoThreads, Keyboard, LifecycleActions,
+    MemoryLimits, MemoryTarget, Nmi, PowerManagement, RawAgent, Result, SaveState, SchedulerTuning, Screen,
+    StateReason, Statistics, StopReason, VcpuCount, VcpuSelect,
 };
 
 /// The hypervisor's number of a running guest.
@@ -266,6 +267,14 @@ pub trait Domain: Any + Send + Sync + Debug {
     fn block_throttle(&self) -> Option<&dyn BlockThrottle> {
         None
     }
+    /// Limits of its CPU time.
+    fn scheduler_tuning(&self) -> Option<&dyn SchedulerTuning> {
+        None
+    }
+    /// Weights and limits at the host's block devices.
+    fn block_weights(&self) -> Option<&dyn BlockWeights> {
+        None
+    }
     /// The name that it has for itself.
     fn guest_hostname(&self) -> Option<&dyn GuestHostname> {
         None
@@ -312,6 +321,10 @@ pub trait Domain: Any + Send + Sync + Debug {
     }
     /// Writing its memory into a file, for debuggers.
     fn core_dump(&self) -> Option<&dyn CoreDump> {
+        None
+    }
+    /// What happens when it stops.
+    fn lifecycle_actions(&self) -> Option<&dyn LifecycleActions> {
         None
     }
     /// Waking it.

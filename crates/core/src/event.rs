@@ -145,6 +145,16 @@ pub enum EventKind {
     },
     /// vCPU pins, the memory policy or other parameters were changed.
     Tuned,
+    /// A definition got another name.
+    Renamed {
+        /// The one it had.
+        from: String,
+    },
+    /// What is written about a running guest was changed.
+    MetadataChanged {
+        /// `title`, `description`, or the namespace of an application's element.
+        part: String,
+    },
     /// The guest has so many vCPUs now.
     VcpusChanged {
         /// How many.

@@ -41,9 +41,27 @@ pub(crate) struct Shared {
 impl Shared {
     /// Stores a definition and tells so; says whether it replaced one.
     pub(crate) async fn store(self: Arc<Self>, config: DomainConfig) -> Result<bool> {
+        self.put(config, None).await.map(|stored| stored.unwrap_or(false))
+    }
+
+    /// Stores a definition in place of this one; says whether that is still what was stored.
+    pub(crate) async fn replace(self: Arc<Self>, before: Arc<DomainConfig>, config: DomainConfig) -> Result<bool> {
+        Ok(self.put(config, Some(before)).await?.is_some())
+    }
+
+    /// `None`: something else is stored than was before.
+    async fn put(self: Arc<Self>, config: DomainConfig, before: Option<Arc<DomainConfig>>) -> Result<Option<bool>> {
         blocking(move || {
             let guest = GuestRef::of(&config, None);
+            let mut changed = false;
+            let is_before = |before: &Arc<DomainConfig>| {
+                Ok::<_, Error>(self.definitions.get(&guest.name)?.is_some_and(|it| it.config == *before))
+            };
             let may = || match self.records.get(&guest.name)? {
+                _ if !before.as_ref().map_or(Ok(true), is_before)? => {
+                    changed = true;
+                    Err(Error::new(ErrorKind::Busy, "the definition was changed by another meanwhile"))
+                }
                 Some(record)
                     if record.guest.uuid != guest.uuid && (self.is_alive(&record) || self.is_starting(&record)?) =>
                 {
@@ -56,7 +74,10 @@ impl Shared {
                 _ => Ok(()),
             };
             let defined = |updated| self.history.tell(guest.clone(), EventKind::Defined { updated });
-            self.definitions.put(&config, may, defined)
+            match self.definitions.put(&config, may, defined) {
+                Err(_) if changed => Ok(None),
+                done => done.map(Some),
+            }
         })
         .await
     }

@@ -7,6 +7,7 @@ mod agent;
 mod attend;
 mod block_jobs;
 mod block_nodes;
+mod cards;
 mod console;
 mod devices;
 mod dump;
@@ -35,12 +36,12 @@ use std::{
 };
 
 use polyvirt_core::{
-    BalloonPolling, BlockInfo, BlockJobs, BlockResize, BlockThreshold, BlockThrottle, Consoles, CoreDump, Destroy,
-    DeviceAttach, DeviceDetach, DeviceUpdate, DirtyRate, Domain, DomainEvents, DomainId, Error, ErrorKind,
+    BalloonPolling, BlockInfo, BlockJobs, BlockResize, BlockThreshold, BlockThrottle, BlockWeights, Consoles, CoreDump,
+    Destroy, DeviceAttach, DeviceDetach, DeviceUpdate, DirtyRate, Domain, DomainEvents, DomainId, Error, ErrorKind,
     GuestAccounts, GuestAddresses, GuestClock, GuestFilesystems, GuestHostname, GuestInfo, GuestSshKeys, GuestState,
-    GuestVcpus, IoThreads, Keyboard, LiveConfig, LivePlacement, MemoryLimits, MemoryTarget, Nmi, Pause,
-    PowerManagement, RawAgent, Reboot, Reset, Result, SaveState, Screen, Shutdown, StateReason, Statistics, StopReason,
-    VcpuCount, VcpuInfo, VcpuSelect, async_trait,
+    GuestVcpus, IoThreads, Keyboard, LifecycleActions, LiveConfig, LivePlacement, MemoryLimits, MemoryTarget, Nmi,
+    Pause, PowerManagement, RawAgent, Reboot, Reset, Result, SaveState, SchedulerTuning, Screen, Shutdown, StateReason,
+    Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect, async_trait,
 };
 use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Watched};
 use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
@@ -361,6 +362,14 @@ impl Domain for QemuDomain {
         Some(self)
     }
 
+    fn scheduler_tuning(&self) -> Option<&dyn SchedulerTuning> {
+        Some(self)
+    }
+
+    fn block_weights(&self) -> Option<&dyn BlockWeights> {
+        Some(self)
+    }
+
     fn guest_hostname(&self) -> Option<&dyn GuestHostname> {
         Some(self)
     }
@@ -406,6 +415,10 @@ impl Domain for QemuDomain {
     }
 
     fn core_dump(&self) -> Option<&dyn CoreDump> {
+        Some(self)
+    }
+
+    fn lifecycle_actions(&self) -> Option<&dyn LifecycleActions> {
         Some(self)
     }
 

@@ -81,6 +81,8 @@ fn words(kind: &EventKind) -> String {
         EventKind::Panicked { message } => format!("panicked: {message}"),
         EventKind::Stopped { reason } => format!("stopped ({})", reason.name()),
         EventKind::Tuned => "tuned".to_owned(),
+        EventKind::Renamed { from } => format!("was renamed from '{from}'"),
+        EventKind::MetadataChanged { part } => format!("metadata {part} changed"),
         EventKind::VcpusChanged { online } => format!("has {online} vCPUs"),
         EventKind::Asleep => "fell asleep".to_owned(),
         EventKind::Woken => "woke up".to_owned(),

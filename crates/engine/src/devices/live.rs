@@ -95,6 +95,7 @@ impl Guest {
             }
             let mut after = before.clone();
             super::replace(&before.config.name, &mut after.config, &device)?;
+            keep_names(&before.config, &mut after.config);
             complete(&shared, &mut after).await?;
             attach.resolve(&before, &mut after).await?;
             bring(&shared, (&before, &after), plan.as_ref()).await?;
@@ -116,6 +117,15 @@ impl Guest {
             Ok(Left::live(edit).event(EventKind::DeviceUpdated { alias }))
         };
         self.change(Change::new("update-device", work).within(self.connection.shared.options.start_timeout)).await
+    }
+}
+
+/// A card that says nothing else is on the host what it is.
+fn keep_names(before: &DomainConfig, after: &mut DomainConfig) {
+    for (was, is) in after.devices.changed_since(&before.devices) {
+        if let Some((_, at)) = is.alias().and_then(|name| after.devices.named(&name)) {
+            after.devices.replace(at, is.running_as(Some(&was)));
+        }
     }
 }
 

@@ -104,15 +104,16 @@ pub(crate) struct Folders {
     pub(crate) tpm: PathBuf,
 }
 
-/// The tap of a network card, of which QEMU inherits descriptors by these numbers.
+/// The tap of a network card, whose descriptors QEMU knows by these words: numbers of those that it inherits, names of those that it
+/// is handed while it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HandedTap {
     /// The card's place in the definition, from 0.
     pub(crate) card: usize,
     /// One a queue.
-    pub(crate) queues: Vec<i32>,
+    pub(crate) queues: Vec<String>,
     /// One a queue, if the kernel serves it; else none.
-    pub(crate) vhost: Vec<i32>,
+    pub(crate) vhost: Vec<String>,
 }
 
 /// Finds the device node of a SCSI unit, `host:bus:target:unit`.
