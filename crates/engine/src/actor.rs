@@ -350,10 +350,12 @@ impl Actor {
             _ => None,
         };
         attached.record.state = state;
+        let written = write(&self.shared, &attached.record).await;
+        // Whoever hears of it and looks finds it so.
         if let Some(event) = event {
             self.shared.history.tell(attached.record.guest.clone(), event);
         }
-        write(&self.shared, &attached.record).await
+        written
     }
 
     /// Keeps which vCPUs there are, if that is new.
