@@ -1,6 +1,7 @@
 //! The command line. Names, short options and meanings are virsh's where virsh has the command.
 
 mod agent;
+mod block_jobs;
 mod capabilities;
 mod cpu;
 mod describe;
@@ -31,6 +32,9 @@ use clap_complete::Shell;
 pub(crate) use self::numa::{Simulate, SimulatedCpus};
 pub(crate) use self::{
     agent::AgentCommand,
+    block_jobs::{
+        BlockCommand, BlockjobArgs, CommitArgs, CopyArgs, PullArgs, ResizeArgs, SpeedArgs, ThresholdArgs, WaitArgs,
+    },
     capabilities::{CapabilitiesArgs, DomcapabilitiesArgs, QemuCapsArgs},
     cpu::{CpuCommand, CpuRole},
     describe::{DescArgs, DisplayArgs, LifecycleArgs, MetadataArgs, RenameArgs, Stopping},
@@ -372,6 +376,8 @@ pub(crate) enum Command {
     /// A guest's disks that are in error
     #[command(after_help = "Example: polyvirt domblkerror guest")]
     Domblkerror(Which),
+    #[command(flatten)]
+    Block(BlockCommand),
     /// A guest's network cards
     Domiflist(DomiflistArgs),
     /// Change how much of its memory a guest uses

@@ -67,6 +67,12 @@ capabilities! {
     DeviceDetach = "device-detach": domain.detach;
     /// [`crate::DeviceUpdate`]
     DeviceUpdate = "device-update": domain.update;
+    /// [`crate::BlockResize`]
+    BlockResize = "block-resize": domain.block_resize;
+    /// [`crate::BlockThreshold`]
+    BlockThreshold = "block-threshold": domain.block_threshold;
+    /// [`crate::BlockJobs`]
+    BlockJobs = "block-jobs": domain.block_jobs;
     /// [`crate::BlockThrottle`]
     BlockThrottle = "block-throttle": domain.block_throttle;
     /// [`crate::SchedulerTuning`]

@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    BalloonPolling, BlockInfo, BlockThrottle, BlockWeights, CoreDump, DeviceAttach, DeviceDetach, DeviceRef,
-    DeviceUpdate, DirtyRate, GuestAccounts, GuestAddresses, GuestClock, GuestFilesystems, GuestHostname, GuestInfo,
-    GuestSshKeys, GuestVcpus, IoThreads, Keyboard, LifecycleActions, MemoryLimits, MemoryTarget, Nmi, PowerManagement,
-    RawAgent, Result, SaveState, SchedulerTuning, Screen, StateReason, Statistics, StopReason, VcpuCount, VcpuSelect,
+    BalloonPolling, BlockInfo, BlockJobs, BlockResize, BlockThreshold, BlockThrottle, BlockWeights, CoreDump,
+    DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate, GuestAccounts, GuestAddresses, GuestClock,
+    GuestFilesystems, GuestHostname, GuestInfo, GuestSshKeys, GuestVcpus, IoThreads, Keyboard, LifecycleActions,
+    MemoryLimits, MemoryTarget, Nmi, PowerManagement, RawAgent, Result, SaveState, SchedulerTuning, Screen,
+    StateReason, Statistics, StopReason, VcpuCount, VcpuSelect,
 };
 
 /// The hypervisor's number of a running guest.
@@ -228,6 +229,18 @@ pub trait Domain: Any + Send + Sync + Debug {
     }
     /// Sizes and errors of its disks.
     fn block_info(&self) -> Option<&dyn BlockInfo> {
+        None
+    }
+    /// Changing the size of its disks.
+    fn block_resize(&self) -> Option<&dyn BlockResize> {
+        None
+    }
+    /// Marks on its images.
+    fn block_threshold(&self) -> Option<&dyn BlockThreshold> {
+        None
+    }
+    /// Moving its disks' data between images.
+    fn block_jobs(&self) -> Option<&dyn BlockJobs> {
         None
     }
     /// Changing the number of vCPUs.

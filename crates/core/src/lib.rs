@@ -9,6 +9,7 @@
 //! - Dropping a future undoes nothing; [`Launcher::reap`] is the one clean-up path.
 
 mod agent;
+mod block;
 mod cancel;
 mod capabilities;
 mod capability;
@@ -47,6 +48,9 @@ pub use agent::{
     SshKeysHow,
 };
 pub use async_trait::async_trait;
+pub use block::{
+    BlockJob, BlockJobEnd, BlockJobKind, BlockJobState, BlockJobStatus, BlockJobs, BlockResize, BlockThreshold, CopyHow,
+};
 pub use cancel::{CancelSource, CancelToken, Deadline};
 pub use capabilities::{
     AcceleratorFacts, Choice, CpuModes, CustomModel, DomainCapabilities, DomainCaps, DomainCapsQuery, Facility, Fact,

@@ -16,6 +16,7 @@ mod actor;
 mod affect;
 mod agent;
 mod block;
+mod block_jobs;
 mod connection;
 mod definition;
 mod devices;
@@ -45,6 +46,7 @@ mod tune;
 mod vcpus;
 
 pub use affect::Affect;
+pub use block_jobs::{BlockJobReport, CommitOptions, CopyOptions, PullOptions};
 pub use connection::{Connection, Defined, Prepared};
 pub use definition::{ReadDefinition, read_definition};
 pub use dump::{AfterDump, DumpOptions};

@@ -6,7 +6,7 @@ use polyvirt_core::{
     Access, Error, ErrorKind, Resource, Result,
     model::{
         DomainConfig,
-        disk::Disk,
+        disk::{Disk, DiskDriver},
         storage::{Source, SourceKind},
     },
 };
@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_secs(30);
 /// # Errors
 /// Those of [`polyvirt_images::complete`], with the disk; `Timeout` for storage that does not answer.
 pub(crate) async fn resolve(config: &mut DomainConfig) -> Result<()> {
-    let is_new = |disk: &Disk| disk.source.as_ref().is_some_and(|it| it.index.is_none());
+    let is_new = |disk: &Disk| disk.source.as_ref().is_some_and(|it| it.index.is_none()) || of_mirror(disk).is_some();
     let new: Vec<_> = config.devices.disks.iter().enumerate().filter(|(_, disk)| is_new(disk)).collect();
     let mut new: Vec<(usize, Disk)> = new.into_iter().map(|(at, disk)| (at, disk.clone())).collect();
     if new.is_empty() {
@@ -30,7 +30,14 @@ pub(crate) async fn resolve(config: &mut DomainConfig) -> Result<()> {
     let looked = tokio::task::spawn_blocking(move || {
         for (at, disk) in &mut new {
             let asked_at = format!("/domain/devices/disk[{}]", *at + 1);
-            polyvirt_images::complete(disk).map_err(|error| error.with("asked for at", asked_at))?;
+            let failed = |error: Error| error.with("asked for at", &asked_at);
+            if disk.source.as_ref().is_some_and(|it| it.index.is_none()) {
+                polyvirt_images::complete(disk).map_err(failed)?;
+            }
+            if let (Some(mut alone), Some(mirror)) = (of_mirror(disk), &mut disk.mirror) {
+                polyvirt_images::complete(&mut alone).map_err(failed)?;
+                (mirror.source, mirror.backing_store) = (alone.source, alone.backing_store);
+            }
         }
         Ok(new)
     });
@@ -44,6 +51,19 @@ pub(crate) async fn resolve(config: &mut DomainConfig) -> Result<()> {
     Ok(())
 }
 
+/// What the other image of a block job is based on, as a disk of its own; `None` if the definition says it, or it is in use already.
+fn of_mirror(disk: &Disk) -> Option<Disk> {
+    let mirror = disk.mirror.as_ref()?;
+    let source = mirror.source.as_ref().filter(|it| it.index.is_none() && mirror.backing_store.is_none())?;
+    let mut alone = Disk::default();
+    alone.kind = mirror.kind;
+    alone.source = Some(source.clone());
+    let mut driver = DiskDriver::default();
+    driver.kind = mirror.format.as_ref().and_then(|it| it.kind);
+    alone.driver = Some(driver);
+    Some(alone)
+}
+
 /// The files of a disk's images: of those that others are based on nothing is written.
 pub(crate) fn resources(at: usize, disk: &Disk) -> Vec<Resource> {
     let mut found = Vec::new();
@@ -53,6 +73,19 @@ pub(crate) fn resources(at: usize, disk: &Disk) -> Vec<Resource> {
         add(&mut found, disk.kind, source, &here, access);
     }
     let mut next = disk.backing_store.as_deref();
+    while let Some(store) = next {
+        here.push_str("/backingStore");
+        if let Some(source) = &store.source {
+            add(&mut found, store.kind, source, &here, Access::Read);
+        }
+        next = store.backing_store.as_deref();
+    }
+    let Some(mirror) = &disk.mirror else { return found };
+    let mut here = format!("/domain/devices/disk[{}]/mirror", at + 1);
+    if let Some(source) = &mirror.source {
+        add(&mut found, mirror.kind, source, &here, Access::Write);
+    }
+    let mut next = mirror.backing_store.as_deref();
     while let Some(store) = next {
         here.push_str("/backingStore");
         if let Some(source) = &store.source {

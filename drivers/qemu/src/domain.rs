@@ -5,6 +5,8 @@
 
 mod agent;
 mod attend;
+mod block_jobs;
+mod block_nodes;
 mod cards;
 mod console;
 mod devices;
@@ -34,12 +36,12 @@ use std::{
 };
 
 use polyvirt_core::{
-    BalloonPolling, BlockInfo, BlockThrottle, BlockWeights, Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach,
-    DeviceUpdate, DirtyRate, Domain, DomainEvents, DomainId, Error, ErrorKind, GuestAccounts, GuestAddresses,
-    GuestClock, GuestFilesystems, GuestHostname, GuestInfo, GuestSshKeys, GuestState, GuestVcpus, IoThreads, Keyboard,
-    LifecycleActions, LiveConfig, LivePlacement, MemoryLimits, MemoryTarget, Nmi, Pause, PowerManagement, RawAgent,
-    Reboot, Reset, Result, SaveState, SchedulerTuning, Screen, Shutdown, StateReason, Statistics, StopReason,
-    VcpuCount, VcpuInfo, VcpuSelect, async_trait,
+    BalloonPolling, BlockInfo, BlockJobs, BlockResize, BlockThreshold, BlockThrottle, BlockWeights, Consoles, CoreDump,
+    Destroy, DeviceAttach, DeviceDetach, DeviceUpdate, DirtyRate, Domain, DomainEvents, DomainId, Error, ErrorKind,
+    GuestAccounts, GuestAddresses, GuestClock, GuestFilesystems, GuestHostname, GuestInfo, GuestSshKeys, GuestState,
+    GuestVcpus, IoThreads, Keyboard, LifecycleActions, LiveConfig, LivePlacement, MemoryLimits, MemoryTarget, Nmi,
+    Pause, PowerManagement, RawAgent, Reboot, Reset, Result, SaveState, SchedulerTuning, Screen, Shutdown, StateReason,
+    Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect, async_trait,
 };
 use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Watched};
 use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
@@ -321,6 +323,18 @@ impl Domain for QemuDomain {
     }
 
     fn block_info(&self) -> Option<&dyn BlockInfo> {
+        Some(self)
+    }
+
+    fn block_resize(&self) -> Option<&dyn BlockResize> {
+        Some(self)
+    }
+
+    fn block_threshold(&self) -> Option<&dyn BlockThreshold> {
+        Some(self)
+    }
+
+    fn block_jobs(&self) -> Option<&dyn BlockJobs> {
         Some(self)
     }
 

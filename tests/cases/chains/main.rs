@@ -1,5 +1,7 @@
 //! Chains of images with real QEMU: resolved at start, told whole, and refused with a reason when they are broken.
 
+mod jobs;
+mod killed;
 mod resolved;
 
 use std::{path::Path, process::Command};

@@ -90,6 +90,7 @@ fn words(kind: &EventKind) -> String {
         EventKind::DeviceUpdated { alias } => format!("device {alias} was changed"),
         EventKind::DeviceRemoved { alias } => format!("device {alias} was removed"),
         EventKind::DeviceRefused { alias } => format!("device {alias} is not let go by the guest"),
+        EventKind::BlockJob { disk, job, status } => format!("{job} of disk {disk}: {status}"),
         EventKind::Noticed(Noticed { notice, merged: 0, .. }) => noticed(notice),
         EventKind::Noticed(Noticed { notice, merged, .. }) => format!("{} ({merged} more before)", noticed(notice)),
         other => format!("{other:?}"),

@@ -2,6 +2,7 @@
 
 mod agent;
 mod batch;
+mod block_jobs;
 mod capabilities;
 mod config;
 mod console;
@@ -157,6 +158,7 @@ pub(crate) fn run<'a>(
             Command::Domblklist(args) => inventory::domblklist(args, session, out).await,
             Command::Domblkinfo(args) => inventory::domblkinfo(args, session, out).await,
             Command::Domblkerror(which) => inventory::domblkerror(&which, session, out).await,
+            Command::Block(command) => block_jobs::block(command, session, out).await,
             Command::Domiflist(args) => inventory::domiflist(args, session, out).await,
             Command::Agent(command) => agent::agent(command, session, out).await,
             Command::Firmware(command) => firmware::firmware(command, out),
