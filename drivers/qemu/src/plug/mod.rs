@@ -25,7 +25,7 @@ use std::sync::Arc;
 use polyvirt_core::{Result, model::DomainConfig, placement::Plan};
 
 pub(crate) use self::{
-    orders::{Trouble, ask_for, put_in, take_out},
+    orders::{Trouble, ask_for, put_in, take_out, with_threads},
     parts::{Difference, Kind, Part, difference},
     sweep::{devices, strangers},
 };
