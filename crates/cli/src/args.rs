@@ -40,7 +40,7 @@ pub(crate) use self::{
     describe::{DescArgs, DisplayArgs, LifecycleArgs, MetadataArgs, RenameArgs, Stopping},
     devices::{
         AliasArgs, AttachDiskArgs, AttachInterfaceArgs, ChangeMediaArgs, DetachDiskArgs, DetachInterfaceArgs,
-        DeviceAffect, DeviceArgs, DiskType, SourceType, UpdateArgs,
+        DeviceAffect, DeviceArgs, DiskType, SourceType, UpdateArgs, UpdateMemoryArgs,
     },
     domxml::{
         DefinitionForm, DefinitionOptions, DescribedHost, DomxmlCommand, DriverName, EmbeddedOptions, Setting,
@@ -221,6 +221,8 @@ pub(crate) enum Command {
     DetachDeviceAlias(AliasArgs),
     /// Change a device of a guest, such as the image in a drive
     UpdateDevice(UpdateArgs),
+    /// Ask a guest to use more or less of a memory device
+    UpdateMemoryDevice(UpdateMemoryArgs),
     /// Put a disk into a guest
     AttachDisk(AttachDiskArgs),
     /// Take a disk out of a guest

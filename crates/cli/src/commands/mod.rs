@@ -94,6 +94,7 @@ pub(crate) fn run<'a>(
             Command::AttachDevice(args) => devices::attach(&args, session, out).await,
             Command::DetachDevice(args) => devices::detach(&args, session, out).await,
             Command::DetachDeviceAlias(args) => devices::detach_alias(&args, session, out).await,
+            Command::UpdateMemoryDevice(args) => devices::update_memory(&args, session, out).await,
             Command::UpdateDevice(args) => devices::update(&args, session, out).await,
             Command::AttachDisk(args) => disks::attach_disk(&args, session, out).await,
             Command::DetachDisk(args) => disks::detach_disk(&args, session, out).await,
