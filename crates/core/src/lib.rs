@@ -78,7 +78,7 @@ pub use notice::{Notice, Noticed};
 pub use offline::{ExportOptions, LockedMemory, OfflineContext, OfflineDriver, OpenOffline, Recording, Resources};
 pub use polyvirt_model as model;
 pub use polyvirt_numa_placement as placement;
-pub use power::PowerManagement;
+pub use power::{PowerManagement, SleepTarget};
 pub use reason::StateReason;
 pub use registry::Registry;
 pub use roots::Roots;

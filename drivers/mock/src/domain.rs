@@ -6,7 +6,8 @@ use polyvirt_core::{
     BalloonPolling, BlockInfo, BlockThrottle, BlockWeights, ByteStream, Consoles, CoreDump, Destroy, DeviceAttach,
     DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate, Domain, DomainId, Error, ErrorKind, GuestState, IoThreads,
     LivePlacement, MemoryLimits, MemoryTarget, Pause, PowerManagement, Reboot, Reset, Result, SaveState,
-    SchedulerTuning, Shutdown, Signal, Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect, VcpuState, async_trait,
+    SchedulerTuning, Shutdown, Signal, SleepTarget, Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect, VcpuState,
+    async_trait,
     placement::{PlacementReport, PlanDelta},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -158,6 +159,19 @@ impl Pause for MockDomain {
 
 #[async_trait]
 impl PowerManagement for MockDomain {
+    async fn suspend(&self, to: SleepTarget) -> Result<()> {
+        self.alive()?;
+        if to != SleepTarget::Memory {
+            return Err(Error::unsupported("mock", "sleep but in memory"));
+        }
+        if self.guest.state() != GuestState::Running {
+            let message = format!("the guest is {}, and does not hear of it", self.guest.state().name());
+            return Err(Error::new(ErrorKind::InvalidState, message));
+        }
+        self.guest.become_state(GuestState::PmSuspended).await;
+        Ok(())
+    }
+
     async fn wake(&self) -> Result<()> {
         self.alive()?;
         match self.guest.state() {
@@ -175,8 +189,11 @@ impl PowerManagement for MockDomain {
 
 #[async_trait]
 impl Reboot for MockDomain {
-    async fn reboot(&self) -> Result<()> {
+    async fn reboot(&self, how: Shutdown) -> Result<()> {
         self.alive()?;
+        if how == Shutdown::Agent {
+            return Err(Error::unsupported("mock", "guest agent"));
+        }
         self.guest.tell(Signal::Reset).await;
         Ok(())
     }

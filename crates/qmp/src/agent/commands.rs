@@ -36,6 +36,12 @@ asked! {
     GetOsinfo = "guest-get-osinfo" -> OsInfo;
     /// Its time zone.
     GetTimezone = "guest-get-timezone" -> Timezone;
+    /// Sends the guest to sleep, in memory. It is not answered if it works.
+    SuspendRam = "guest-suspend-ram" -> Empty;
+    /// The same, on its disk.
+    SuspendDisk = "guest-suspend-disk" -> Empty;
+    /// The same, both.
+    SuspendHybrid = "guest-suspend-hybrid" -> Empty;
     /// Who is logged in.
     GetUsers = "guest-get-users" -> Vec<User>;
 }

@@ -8,7 +8,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use polyvirt_core::{
     Error, ErrorKind, GuestAccounts, GuestAddresses, GuestClock, GuestFilesystem, GuestFilesystems, GuestHostname,
     GuestInfo, GuestInfoKind, GuestInfoRecord, GuestInterface, GuestSshKeys, GuestVcpu, GuestVcpus, RawAgent, Result,
-    SecretText, SshKeysHow, async_trait,
+    SecretText, SleepTarget, SshKeysHow, async_trait,
     model::chardev::{ChannelTargetType, CharBackend, CharMode},
 };
 use polyvirt_qmp::{
@@ -99,11 +99,25 @@ impl QemuDomain {
         agent::execute(&turn.path, command, turn.left()).await.map_err(failed)
     }
 
-    /// Has the agent power the guest off.
-    pub(super) async fn agent_shutdown(&self) -> Result<()> {
+    /// Has the agent do what is only answered if it does not work.
+    async fn agent_tell<C: Command + Sync>(&self, command: &C) -> Result<()> {
         let turn = self.turn(SOON).await?;
-        let off = commands::Shutdown { mode: "powerdown" };
-        agent::execute_unanswered(&turn.path, &off, turn.left(), REFUSAL).await.map(drop).map_err(failed)
+        agent::execute_unanswered(&turn.path, command, turn.left(), REFUSAL).await.map(drop).map_err(failed)
+    }
+
+    /// Has the agent power the guest off, or reboot it.
+    pub(super) async fn agent_power(&self, mode: &'static str) -> Result<()> {
+        self.agent_tell(&commands::Shutdown { mode }).await
+    }
+
+    /// Has the agent send the guest to sleep.
+    pub(super) async fn agent_sleep(&self, to: SleepTarget) -> Result<()> {
+        match to {
+            SleepTarget::Memory => self.agent_tell(&commands::SuspendRam {}).await,
+            SleepTarget::Disk => self.agent_tell(&commands::SuspendDisk {}).await,
+            SleepTarget::Hybrid => self.agent_tell(&commands::SuspendHybrid {}).await,
+            other => Err(Error::new(ErrorKind::Unsupported, format!("the guest agent has no word for {other:?}"))),
+        }
     }
 }
 
