@@ -40,7 +40,7 @@ mod uri;
 mod vcpus;
 
 pub use agent::{
-    GuestAccounts, GuestAddresses, GuestClock, GuestFilesystem, GuestFilesystems, GuestHostname, GuestInfo,
+    GuestAccounts, GuestAddresses, GuestClock, GuestDisk, GuestFilesystem, GuestFilesystems, GuestHostname, GuestInfo,
     GuestInfoKind, GuestInfoRecord, GuestInterface, GuestSshKeys, GuestVcpu, GuestVcpus, RawAgent, SecretText,
     SshKeysHow,
 };

@@ -120,8 +120,25 @@ pub struct Filesystem {
 #[expect(missing_docs, reason = "the names are the agent's")]
 pub struct DiskAddress {
     pub bus_type: String,
+    #[serde(default)]
+    pub bus: i64,
+    #[serde(default)]
+    pub target: i64,
+    #[serde(default)]
+    pub unit: i64,
+    pub pci_controller: Option<PciPlace>,
     pub serial: Option<String>,
     pub dev: Option<String>,
+}
+
+/// Where a controller is on the guest's PCI; -1 where the agent does not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[expect(missing_docs, reason = "the names are the agent's")]
+pub struct PciPlace {
+    pub domain: i64,
+    pub bus: i64,
+    pub slot: i64,
+    pub function: i64,
 }
 
 /// Sets the guest's clock.
