@@ -144,6 +144,8 @@ cases! {
     failed_dump_leaves_the_guest = dump_cases::failed_dump_leaves_the_guest;
     /// A guest that does not sleep cannot be woken.
     nobody_wakes_who_is_awake = dump_cases::nobody_wakes_who_is_awake;
+    /// A guest with an agent sleeps and is woken; without one it is refused, and runs on.
+    asleep_or_refused = dump_cases::asleep_or_refused;
     /// Every declared group of numbers is told or missing with a reason, and none that was not asked for.
     groups_of_numbers = statistics_cases::groups_of_numbers;
     /// The kernel's numbers of a guest are told without its owner, and name every group that they lack.

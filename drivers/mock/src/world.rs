@@ -171,6 +171,7 @@ impl MockGuest {
         };
         let signal = match state {
             GuestState::Paused => Signal::Paused,
+            GuestState::PmSuspended => Signal::Asleep,
             GuestState::InShutdown => Signal::ShutdownBegan,
             GuestState::Crashed => Signal::Panicked("injected".to_owned()),
             GuestState::ShutOff(reason) => Signal::Stopped(reason),
