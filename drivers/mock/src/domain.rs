@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use polyvirt_core::{
-    BalloonPolling, BlockInfo, BlockThrottle, BlockWeights, ByteStream, Consoles, CoreDump, Destroy, DeviceAttach,
-    DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate, Domain, DomainId, Error, ErrorKind, GuestState, IoThreads,
-    LifecycleActions, LivePlacement, MemoryLimits, MemoryTarget, Pause, PowerManagement, Reboot, Reset, Result,
-    SaveState, SchedulerTuning, Shutdown, Signal, SleepTarget, Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect,
-    VcpuState, async_trait,
+    BalloonPolling, BlockInfo, BlockJobs, BlockResize, BlockThreshold, BlockThrottle, BlockWeights, ByteStream,
+    Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate, Domain, DomainId,
+    Error, ErrorKind, GuestState, IoThreads, LifecycleActions, LivePlacement, MemoryLimits, MemoryTarget, Pause,
+    PowerManagement, Reboot, Reset, Result, SaveState, SchedulerTuning, Shutdown, Signal, SleepTarget, Statistics,
+    StopReason, VcpuCount, VcpuInfo, VcpuSelect, VcpuState, async_trait,
     model::DomainConfig,
     placement::{PlacementReport, PlanDelta},
 };
@@ -117,6 +117,15 @@ impl Domain for MockDomain {
         Some(self)
     }
     fn io_threads(&self) -> Option<&dyn IoThreads> {
+        Some(self)
+    }
+    fn block_resize(&self) -> Option<&dyn BlockResize> {
+        Some(self)
+    }
+    fn block_threshold(&self) -> Option<&dyn BlockThreshold> {
+        Some(self)
+    }
+    fn block_jobs(&self) -> Option<&dyn BlockJobs> {
         Some(self)
     }
     fn block_throttle(&self) -> Option<&dyn BlockThrottle> {
