@@ -14,6 +14,7 @@ mod io_threads;
 mod links;
 mod memory;
 mod numa;
+mod snapshots;
 mod state;
 mod statistics;
 mod values;
@@ -48,6 +49,10 @@ pub(crate) use self::{
     links::{BlkdeviotuneArgs, GetlinkArgs, LinkState, SetlinkArgs},
     memory::{MemtuneArgs, SizeArgs},
     numa::{Drawing, DriftArgs, Explain, NumaCommand, PlanArgs, RebalanceArgs, Topology},
+    snapshots::{
+        DiskSpec, HowArgs, OneSnapshot, SnapshotCommand, SnapshotCreateArgs, SnapshotCreateAsArgs, SnapshotDeleteArgs,
+        SnapshotEditArgs, SnapshotListArgs, SnapshotRevertArgs,
+    },
     state::{
         DumpArgs, JobInfoArgs, ManagedDefineArgs, ManagedDumpArgs, ManagedEditArgs, ManagedSaveArgs, RestoreArgs,
         SaveArgs, SavedDefineArgs, SavedDumpArgs, SavedEditArgs,
@@ -202,6 +207,9 @@ pub(crate) enum Command {
         /// Drop its managed save, too
         #[arg(long)]
         managed_save: bool,
+        /// Forget its snapshots, too; the images keep what they have
+        #[arg(long)]
+        snapshots_metadata: bool,
     },
     /// Put a device into a guest
     AttachDevice(DeviceArgs),
@@ -376,6 +384,8 @@ pub(crate) enum Command {
     Setvcpu(SetvcpuArgs),
     /// How many vCPUs a guest has and can have
     Vcpucount(VcpucountArgs),
+    #[command(flatten)]
+    Snapshot(SnapshotCommand),
     #[command(flatten)]
     Agent(AgentCommand),
     /// What the host and its hypervisor can do, as XML

@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::{
     BalloonPolling, BlockInfo, BlockThrottle, CoreDump, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate,
     GuestAccounts, GuestAddresses, GuestClock, GuestFilesystems, GuestHostname, GuestInfo, GuestSshKeys, GuestVcpus,
-    IoThreads, Keyboard, MemoryLimits, MemoryTarget, Nmi, PowerManagement, RawAgent, Result, SaveState, Screen,
-    StateReason, Statistics, StopReason, VcpuCount, VcpuSelect,
+    IoThreads, Keyboard, LiveSnapshots, MemoryLimits, MemoryTarget, Nmi, PowerManagement, RawAgent, Result, SaveState,
+    Screen, StateReason, Statistics, StopReason, VcpuCount, VcpuSelect,
 };
 
 /// The hypervisor's number of a running guest.
@@ -300,6 +300,10 @@ pub trait Domain: Any + Send + Sync + Debug {
     }
     /// Writing its memory into a file, for debuggers.
     fn core_dump(&self) -> Option<&dyn CoreDump> {
+        None
+    }
+    /// Snapshots in its images.
+    fn snapshots(&self) -> Option<&dyn LiveSnapshots> {
         None
     }
     /// Waking it.

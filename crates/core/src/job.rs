@@ -22,11 +22,18 @@ pub enum JobKind {
     Restore,
     /// Writes the guest's memory into a file, for debuggers.
     Dump,
+    /// Takes a snapshot.
+    Snapshot,
+    /// Brings a guest back to a snapshot.
+    SnapshotRevert,
+    /// Deletes snapshots.
+    SnapshotDelete,
 }
 
 impl JobKind {
     /// All kinds.
-    pub const ALL: &'static [Self] = &[Self::Save, Self::Restore, Self::Dump];
+    pub const ALL: &'static [Self] =
+        &[Self::Save, Self::Restore, Self::Dump, Self::Snapshot, Self::SnapshotRevert, Self::SnapshotDelete];
 
     /// As `virsh domjobinfo` prints it.
     #[must_use]
@@ -35,17 +42,25 @@ impl JobKind {
             Self::Save => "Save",
             Self::Restore => "Restore",
             Self::Dump => "Dump",
+            Self::Snapshot => "Snapshot",
+            Self::SnapshotRevert => "Snapshot revert",
+            Self::SnapshotDelete => "Snapshot delete",
         }
     }
 
     /// The steps it goes through, in order. What comes before the first step of a restore is a start ([`crate::Stage`]).
     #[must_use]
     pub fn steps(self) -> &'static [JobStep] {
-        use JobStep::{Begun, Ended, Kept, Loaded, Opened, Paused, Resumed, Spent, Streaming, Written};
+        use JobStep::{Begun, Ended, Kept, Loaded, Noted, Opened, Paused, Resumed, Spent, Streaming, Written};
         match self {
             Self::Save => &[Begun, Opened, Paused, Streaming, Written, Kept, Ended],
             Self::Restore => &[Loaded, Spent, Resumed],
             Self::Dump => &[Begun, Opened, Streaming, Written, Kept],
+            // One that does not run has nothing that streams.
+            Self::Snapshot => &[Begun, Streaming, Written, Kept],
+            // One that does not run has no CPUs to stop and to let go.
+            Self::SnapshotRevert => &[Begun, Paused, Loaded, Noted, Resumed],
+            Self::SnapshotDelete => &[Begun, Written, Kept],
         }
     }
 }
@@ -69,9 +84,9 @@ pub enum JobStep {
     Paused,
     /// The hypervisor writes.
     Streaming,
-    /// All is in the file and on the disk.
+    /// All is in the file and on the disk; of a snapshot: in the images, or no more.
     Written,
-    /// The file has its name.
+    /// The file has its name; of a snapshot: the store says so.
     Kept,
     /// The guest's process is gone.
     Ended,
@@ -79,6 +94,8 @@ pub enum JobStep {
     Loaded,
     /// What it came from cannot be used a second time, where that would be wrong.
     Spent,
+    /// The store says what the guest came back to.
+    Noted,
     /// Its CPUs run, or stay stopped as was asked.
     Resumed,
 }
@@ -97,6 +114,7 @@ impl JobStep {
             Self::Ended => "ended",
             Self::Loaded => "loaded",
             Self::Spent => "spent",
+            Self::Noted => "noted",
             Self::Resumed => "resumed",
         }
     }

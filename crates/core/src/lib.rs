@@ -34,6 +34,7 @@ mod save;
 mod screen;
 mod services;
 mod settings;
+mod snapshot;
 mod statistics;
 mod throttle;
 mod uri;
@@ -89,6 +90,7 @@ pub use services::{
     Labels, OwnerRef, ProcessIdentity, Service, ServiceContext, ServiceDescriptor, ServiceRegistration,
 };
 pub use settings::Settings;
+pub use snapshot::{Abandoned, LiveSnapshots, OfflineSnapshots, SnapshotRef};
 pub use statistics::{
     BalloonNumbers, BalloonPolling, BlockInfo, BlockNumbers, BlockSizes, CpuTimes, DirtyRate, DirtyRateMode,
     DirtyRateNumbers, DirtyRateOptions, DirtyRateStatus, DiskError, InterfaceNumbers, IoNumbers, IoThreadNumbers,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use polyvirt_core::{
     BalloonPolling, BlockInfo, BlockThrottle, ByteStream, Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach,
     DeviceRef, DeviceUpdate, DirtyRate, Domain, DomainId, Error, ErrorKind, GuestState, IoThreads, LivePlacement,
-    MemoryLimits, MemoryTarget, Pause, PowerManagement, Reboot, Reset, Result, SaveState, Shutdown, Signal, Statistics,
-    StopReason, VcpuCount, VcpuInfo, VcpuSelect, VcpuState, async_trait,
+    LiveSnapshots, MemoryLimits, MemoryTarget, Pause, PowerManagement, Reboot, Reset, Result, SaveState, Shutdown,
+    Signal, Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect, VcpuState, async_trait,
     placement::{PlacementReport, PlanDelta},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -127,6 +127,10 @@ impl Domain for MockDomain {
     fn save(&self) -> Option<&dyn SaveState> {
         Some(self)
     }
+    fn snapshots(&self) -> Option<&dyn LiveSnapshots> {
+        Some(self)
+    }
+
     fn core_dump(&self) -> Option<&dyn CoreDump> {
         Some(self)
     }

@@ -30,6 +30,7 @@ mod config;
 mod domain;
 mod driver;
 mod failure;
+mod images;
 mod kvm;
 mod labels;
 mod launcher;
@@ -99,6 +100,8 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::LivePlacement,
         CapabilityId::SaveState,
         CapabilityId::CoreDump,
+        CapabilityId::LiveSnapshots,
+        CapabilityId::OfflineSnapshots,
         CapabilityId::PowerManagement,
         CapabilityId::NativeExport,
         CapabilityId::DomainCapabilities,

@@ -34,7 +34,7 @@ use crate::{
     command::{self, ConsoleTarget, MonitorAt, firmware},
     companions::{self, Recorded},
     config::CgroupUse,
-    domain::{Parts, Process, QemuDomain, load},
+    domain::{Nodes, Parts, Process, QemuDomain, load},
     driver::Qemu,
     failure::{cgroup_error, ended, explain, monitor_error, not_started},
     labels, limits,
@@ -75,10 +75,7 @@ pub(crate) async fn start(driver: &Qemu, cx: &StartContext, request: StartReques
         effects: Vec::new(),
         taps: Taps::default(),
     };
-    let reading = match &attempt.request.how {
-        StartHow::Restore(stream) => stream.patience(),
-        _ => Duration::ZERO,
-    };
+    let reading = attempt.request.how.patience(&attempt.request.live.config);
     let within = driver.config.start_timeout().saturating_add(reading);
     match cx.deadline.wait("the start", tokio::time::timeout(within, attempt.run())).await {
         Ok(Ok(Ok(started))) => Ok(started),
@@ -177,6 +174,11 @@ impl Attempt<'_> {
             StartHow::Boot { paused } => *paused,
             StartHow::Restore(stream) => {
                 self.load(&monitor, &stream.clone()).await?;
+                true
+            }
+            StartHow::Revert(snapshot) => {
+                let nodes = Nodes::of(&monitor, &self.live().config, &self.places, snapshot)?;
+                self.cx.cancel.guard(nodes.load()).await??;
                 true
             }
             _ => false,
