@@ -1,11 +1,14 @@
 //! Does something with a guest and stops for ever at one stage or step, so that a test can kill this process there.
 //!
-//! `holder SCHEME ROOT NAME STEP start|save|dump|managedsave [FILE]`: prints `at STEP` when it is there, `ended` if it ended without getting
+//! `holder SCHEME ROOT NAME STEP start|save|dump|managedsave|snapshot-create|snapshot-revert|snapshot-delete [FILE|SNAPSHOT]`: prints `at STEP` when it is there, `ended` if it ended without getting
 //! there.
 
 use std::{io::Write as _, path::Path, sync::Arc};
 
-use polyvirt::{DumpOptions, GuestRef, JobKind, JobStep, Result, SaveOptions, Stage, StageObserver, StartOptions};
+use polyvirt::{
+    DeleteSnapshot, DumpOptions, GuestRef, JobKind, JobStep, Result, RevertOptions, SaveOptions, SnapshotOptions,
+    Stage, StageObserver, StartOptions,
+};
 
 struct HoldAt(String);
 
@@ -51,6 +54,12 @@ async fn main() {
         }
         ("save", [file]) => guest.save(Path::new(file), SaveOptions::new()).await,
         ("dump", [file]) => guest.core_dump(Path::new(file), DumpOptions::new()).await,
+        ("snapshot-create", [snapshot]) => {
+            let xml = format!("<domainsnapshot><name>{snapshot}</name></domainsnapshot>");
+            guest.create_snapshot(Some(&xml), SnapshotOptions::new()).await.map(drop)
+        }
+        ("snapshot-revert", [snapshot]) => guest.revert_to_snapshot(snapshot, RevertOptions::new()).await,
+        ("snapshot-delete", [snapshot]) => guest.delete_snapshot(snapshot, DeleteSnapshot::new()).await,
         ("managedsave", []) => guest.managed_save(SaveOptions::new()).await,
         other => panic!("not known: {other:?}"),
     };
