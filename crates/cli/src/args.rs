@@ -17,6 +17,7 @@ mod links;
 mod memory;
 mod numa;
 mod shares;
+mod snapshots;
 mod state;
 mod statistics;
 mod values;
@@ -56,6 +57,10 @@ pub(crate) use self::{
     memory::{MemtuneArgs, SizeArgs},
     numa::{Drawing, DriftArgs, Explain, NumaCommand, PlanArgs, RebalanceArgs, Topology},
     shares::{BlkiotuneArgs, SchedinfoArgs},
+    snapshots::{
+        DiskSpec, HowArgs, OneSnapshot, SnapshotCommand, SnapshotCreateArgs, SnapshotCreateAsArgs, SnapshotDeleteArgs,
+        SnapshotEditArgs, SnapshotListArgs, SnapshotRevertArgs,
+    },
     state::{
         DumpArgs, JobInfoArgs, ManagedDefineArgs, ManagedDumpArgs, ManagedEditArgs, ManagedSaveArgs, RestoreArgs,
         SaveArgs, SavedDefineArgs, SavedDumpArgs, SavedEditArgs,
@@ -220,6 +225,9 @@ pub(crate) enum Command {
         /// Drop its managed save, too
         #[arg(long)]
         managed_save: bool,
+        /// Forget its snapshots, too; the images keep what they have
+        #[arg(long)]
+        snapshots_metadata: bool,
     },
     /// Put a device into a guest
     AttachDevice(DeviceArgs),
@@ -426,6 +434,8 @@ pub(crate) enum Command {
     Setvcpu(SetvcpuArgs),
     /// How many vCPUs a guest has and can have
     Vcpucount(VcpucountArgs),
+    #[command(flatten)]
+    Snapshot(SnapshotCommand),
     #[command(flatten)]
     Agent(AgentCommand),
     /// What the host and its hypervisor can do, as XML

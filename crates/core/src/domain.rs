@@ -14,8 +14,8 @@ use crate::{
     BalloonPolling, BlockInfo, BlockJobs, BlockResize, BlockThreshold, BlockThrottle, BlockWeights, CoreDump,
     DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate, GuestAccounts, GuestAddresses, GuestClock,
     GuestFilesystems, GuestHostname, GuestInfo, GuestSshKeys, GuestVcpus, IoThreads, Keyboard, LifecycleActions,
-    MemoryLimits, MemoryTarget, Nmi, PowerManagement, RawAgent, Result, SaveState, SchedulerTuning, Screen,
-    StateReason, Statistics, StopReason, VcpuCount, VcpuSelect,
+    LiveSnapshots, MemoryLimits, MemoryTarget, Nmi, PowerManagement, RawAgent, Result, SaveState, SchedulerTuning,
+    Screen, StateReason, Statistics, StopReason, VcpuCount, VcpuSelect,
 };
 
 /// The hypervisor's number of a running guest.
@@ -325,6 +325,10 @@ pub trait Domain: Any + Send + Sync + Debug {
     }
     /// What happens when it stops.
     fn lifecycle_actions(&self) -> Option<&dyn LifecycleActions> {
+        None
+    }
+    /// Snapshots in its images.
+    fn snapshots(&self) -> Option<&dyn LiveSnapshots> {
         None
     }
     /// Waking it.

@@ -37,6 +37,7 @@ mod scheduler;
 mod screen;
 mod services;
 mod settings;
+mod snapshot;
 mod statistics;
 mod throttle;
 mod uri;
@@ -97,6 +98,7 @@ pub use services::{
     Labels, OwnerRef, ProcessIdentity, Service, ServiceContext, ServiceDescriptor, ServiceRegistration,
 };
 pub use settings::Settings;
+pub use snapshot::{Abandoned, LiveSnapshots, OfflineSnapshots, SnapshotRef};
 pub use statistics::{
     BalloonNumbers, BalloonPolling, BlockInfo, BlockNumbers, BlockSizes, CpuTimes, DirtyRate, DirtyRateMode,
     DirtyRateNumbers, DirtyRateOptions, DirtyRateStatus, DiskError, InterfaceNumbers, IoNumbers, IoThreadNumbers,

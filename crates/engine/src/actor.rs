@@ -20,6 +20,7 @@ mod devices;
 mod end;
 mod line;
 mod long;
+mod snapshots;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -33,7 +34,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use self::line::{Current, Place};
 pub(crate) use self::{
     change::{Change, Held, Left, Slot},
-    command::{ActorHandle, Command, Origin, Reply},
+    command::{ActorHandle, AtRest, Command, Origin, Reply},
 };
 use crate::{
     job::{Lane, StepWrite},
@@ -173,6 +174,10 @@ impl Actor {
                 let done = self.change(what).await;
                 self.answer(reply, done);
             }
+            Command::Rest { name, work, reply } => {
+                let done = self.at_rest(name, work).await;
+                self.answer(reply, done);
+            }
             Command::Release { reply } => {
                 self.free();
                 self.answer(reply, Ok(()));
@@ -219,7 +224,7 @@ impl Actor {
         {
             return Err(already_running(&self.name));
         }
-        Ok(())
+        self.settle_at_rest().await
     }
 
     /// Starts the guest that we own.
@@ -331,6 +336,7 @@ impl Actor {
         match self.attached.as_ref().and_then(|it| it.record.job.as_ref()).map(|it| it.kind) {
             Some(JobKind::Save) => StateReason::Saving,
             Some(JobKind::Dump) => StateReason::Dumping,
+            Some(JobKind::Snapshot | JobKind::SnapshotRevert) => StateReason::Snapshot,
             _ => StateReason::User,
         }
     }

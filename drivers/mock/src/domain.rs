@@ -5,9 +5,9 @@ use std::sync::Arc;
 use polyvirt_core::{
     BalloonPolling, BlockInfo, BlockJobs, BlockResize, BlockThreshold, BlockThrottle, BlockWeights, ByteStream,
     Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate, Domain, DomainId,
-    Error, ErrorKind, GuestState, IoThreads, LifecycleActions, LivePlacement, MemoryLimits, MemoryTarget, Pause,
-    PowerManagement, Reboot, Reset, Result, SaveState, SchedulerTuning, Shutdown, Signal, SleepTarget, Statistics,
-    StopReason, VcpuCount, VcpuInfo, VcpuSelect, VcpuState, async_trait,
+    Error, ErrorKind, GuestState, IoThreads, LifecycleActions, LivePlacement, LiveSnapshots, MemoryLimits,
+    MemoryTarget, Pause, PowerManagement, Reboot, Reset, Result, SaveState, SchedulerTuning, Shutdown, Signal,
+    SleepTarget, Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect, VcpuState, async_trait,
     model::DomainConfig,
     placement::{PlacementReport, PlanDelta},
 };
@@ -144,6 +144,10 @@ impl Domain for MockDomain {
     fn save(&self) -> Option<&dyn SaveState> {
         Some(self)
     }
+    fn snapshots(&self) -> Option<&dyn LiveSnapshots> {
+        Some(self)
+    }
+
     fn core_dump(&self) -> Option<&dyn CoreDump> {
         Some(self)
     }

@@ -192,7 +192,7 @@ async fn clock(
 
 /// In UTC, by the calendar that is used everywhere (days from the civil calendar, as in H. Hinnant, "chrono-Compatible Low-Level Date
 /// Algorithms").
-fn date(seconds: u64) -> String {
+pub(super) fn date(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400 + 719_468, seconds % 86_400);
     let (era, of_era) = (days / 146_097, days % 146_097);
     let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;

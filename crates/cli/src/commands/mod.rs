@@ -34,6 +34,7 @@ mod pages;
 mod saved;
 mod shares;
 mod sizes;
+mod snapshots;
 mod statistics;
 mod tune;
 mod uri;
@@ -91,7 +92,9 @@ pub(crate) fn run<'a>(
             Command::Dompmwakeup(which) => life::wake(&which, session, out).await,
             Command::Domjobinfo(args) => jobs::info(&args, session, out).await,
             Command::Domjobabort(which) => jobs::abort(&which, session, out).await,
-            Command::Undefine { which, managed_save } => define::undefine(&which, managed_save, session, out).await,
+            Command::Undefine { which, managed_save, snapshots_metadata } => {
+                define::undefine(&which, managed_save, snapshots_metadata, session, out).await
+            }
             Command::AttachDevice(args) => devices::attach(&args, session, out).await,
             Command::DetachDevice(args) => devices::detach(&args, session, out).await,
             Command::DetachDeviceAlias(args) => devices::detach_alias(&args, session, out).await,
@@ -163,6 +166,7 @@ pub(crate) fn run<'a>(
             Command::Domblkerror(which) => inventory::domblkerror(&which, session, out).await,
             Command::Block(command) => block_jobs::block(command, session, out).await,
             Command::Domiflist(args) => inventory::domiflist(args, session, out).await,
+            Command::Snapshot(command) => snapshots::snapshot(command, session, out).await,
             Command::Agent(command) => agent::agent(command, session, out).await,
             Command::Firmware(command) => firmware::firmware(command, out),
             Command::Capabilities(args) => capabilities::capabilities(args, session, out).await,
