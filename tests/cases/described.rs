@@ -28,7 +28,7 @@ async fn a_running_guest_is_described_and_told_to_end_at_its_reboot() {
         .set_lifecycle_action(LifecycleEvent::Reboot, LifecycleAction::Destroy, Affect::Live)
         .await
         .unwrap_or_else(|e| panic!("{e}"));
-    linux.send("reboot -f").await;
+    linux.begin("reboot -f").await;
     let ended = tokio::time::timeout(std::time::Duration::from_secs(120), async {
         loop {
             if let EventKind::Stopped { .. } = events.recv().await.expect("an event").kind {

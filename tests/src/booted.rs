@@ -101,11 +101,11 @@ impl Booted {
         said
     }
 
-    /// Has the guest run a command, and does not wait for it.
+    /// Has the guest begin a command, whatever becomes of it.
     ///
     /// # Panics
-    /// When the console is gone.
-    pub async fn send(&mut self, command: &str) {
+    /// When nobody reads.
+    pub async fn begin(&mut self, command: &str) {
         self.console.write_all(format!("sh {command}\n").as_bytes()).await.expect("the console takes it");
     }
 
@@ -114,7 +114,7 @@ impl Booted {
     /// # Panics
     /// When it fails.
     pub async fn run(&mut self, command: &str) -> String {
-        self.send(command).await;
+        self.begin(command).await;
         let said = self.expect("polyvirt-guest status ").await;
         let status = self.expect("\n").await;
         assert_eq!(status.trim(), "0", "{command}: {said}");

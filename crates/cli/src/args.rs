@@ -17,6 +17,7 @@ mod links;
 mod memory;
 mod numa;
 mod shares;
+mod snapshots;
 mod state;
 mod statistics;
 mod values;
@@ -40,22 +41,26 @@ pub(crate) use self::{
     describe::{DescArgs, DisplayArgs, LifecycleArgs, MetadataArgs, RenameArgs, Stopping},
     devices::{
         AliasArgs, AttachDiskArgs, AttachInterfaceArgs, ChangeMediaArgs, DetachDiskArgs, DetachInterfaceArgs,
-        DeviceAffect, DeviceArgs, DiskType, SourceType, UpdateArgs,
+        DeviceAffect, DeviceArgs, DiskType, SourceType, UpdateArgs, UpdateMemoryArgs,
     },
     domxml::{
         DefinitionForm, DefinitionOptions, DescribedHost, DomxmlCommand, DriverName, EmbeddedOptions, Setting,
         ToNativeArgs,
     },
     firmware::{FirmwareCommand, FirmwareList},
-    guest::{AffectArgs, List, ShutdownMode, Start, Which},
+    guest::{AffectArgs, List, ShutdownMode, SleepArgs, SleepTo, Start, Which},
     hands::{ScreenshotArgs, SendKeyArgs},
     host::{Allocpages, ConfigCommand, Freepages, HostCommand, HostTree},
     import::ImportArgs,
     io_threads::{IothreadArgs, IothreadpinArgs, IothreadsArgs, IothreadsetArgs},
-    links::{BlkdeviotuneArgs, GetlinkArgs, LinkState, SetlinkArgs},
+    links::{BlkdeviotuneArgs, GetlinkArgs, IftuneArgs, LinkState, SetlinkArgs},
     memory::{MemtuneArgs, SizeArgs},
     numa::{Drawing, DriftArgs, Explain, NumaCommand, PlanArgs, RebalanceArgs, Topology},
     shares::{BlkiotuneArgs, SchedinfoArgs},
+    snapshots::{
+        DiskSpec, HowArgs, OneSnapshot, SnapshotCommand, SnapshotCreateArgs, SnapshotCreateAsArgs, SnapshotDeleteArgs,
+        SnapshotEditArgs, SnapshotListArgs, SnapshotRevertArgs,
+    },
     state::{
         DumpArgs, JobInfoArgs, ManagedDefineArgs, ManagedDumpArgs, ManagedEditArgs, ManagedSaveArgs, RestoreArgs,
         SaveArgs, SavedDefineArgs, SavedDumpArgs, SavedEditArgs,
@@ -154,12 +159,18 @@ pub(crate) enum Command {
     Shutdown {
         #[command(flatten)]
         which: Which,
-        /// How to ask
-        #[arg(long, value_enum)]
-        mode: Option<ShutdownMode>,
+        /// How to ask; of several the first that works: agent,acpi
+        #[arg(long, value_enum, value_delimiter = ',')]
+        mode: Vec<ShutdownMode>,
     },
     /// Ask a guest to boot again
-    Reboot(Which),
+    Reboot {
+        #[command(flatten)]
+        which: Which,
+        /// How to ask; of several the first that works: agent,acpi
+        #[arg(long, value_enum, value_delimiter = ',')]
+        mode: Vec<ShutdownMode>,
+    },
     /// Press a guest's reset button
     Reset(Which),
     /// End a guest at once, as pulling the plug does
@@ -197,6 +208,8 @@ pub(crate) enum Command {
     ManagedsaveEdit(ManagedEditArgs),
     /// Write a guest's memory into a file, for debuggers
     Dump(DumpArgs),
+    /// Have a guest's own system send it to sleep
+    Dompmsuspend(SleepArgs),
     /// Wake a guest that sleeps
     #[command(after_help = "Example: polyvirt dompmwakeup guest")]
     Dompmwakeup(Which),
@@ -212,6 +225,9 @@ pub(crate) enum Command {
         /// Drop its managed save, too
         #[arg(long)]
         managed_save: bool,
+        /// Forget its snapshots, too; the images keep what they have
+        #[arg(long)]
+        snapshots_metadata: bool,
     },
     /// Put a device into a guest
     AttachDevice(DeviceArgs),
@@ -221,6 +237,8 @@ pub(crate) enum Command {
     DetachDeviceAlias(AliasArgs),
     /// Change a device of a guest, such as the image in a drive
     UpdateDevice(UpdateArgs),
+    /// Ask a guest to use more or less of a memory device
+    UpdateMemoryDevice(UpdateMemoryArgs),
     /// Put a disk into a guest
     AttachDisk(AttachDiskArgs),
     /// Take a disk out of a guest
@@ -402,6 +420,8 @@ pub(crate) enum Command {
     Iothreadpin(IothreadpinArgs),
     /// Show or change limits of a disk
     Blkdeviotune(Box<BlkdeviotuneArgs>),
+    /// Show the limits of a network card
+    Domiftune(IftuneArgs),
     /// Put a network card's cable in or pull it out
     #[command(name = "domif-setlink")]
     DomifSetlink(SetlinkArgs),
@@ -414,6 +434,8 @@ pub(crate) enum Command {
     Setvcpu(SetvcpuArgs),
     /// How many vCPUs a guest has and can have
     Vcpucount(VcpucountArgs),
+    #[command(flatten)]
+    Snapshot(SnapshotCommand),
     #[command(flatten)]
     Agent(AgentCommand),
     /// What the host and its hypervisor can do, as XML

@@ -109,6 +109,10 @@ capabilities! {
     SaveState = "save-state": domain.save;
     /// [`crate::CoreDump`]
     CoreDump = "core-dump": domain.core_dump;
+    /// [`crate::LiveSnapshots`]
+    LiveSnapshots = "live-snapshots": domain.snapshots;
+    /// [`crate::OfflineSnapshots`]
+    OfflineSnapshots = "offline-snapshots": driver.offline_snapshots;
     /// [`crate::PowerManagement`]
     PowerManagement = "power-management": domain.power_management;
     /// [`crate::OutsideStatistics`]

@@ -14,8 +14,8 @@ use crate::{
     BalloonPolling, BlockInfo, BlockJobs, BlockResize, BlockThreshold, BlockThrottle, BlockWeights, CoreDump,
     DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate, GuestAccounts, GuestAddresses, GuestClock,
     GuestFilesystems, GuestHostname, GuestInfo, GuestSshKeys, GuestVcpus, IoThreads, Keyboard, LifecycleActions,
-    MemoryLimits, MemoryTarget, Nmi, PowerManagement, RawAgent, Result, SaveState, SchedulerTuning, Screen,
-    StateReason, Statistics, StopReason, VcpuCount, VcpuSelect,
+    LiveSnapshots, MemoryLimits, MemoryTarget, Nmi, PowerManagement, RawAgent, Result, SaveState, SchedulerTuning,
+    Screen, StateReason, Statistics, StopReason, VcpuCount, VcpuSelect,
 };
 
 /// The hypervisor's number of a running guest.
@@ -327,6 +327,10 @@ pub trait Domain: Any + Send + Sync + Debug {
     fn lifecycle_actions(&self) -> Option<&dyn LifecycleActions> {
         None
     }
+    /// Snapshots in its images.
+    fn snapshots(&self) -> Option<&dyn LiveSnapshots> {
+        None
+    }
     /// Waking it.
     fn power_management(&self) -> Option<&dyn PowerManagement> {
         None
@@ -349,8 +353,11 @@ pub trait Pause: Send + Sync {
 /// A reboot that the guest takes part in.
 #[async_trait]
 pub trait Reboot: Send + Sync {
-    /// Asks the guest to shut down and boot again; returns when it was asked.
-    async fn reboot(&self) -> Result<()>;
+    /// Asks the guest to shut down and boot again, in this way.
+    ///
+    /// *Behaviour*: returns when it was asked; [`crate::Signal::Reset`] follows when the guest does it. The agent's way without an agent is
+    /// `Unsupported` or `InvalidState`, and nothing is changed.
+    async fn reboot(&self, how: Shutdown) -> Result<()>;
 }
 
 /// The reset button.

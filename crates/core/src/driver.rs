@@ -1,6 +1,6 @@
 //! What a driver author implements first: [`Driver`] and [`Launcher`].
 
-use std::{any::Any, fmt::Debug, path::PathBuf, sync::Arc};
+use std::{any::Any, fmt::Debug, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use polyvirt_model::{DomainConfig, Problems};
@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     CancelToken, Deadline, Domain, DomainCapabilities, DomainEvents, DomainId, DriverDescriptor, DriverRecord,
-    GuestRef, Journal, OutsideStatistics, ProcessIdentity, Result, Roots, SavedStream, StopReason,
+    GuestRef, Journal, OfflineSnapshots, OutsideStatistics, ProcessIdentity, Result, Roots, SavedStream, SnapshotRef,
+    StopReason,
 };
 
 /// A kind of guest that a hypervisor can run.
@@ -136,6 +137,11 @@ pub trait Driver: Any + Send + Sync + Debug {
 
     /// Numbers of guests that another process owns.
     fn outside_statistics(&self) -> Option<&dyn OutsideStatistics> {
+        None
+    }
+
+    /// Snapshots of guests that do not run.
+    fn offline_snapshots(&self) -> Option<&dyn OfflineSnapshots> {
         None
     }
 
@@ -325,6 +331,22 @@ pub enum StartHow {
     /// *Behaviour*: the CPUs stay stopped. A stream that is broken or of another guest ends the start as any other error does; it is
     /// read and never written.
     Restore(SavedStream),
+    /// From a snapshot with memory, in the images of its disks. Asked only of those who declare `LiveSnapshots`.
+    ///
+    /// *Behaviour*: the CPUs stay stopped. An error at [`crate::Stage::Run`] may leave disks that were brought back in part.
+    Revert(SnapshotRef),
+}
+
+impl StartHow {
+    /// How much longer than a boot it may take: something as large as the guest's memory is read.
+    #[must_use]
+    pub fn patience(&self, config: &DomainConfig) -> Duration {
+        match self {
+            Self::Restore(stream) => stream.patience(),
+            Self::Revert(_) => crate::save::reading(config.memory_total().0.saturating_mul(1024)),
+            _ => Duration::ZERO,
+        }
+    }
 }
 
 /// What became known by starting and belongs into the live definition.

@@ -30,6 +30,12 @@ pub enum JobKind {
     ActiveCommit,
     /// Copies a disk while the guest writes it.
     BlockCopy,
+    /// Takes a snapshot.
+    Snapshot,
+    /// Brings a guest back to a snapshot.
+    SnapshotRevert,
+    /// Deletes snapshots.
+    SnapshotDelete,
 }
 
 impl JobKind {
@@ -42,6 +48,9 @@ impl JobKind {
         Self::BlockCommit,
         Self::ActiveCommit,
         Self::BlockCopy,
+        Self::Snapshot,
+        Self::SnapshotRevert,
+        Self::SnapshotDelete,
     ];
 
     /// As `virsh domjobinfo` prints it.
@@ -55,6 +64,9 @@ impl JobKind {
             Self::BlockCommit => "Block Commit",
             Self::ActiveCommit => "Active Block Commit",
             Self::BlockCopy => "Block Copy",
+            Self::Snapshot => "Snapshot",
+            Self::SnapshotRevert => "Snapshot revert",
+            Self::SnapshotDelete => "Snapshot delete",
         }
     }
 
@@ -62,7 +74,8 @@ impl JobKind {
     #[must_use]
     pub fn steps(self) -> &'static [JobStep] {
         use JobStep::{
-            Asked, Begun, Cleared, Ended, Kept, Loaded, Opened, Paused, Resumed, Spent, Streaming, Turned, Written,
+            Asked, Begun, Cleared, Ended, Kept, Loaded, Noted, Opened, Paused, Resumed, Spent, Streaming, Turned,
+            Written,
         };
         match self {
             Self::Save => &[Begun, Opened, Paused, Streaming, Written, Kept, Ended],
@@ -70,6 +83,11 @@ impl JobKind {
             Self::Dump => &[Begun, Opened, Streaming, Written, Kept],
             Self::BlockPull | Self::BlockCommit => &[Begun, Opened, Streaming, Turned, Cleared],
             Self::ActiveCommit | Self::BlockCopy => &[Begun, Opened, Streaming, Asked, Turned, Cleared],
+            // One that does not run has nothing that streams.
+            Self::Snapshot => &[Begun, Streaming, Written, Kept],
+            // One that does not run has no CPUs to stop and to let go.
+            Self::SnapshotRevert => &[Begun, Paused, Loaded, Noted, Resumed],
+            Self::SnapshotDelete => &[Begun, Written, Kept],
         }
     }
 }
@@ -93,9 +111,9 @@ pub enum JobStep {
     Paused,
     /// The hypervisor writes.
     Streaming,
-    /// All is in the file and on the disk.
+    /// All is in the file and on the disk; of a snapshot: in the images, or no more.
     Written,
-    /// The file has its name.
+    /// The file has its name; of a snapshot: the store says so.
     Kept,
     /// The guest's process is gone.
     Ended,
@@ -103,6 +121,8 @@ pub enum JobStep {
     Loaded,
     /// What it came from cannot be used a second time, where that would be wrong.
     Spent,
+    /// The store says what the guest came back to.
+    Noted,
     /// Its CPUs run, or stay stopped as was asked.
     Resumed,
     /// The record says how the job shall end, which is about to be told.
@@ -127,6 +147,7 @@ impl JobStep {
             Self::Ended => "ended",
             Self::Loaded => "loaded",
             Self::Spent => "spent",
+            Self::Noted => "noted",
             Self::Resumed => "resumed",
             Self::Asked => "asked",
             Self::Turned => "turned",

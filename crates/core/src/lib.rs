@@ -37,13 +37,14 @@ mod scheduler;
 mod screen;
 mod services;
 mod settings;
+mod snapshot;
 mod statistics;
 mod throttle;
 mod uri;
 mod vcpus;
 
 pub use agent::{
-    GuestAccounts, GuestAddresses, GuestClock, GuestFilesystem, GuestFilesystems, GuestHostname, GuestInfo,
+    GuestAccounts, GuestAddresses, GuestClock, GuestDisk, GuestFilesystem, GuestFilesystems, GuestHostname, GuestInfo,
     GuestInfoKind, GuestInfoRecord, GuestInterface, GuestSshKeys, GuestVcpu, GuestVcpus, RawAgent, SecretText,
     SshKeysHow,
 };
@@ -86,7 +87,7 @@ pub use notice::{Notice, Noticed};
 pub use offline::{ExportOptions, LockedMemory, OfflineContext, OfflineDriver, OpenOffline, Recording, Resources};
 pub use polyvirt_model as model;
 pub use polyvirt_numa_placement as placement;
-pub use power::PowerManagement;
+pub use power::{PowerManagement, SleepTarget};
 pub use reason::StateReason;
 pub use registry::Registry;
 pub use roots::Roots;
@@ -97,6 +98,7 @@ pub use services::{
     Labels, OwnerRef, ProcessIdentity, Service, ServiceContext, ServiceDescriptor, ServiceRegistration,
 };
 pub use settings::Settings;
+pub use snapshot::{Abandoned, LiveSnapshots, OfflineSnapshots, SnapshotRef};
 pub use statistics::{
     BalloonNumbers, BalloonPolling, BlockInfo, BlockNumbers, BlockSizes, CpuTimes, DirtyRate, DirtyRateMode,
     DirtyRateNumbers, DirtyRateOptions, DirtyRateStatus, DiskError, InterfaceNumbers, IoNumbers, IoThreadNumbers,

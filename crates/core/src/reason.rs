@@ -11,6 +11,8 @@ pub enum StateReason {
     Booted,
     /// It runs since it was restored.
     Restored,
+    /// It runs, or is paused, since it was brought back to a snapshot.
+    FromSnapshot,
     /// It runs since it was resumed.
     Unpaused,
     /// It runs since a save was given up.
@@ -21,6 +23,8 @@ pub enum StateReason {
     User,
     /// It is paused while it is saved.
     Saving,
+    /// It is paused while a snapshot is taken or loaded.
+    Snapshot,
     /// It is paused while its memory is written for debuggers.
     Dumping,
     /// It was paused because a disk could not be read or written.
@@ -40,11 +44,13 @@ impl StateReason {
         match self {
             Self::Booted => "booted",
             Self::Restored => "restored",
+            Self::FromSnapshot => "from snapshot",
             Self::Unpaused => "unpaused",
             Self::SaveCanceled => "save canceled",
             Self::Wakeup => "event wakeup",
             Self::User => "user",
             Self::Saving => "saving",
+            Self::Snapshot => "creating snapshot",
             Self::Dumping => "dumping",
             Self::IoError => "I/O error",
             Self::Watchdog => "watchdog",

@@ -11,6 +11,11 @@ use crate::{JobContext, Result};
 /// Bytes that a stream moves in a second at the slowest that is waited for.
 const SLOWEST: u64 = 4 << 20;
 
+/// How long reading so many bytes may take.
+pub(crate) fn reading(bytes: u64) -> Duration {
+    Duration::from_secs(bytes / SLOWEST)
+}
+
 /// A stream in a file that is open: it begins where the file stands.
 ///
 /// The hypervisor may be given the descriptor itself, so that where the file stands tells how far it is. Two are equal if they are the
@@ -43,7 +48,7 @@ impl SavedStream {
     /// How much longer than others a start may take that reads it.
     #[must_use]
     pub fn patience(&self) -> Duration {
-        Duration::from_secs(self.length / SLOWEST)
+        reading(self.length)
     }
 }
 

@@ -16,9 +16,11 @@
 mod attach;
 mod change;
 mod command;
+mod devices;
 mod end;
 mod line;
 mod long;
+mod snapshots;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -32,7 +34,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use self::line::{Current, Place};
 pub(crate) use self::{
     change::{Change, Held, Left, Slot},
-    command::{ActorHandle, Command, Origin, Reply},
+    command::{ActorHandle, AtRest, Command, Origin, Reply},
 };
 use crate::{
     job::{Lane, StepWrite},
@@ -172,6 +174,10 @@ impl Actor {
                 let done = self.change(what).await;
                 self.answer(reply, done);
             }
+            Command::Rest { name, work, reply } => {
+                let done = self.at_rest(name, work).await;
+                self.answer(reply, done);
+            }
             Command::Release { reply } => {
                 self.free();
                 self.answer(reply, Ok(()));
@@ -218,7 +224,7 @@ impl Actor {
         {
             return Err(already_running(&self.name));
         }
-        Ok(())
+        self.settle_at_rest().await
     }
 
     /// Starts the guest that we own.
@@ -330,6 +336,7 @@ impl Actor {
         match self.attached.as_ref().and_then(|it| it.record.job.as_ref()).map(|it| it.kind) {
             Some(JobKind::Save) => StateReason::Saving,
             Some(JobKind::Dump) => StateReason::Dumping,
+            Some(JobKind::Snapshot | JobKind::SnapshotRevert) => StateReason::Snapshot,
             _ => StateReason::User,
         }
     }
@@ -356,10 +363,12 @@ impl Actor {
             _ => None,
         };
         attached.record.state = state;
+        let written = write(&self.shared, &attached.record).await;
+        // Whoever hears of it and looks finds it so.
         if let Some(event) = event {
             self.shared.history.tell(attached.record.guest.clone(), event);
         }
-        write(&self.shared, &attached.record).await
+        written
     }
 
     /// Keeps which vCPUs there are, if that is new.
@@ -402,6 +411,7 @@ impl Actor {
             }
             Signal::DeviceRemoved(alias) => self.device_removed(alias).await,
             Signal::DeviceRefused(alias) => self.tell(EventKind::DeviceRefused { alias }),
+            Signal::MemoryDevice { alias, size } => self.set_memory_device(alias, size).await,
             Signal::Vcpus(now) => self.set_vcpus(&now).await,
             Signal::BlockJob(id) => {
                 let known = self.attached.as_ref().map(|it| &it.record.block_jobs);
@@ -412,22 +422,6 @@ impl Actor {
             _ => Ok(()),
         };
         self.kept(done);
-    }
-
-    /// A device is gone: it leaves the definition, and what it used is given back.
-    async fn device_removed(&mut self, alias: String) -> Result<()> {
-        let Some(attached) = &mut self.attached else { return Ok(()) };
-        let record = &mut attached.record;
-        let before = record.live()?;
-        let mut after = before.clone();
-        if let Some((element, at)) = after.config.devices.named(&alias) {
-            after.config.devices.remove(element, at);
-            record.set_live(&after.config);
-            write(&self.shared, record).await?;
-            self.shared.give_back((&before, &after), record.plan.as_ref()).await;
-        }
-        self.shared.history.tell(record.guest.clone(), EventKind::DeviceRemoved { alias });
-        Ok(())
     }
 
     fn kept(&self, done: Result<()>) {

@@ -26,7 +26,7 @@ use crate::{
     owner::succeed,
     services::Services,
     shared::Shared,
-    store::{Definitions, History, Jobs, Records, blocking, make_directories},
+    store::{Definitions, History, Jobs, Records, Snapshots, blocking, make_directories},
 };
 
 /// So many guests are started at once at most, on however large a host: each start books memory under one lock and reads files.
@@ -104,6 +104,7 @@ impl Connection {
             records: Records::new(&roots.run),
             history: History::new(&roots.run),
             jobs: Jobs::new(&roots.run),
+            snapshots: Snapshots::new(&roots.config),
             host: Host::at(host_root),
             roots,
             options,

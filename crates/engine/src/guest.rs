@@ -309,11 +309,15 @@ impl Guest {
     ///
     /// # Errors
     /// `InvalidState` when it does not run; `Busy`; `Unsupported`.
-    pub async fn reboot(&self) -> Result<()> {
-        self.simple(
-            "reboot",
-            |it| async move { it.domain.reboot().ok_or_else(|| it.missing("reboot"))?.reboot().await },
-        )
+    pub async fn reboot(&self, how: Shutdown) -> Result<()> {
+        if how == Shutdown::Agent {
+            let driver = self.connection.driver().descriptor().name;
+            let domain = self.domain().await?;
+            return domain.reboot().ok_or_else(|| Error::unsupported(driver, "reboot"))?.reboot(how).await;
+        }
+        self.simple("reboot", move |it| async move {
+            it.domain.reboot().ok_or_else(|| it.missing("reboot"))?.reboot(how).await
+        })
         .await
     }
 
@@ -383,16 +387,23 @@ impl Guest {
     /// Removes its definition. A running guest goes on and becomes transient.
     ///
     /// # Errors
-    /// `NotFound` when it has none; `InvalidState` when it has a managed save, which would be lost.
+    /// `NotFound` when it has none; `InvalidState` when it has a managed save or snapshots, which would be lost.
     pub async fn undefine(&self) -> Result<()> {
         if self.has_managed_save().await? {
             let message = format!("the guest '{}' has a managed save, which would be lost", self.name);
             return Err(Error::new(ErrorKind::InvalidState, message)
                 .hint("drop it with `undefine --managed-save` or managedsave-remove, or start the guest from it"));
         }
+        if self.has_snapshots().await? {
+            let message = format!("the guest '{}' has snapshots, which nobody would know any more", self.name);
+            return Err(Error::new(ErrorKind::InvalidState, message).hint(
+                "delete them with snapshot-delete, or forget them with `undefine --snapshots-metadata`: the images keep what they have",
+            ));
+        }
         let (shared, guest) = (self.connection.shared.clone(), self.reference());
         blocking(move || {
             shared.jobs.forget(&guest.name);
+            shared.snapshots.forget(&guest.name)?;
             shared.definitions.remove(&guest.name, || shared.history.tell(guest.clone(), EventKind::Undefined))
         })
         .await

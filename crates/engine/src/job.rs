@@ -278,6 +278,14 @@ impl Job {
         Ok(())
     }
 
+    /// The last step, which no record has any more.
+    ///
+    /// # Errors
+    /// Those of the observer.
+    pub(crate) fn at_end(&self, step: JobStep) -> Result<()> {
+        self.report.reached(step)
+    }
+
     /// The guest's record forgets it, and knows the state that the guest was left in.
     ///
     /// # Errors
@@ -305,6 +313,80 @@ impl JobSink for Job {
 
     async fn reached(&self, step: JobStep) -> Result<()> {
         self.at(step).await
+    }
+}
+
+/// A job on a guest that does not run: there is no record for its steps, so whatever must survive this process stands elsewhere.
+pub(crate) struct RestJob {
+    report: Report,
+    cancel: Arc<CancelSource>,
+}
+
+impl RestJob {
+    /// Begins.
+    ///
+    /// # Errors
+    /// Those of the observer; then nothing began.
+    pub(crate) async fn begin(
+        shared: Arc<Shared>,
+        guest: GuestRef,
+        kind: JobKind,
+        cancel: Arc<CancelSource>,
+    ) -> Result<Arc<Self>> {
+        let record = JobRecord::new(kind, JobStep::Begun, false);
+        let report = Report::begin(shared, guest, &record, cancel.clone(), None)?;
+        let job = Arc::new(Self { report, cancel });
+        match job.reached(JobStep::Begun).await {
+            Ok(()) => Ok(job),
+            Err(error) => {
+                job.report.end(failed(&error)).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// What goes with a call to a driver.
+    pub(crate) fn context(self: &Arc<Self>) -> JobContext {
+        JobContext::new(self.clone(), self.cancel.token())
+    }
+
+    /// Tells how it ended.
+    pub(crate) async fn end(&self, done: &Result<()>) {
+        self.report.end(outcome_of(done)).await;
+    }
+}
+
+#[async_trait]
+impl JobSink for RestJob {
+    fn progress(&self, progress: JobProgress) {
+        self.report.told.progress(progress);
+    }
+
+    async fn reached(&self, step: JobStep) -> Result<()> {
+        self.report.reached(step)?;
+        if self.report.told.is_abort_requested().await {
+            self.cancel.cancel();
+        }
+        Ok(())
+    }
+}
+
+/// Nobody watches.
+pub(crate) struct Unwatched;
+
+#[async_trait]
+impl JobSink for Unwatched {
+    fn progress(&self, _: JobProgress) {}
+
+    async fn reached(&self, _: JobStep) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Unwatched {
+    /// What goes with a call to a driver.
+    pub(crate) fn context() -> JobContext {
+        JobContext::new(Arc::new(Self), CancelSource::default().token())
     }
 }
 

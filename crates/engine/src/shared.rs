@@ -15,7 +15,7 @@ use crate::{
     job,
     options::OpenOptions,
     services::Services,
-    store::{Definitions, History, Jobs, Phase, Records, StatusRecord, blocking, lock_error},
+    store::{Definitions, History, Jobs, Phase, Records, Snapshots, StatusRecord, blocking, lock_error},
 };
 
 /// How long a clean-up may take before it is given up until the next open.
@@ -31,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) records: Records,
     pub(crate) history: History,
     pub(crate) jobs: Jobs,
+    pub(crate) snapshots: Snapshots,
     pub(crate) host: Host,
     pub(crate) boot_id: String,
     /// `None` when the ledger cannot be written: plans are advisory then, and this says why.

@@ -4,10 +4,7 @@
 //! the work. Cancelling is a token that is looked at between the steps. Whatever ends a start, `undo` leaves nothing of it; if this
 //! process dies, the next one that opens the root finds the record and does the same.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use polyvirt_core::{
@@ -116,10 +113,7 @@ impl Start {
         self.at(journal, Stage::Label).await?;
 
         let sink: Arc<dyn JournalSink> = journal.clone();
-        let reading = match &self.wanted.how {
-            StartHow::Restore(stream) => stream.patience(),
-            _ => Duration::ZERO,
-        };
+        let reading = self.wanted.how.patience(&self.wanted.config);
         let deadline = Deadline::after(shared.options.start_timeout.saturating_add(reading));
         let cx = StartContext::new(Journal::new(sink), self.events.clone(), self.cancel.clone(), deadline);
         let request = StartRequest::new(live.clone(), plan, self.wanted.how.clone());
@@ -147,7 +141,7 @@ impl Start {
                 record.job = self.wanted.job.clone();
                 record.state = started.domain.state().await?;
                 record.reason = Some(match (&record.state, &self.wanted.how) {
-                    (GuestState::Paused, StartHow::Restore(_)) => StateReason::Unknown,
+                    (GuestState::Paused, StartHow::Restore(_) | StartHow::Revert(_)) => StateReason::Unknown,
                     (GuestState::Paused, _) => StateReason::User,
                     _ => StateReason::Booted,
                 });

@@ -26,6 +26,8 @@ pub struct Subject {
     pub xml: fn(&str) -> String,
     /// A device that can be put in and goes without the guest's help, if there is one.
     pub device: Option<&'static str>,
+    /// A disk whose image holds snapshots, as XML; the image is made in this directory.
+    pub disk: Option<fn(&std::path::Path) -> String>,
     /// Whether guests live in the testing process itself, so that their owner never dies before the test.
     pub in_process: bool,
     /// Why it cannot be tested here.
@@ -36,13 +38,20 @@ impl Subject {
     /// A driver with default settings that can be tested here.
     #[must_use]
     pub fn new(descriptor: &'static DriverDescriptor, xml: fn(&str) -> String) -> Self {
-        Self { descriptor, settings: Settings::default(), xml, device: None, in_process: false, skip: None }
+        Self { descriptor, settings: Settings::default(), xml, device: None, disk: None, in_process: false, skip: None }
     }
 
     /// Sets [`Subject::device`].
     #[must_use]
     pub fn with_device(mut self, xml: &'static str) -> Self {
         self.device = Some(xml);
+        self
+    }
+
+    /// Sets [`Subject::disk`].
+    #[must_use]
+    pub fn with_disk(mut self, make: fn(&std::path::Path) -> String) -> Self {
+        self.disk = Some(make);
         self
     }
 

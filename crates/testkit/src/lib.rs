@@ -18,6 +18,7 @@ mod engine_cases;
 mod launcher_cases;
 mod running_cases;
 mod save_cases;
+mod snapshot_cases;
 mod statistics_cases;
 mod tuning_cases;
 mod vcpu_cases;
@@ -149,8 +150,16 @@ cases! {
     core_is_written = dump_cases::core_is_written;
     /// A dump that fails at any step leaves the guest as it was and no file.
     failed_dump_leaves_the_guest = dump_cases::failed_dump_leaves_the_guest;
+    /// A snapshot is taken, listed, reverted to and deleted, while the guest runs and while it is off.
+    snapshots_are_taken_listed_and_deleted = snapshot_cases::taken_listed_and_deleted;
+    /// A snapshot that fails at any step leaves the guest as it was, and neither store nor images have anything of it.
+    failed_snapshot_leaves_nothing = snapshot_cases::failed_one_leaves_nothing;
+    /// A revert that fails leaves the guest as it was, or is finished by the next change.
+    failed_revert_is_undone_or_finished = snapshot_cases::failed_revert_is_undone_or_finished;
     /// A guest that does not sleep cannot be woken.
     nobody_wakes_who_is_awake = dump_cases::nobody_wakes_who_is_awake;
+    /// A guest with an agent sleeps and is woken; without one it is refused, and runs on.
+    asleep_or_refused = dump_cases::asleep_or_refused;
     /// Every declared group of numbers is told or missing with a reason, and none that was not asked for.
     groups_of_numbers = statistics_cases::groups_of_numbers;
     /// The kernel's numbers of a guest are told without its owner, and name every group that they lack.

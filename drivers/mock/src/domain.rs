@@ -5,9 +5,9 @@ use std::sync::Arc;
 use polyvirt_core::{
     BalloonPolling, BlockInfo, BlockJobs, BlockResize, BlockThreshold, BlockThrottle, BlockWeights, ByteStream,
     Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate, Domain, DomainId,
-    Error, ErrorKind, GuestState, IoThreads, LifecycleActions, LivePlacement, MemoryLimits, MemoryTarget, Pause,
-    PowerManagement, Reboot, Reset, Result, SaveState, SchedulerTuning, Shutdown, Signal, Statistics, StopReason,
-    VcpuCount, VcpuInfo, VcpuSelect, VcpuState, async_trait,
+    Error, ErrorKind, GuestState, IoThreads, LifecycleActions, LivePlacement, LiveSnapshots, MemoryLimits,
+    MemoryTarget, Pause, PowerManagement, Reboot, Reset, Result, SaveState, SchedulerTuning, Shutdown, Signal,
+    SleepTarget, Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect, VcpuState, async_trait,
     model::DomainConfig,
     placement::{PlacementReport, PlanDelta},
 };
@@ -144,6 +144,10 @@ impl Domain for MockDomain {
     fn save(&self) -> Option<&dyn SaveState> {
         Some(self)
     }
+    fn snapshots(&self) -> Option<&dyn LiveSnapshots> {
+        Some(self)
+    }
+
     fn core_dump(&self) -> Option<&dyn CoreDump> {
         Some(self)
     }
@@ -179,6 +183,19 @@ impl LifecycleActions for MockDomain {
 
 #[async_trait]
 impl PowerManagement for MockDomain {
+    async fn suspend(&self, to: SleepTarget) -> Result<()> {
+        self.alive()?;
+        if to != SleepTarget::Memory {
+            return Err(Error::unsupported("mock", "sleep but in memory"));
+        }
+        if self.guest.state() != GuestState::Running {
+            let message = format!("the guest is {}, and does not hear of it", self.guest.state().name());
+            return Err(Error::new(ErrorKind::InvalidState, message));
+        }
+        self.guest.become_state(GuestState::PmSuspended).await;
+        Ok(())
+    }
+
     async fn wake(&self) -> Result<()> {
         self.alive()?;
         match self.guest.state() {
@@ -196,8 +213,11 @@ impl PowerManagement for MockDomain {
 
 #[async_trait]
 impl Reboot for MockDomain {
-    async fn reboot(&self) -> Result<()> {
+    async fn reboot(&self, how: Shutdown) -> Result<()> {
         self.alive()?;
+        if how == Shutdown::Agent {
+            return Err(Error::unsupported("mock", "guest agent"));
+        }
         self.guest.tell(Signal::Reset).await;
         Ok(())
     }

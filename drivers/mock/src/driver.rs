@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use polyvirt_core::{
     Custody, Driver, DriverDescriptor, Error, ErrorKind, GuestFacts, GuestSupport, LiveConfig, MachineSupport,
-    NativeExport, OpenContext, Opened, OutsideStatistics, Result, TopologySource, async_trait,
+    NativeExport, OfflineSnapshots, OpenContext, Opened, OutsideStatistics, Result, TopologySource, async_trait,
     model::{DomainConfig, Problems},
     placement::{PlacementProfile, Plan},
 };
@@ -52,6 +52,10 @@ impl Driver for MockDriver {
 
     fn check(&self, _: &DomainConfig, _: &GuestFacts) -> Result<(), Problems> {
         Ok(())
+    }
+
+    fn offline_snapshots(&self) -> Option<&dyn OfflineSnapshots> {
+        Some(self)
     }
 
     fn custody(&self) -> Custody<'_> {

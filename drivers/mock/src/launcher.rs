@@ -13,7 +13,7 @@ use crate::{
     DESCRIPTOR, devices,
     domain::MockDomain,
     driver::MockDriver,
-    save,
+    save, snapshots,
     world::{MockGuest, World},
 };
 
@@ -63,6 +63,7 @@ impl MockDriver {
                 Stage::Run => match &request.how {
                     StartHow::Boot { paused: true } => {}
                     StartHow::Restore(stream) => save::load(stream, &guest.name)?,
+                    StartHow::Revert(snapshot) => snapshots::load(&self.world, &guest.name, snapshot)?,
                     _ => drop(guest.become_state(GuestState::Running).await),
                 },
                 _ => {}

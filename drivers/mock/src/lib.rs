@@ -15,6 +15,7 @@ mod io_threads;
 mod launcher;
 mod memory;
 mod save;
+mod snapshots;
 mod statistics;
 mod vcpus;
 mod world;
@@ -57,6 +58,8 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::LivePlacement,
         CapabilityId::SaveState,
         CapabilityId::CoreDump,
+        CapabilityId::LiveSnapshots,
+        CapabilityId::OfflineSnapshots,
         CapabilityId::PowerManagement,
         CapabilityId::LifecycleActions,
         CapabilityId::NativeExport,

@@ -22,6 +22,8 @@ static WORLDS: LazyLock<Mutex<HashMap<PathBuf, Arc<World>>>> = LazyLock::new(Mut
 #[derive(Debug, Default)]
 pub(crate) struct World {
     guests: Mutex<HashMap<u32, Arc<MockGuest>>>,
+    /// Tags in simulated images: guest, disk, tag, and whether memory is with it.
+    snapshots: Mutex<HashMap<(String, String, String), bool>>,
 }
 
 impl World {
@@ -32,6 +34,11 @@ impl World {
 
     fn guests(&self) -> MutexGuard<'_, HashMap<u32, Arc<MockGuest>>> {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tags in simulated images, by guest, disk and tag.
+    pub(crate) fn snapshots(&self) -> MutexGuard<'_, HashMap<(String, String, String), bool>> {
+        self.snapshots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn add(&self, guest: Arc<MockGuest>) {
@@ -184,6 +191,7 @@ impl MockGuest {
         };
         let signal = match state {
             GuestState::Paused => Signal::Paused,
+            GuestState::PmSuspended => Signal::Asleep,
             GuestState::InShutdown => Signal::ShutdownBegan,
             GuestState::Crashed => Signal::Panicked("injected".to_owned()),
             GuestState::ShutOff(reason) => Signal::Stopped(reason),

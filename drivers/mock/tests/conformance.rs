@@ -10,6 +10,11 @@ fn subject() -> Subject {
         )
     })
     .with_device("<input type='keyboard' bus='usb'/>")
+    .with_disk(|directory| {
+        let image = directory.join("disk.img");
+        std::fs::write(&image, "").expect("an image");
+        format!("<disk type='file'><source file='{}'/><target dev='vda' bus='virtio'/></disk>", image.display())
+    })
     .in_process()
 }
 

@@ -19,6 +19,7 @@ mod pace;
 mod placement;
 mod power;
 mod save;
+mod snapshots;
 pub(crate) mod statistics;
 mod throttle;
 mod update;
@@ -39,9 +40,9 @@ use polyvirt_core::{
     BalloonPolling, BlockInfo, BlockJobs, BlockResize, BlockThreshold, BlockThrottle, BlockWeights, Consoles, CoreDump,
     Destroy, DeviceAttach, DeviceDetach, DeviceUpdate, DirtyRate, Domain, DomainEvents, DomainId, Error, ErrorKind,
     GuestAccounts, GuestAddresses, GuestClock, GuestFilesystems, GuestHostname, GuestInfo, GuestSshKeys, GuestState,
-    GuestVcpus, IoThreads, Keyboard, LifecycleActions, LiveConfig, LivePlacement, MemoryLimits, MemoryTarget, Nmi,
-    Pause, PowerManagement, RawAgent, Reboot, Reset, Result, SaveState, SchedulerTuning, Screen, Shutdown, StateReason,
-    Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect, async_trait,
+    GuestVcpus, IoThreads, Keyboard, LifecycleActions, LiveConfig, LivePlacement, LiveSnapshots, MemoryLimits,
+    MemoryTarget, Nmi, Pause, PowerManagement, RawAgent, Reboot, Reset, Result, SaveState, SchedulerTuning, Screen,
+    Shutdown, StateReason, Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect, async_trait,
 };
 use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Watched};
 use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
@@ -53,6 +54,7 @@ use tokio::{
 use crate::{companions::Recorded, failure::monitor_error, log::Log, pins::Threads, places::Places, plug::Builder};
 
 pub(crate) use save::load;
+pub(crate) use snapshots::Nodes;
 
 /// How long QEMU may take for an answer that costs it nothing.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -234,7 +236,7 @@ impl Domain for QemuDomain {
     async fn shutdown(&self, how: Shutdown) -> Result<()> {
         self.shared.rebooting.store(false, Ordering::SeqCst);
         if how == Shutdown::Agent {
-            return self.agent_shutdown().await;
+            return self.agent_power("powerdown").await;
         }
         self.shared.execute(&SystemPowerdown {}).await.map(drop)
     }
@@ -411,6 +413,10 @@ impl Domain for QemuDomain {
     }
 
     fn save(&self) -> Option<&dyn SaveState> {
+        Some(self)
+    }
+
+    fn snapshots(&self) -> Option<&dyn LiveSnapshots> {
         Some(self)
     }
 

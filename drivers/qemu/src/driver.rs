@@ -10,8 +10,8 @@ use std::{
 
 use polyvirt_core::{
     BoxFuture, Custody, DomainCapabilities, Driver, DriverDescriptor, Error, ErrorKind, GuestFacts, GuestRef,
-    GuestSupport, LiveConfig, MachineSupport, NativeExport, OpenContext, Opened, OutsideStatistics, ProbeContext,
-    ProbeResult, Result, Roots, async_trait,
+    GuestSupport, LiveConfig, MachineSupport, NativeExport, OfflineSnapshots, OpenContext, Opened, OutsideStatistics,
+    ProbeContext, ProbeResult, Result, Roots, async_trait,
     model::{DomainConfig, DomainKind, Problem, Problems},
     placement::{PlacementProfile, Plan},
 };
@@ -319,6 +319,10 @@ impl Driver for Qemu {
     }
 
     fn domain_capabilities(&self) -> Option<&dyn DomainCapabilities> {
+        Some(self)
+    }
+
+    fn offline_snapshots(&self) -> Option<&dyn OfflineSnapshots> {
         Some(self)
     }
 

@@ -31,6 +31,7 @@ mod config;
 mod domain;
 mod driver;
 mod failure;
+mod images;
 mod kvm;
 mod labels;
 mod launcher;
@@ -105,6 +106,8 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::LivePlacement,
         CapabilityId::SaveState,
         CapabilityId::CoreDump,
+        CapabilityId::LiveSnapshots,
+        CapabilityId::OfflineSnapshots,
         CapabilityId::PowerManagement,
         CapabilityId::LifecycleActions,
         CapabilityId::NativeExport,

@@ -22,7 +22,7 @@ use polyvirt_qmp::{Cont, Events, Monitor};
 use crate::{
     companions::Recorded,
     config::CgroupUse,
-    domain::{Parts, Process, QemuDomain},
+    domain::{Nodes, Parts, Process, QemuDomain},
     driver::Qemu,
     failure::{explain, not_started},
     labels,
@@ -59,10 +59,7 @@ pub(crate) async fn start(driver: &Qemu, cx: &StartContext, request: StartReques
         effects: Vec::new(),
         taps: Taps::default(),
     };
-    let reading = match &attempt.request.how {
-        StartHow::Restore(stream) => stream.patience(),
-        _ => Duration::ZERO,
-    };
+    let reading = attempt.request.how.patience(&attempt.request.live.config);
     let within = driver.config.start_timeout().saturating_add(reading);
     match cx.deadline.wait("the start", tokio::time::timeout(within, attempt.run())).await {
         Ok(Ok(Ok(started))) => Ok(started),
@@ -158,6 +155,11 @@ impl Attempt<'_> {
             StartHow::Boot { paused } => *paused,
             StartHow::Restore(stream) => {
                 self.load(&monitor, &stream.clone()).await?;
+                true
+            }
+            StartHow::Revert(snapshot) => {
+                let nodes = Nodes::of(&monitor, &self.live().config, &self.places, snapshot)?;
+                self.cx.cancel.guard(nodes.load()).await??;
                 true
             }
             _ => false,

@@ -12,12 +12,24 @@ fn xml(name: &str) -> String {
     )
 }
 
+fn disk(directory: &std::path::Path) -> String {
+    let image = directory.join("disk.qcow2");
+    let made =
+        std::process::Command::new("qemu-img").args(["create", "-q", "-f", "qcow2"]).arg(&image).arg("4M").status();
+    assert!(made.expect("qemu-img runs").success());
+    format!(
+        "<disk type='file'><driver name='qemu' type='qcow2'/><source file='{}'/><target dev='vda' bus='virtio'/></disk>",
+        image.display()
+    )
+}
+
 fn subject() -> Subject {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).any(|it| it.join("qemu-system-x86_64").is_file());
     let missing = (!found).then(|| "there is no qemu-system-x86_64 in PATH".to_owned());
     Subject::new(&polyvirt_driver_qemu::DESCRIPTOR, xml)
         .with_device("<input type='keyboard' bus='usb'/>")
+        .with_disk(disk)
         .skip_for(missing)
 }
 

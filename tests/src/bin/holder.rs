@@ -6,8 +6,8 @@
 use std::{io::Write as _, path::Path, sync::Arc};
 
 use polyvirt::{
-    BlockJobEnd, CommitOptions, CopyOptions, DumpOptions, Guest, GuestRef, JobKind, JobStep, PullOptions, Result,
-    SaveOptions, Stage, StageObserver, StartOptions,
+    BlockJobEnd, CommitOptions, CopyOptions, DeleteSnapshot, DumpOptions, Guest, GuestRef, JobKind, JobStep,
+    PullOptions, Result, RevertOptions, SaveOptions, SnapshotOptions, Stage, StageObserver, StartOptions,
 };
 
 struct HoldAt(String);
@@ -79,6 +79,12 @@ async fn main() {
             options.source.file = Some(file.clone());
             pivot(&guest, guest.block_copy("vda", options).await).await
         }
+        ("snapshot-create", [snapshot]) => {
+            let xml = format!("<domainsnapshot><name>{snapshot}</name></domainsnapshot>");
+            guest.create_snapshot(Some(&xml), SnapshotOptions::new()).await.map(drop)
+        }
+        ("snapshot-revert", [snapshot]) => guest.revert_to_snapshot(snapshot, RevertOptions::new()).await,
+        ("snapshot-delete", [snapshot]) => guest.delete_snapshot(snapshot, DeleteSnapshot::new()).await,
         ("managedsave", []) => guest.managed_save(SaveOptions::new()).await,
         other => panic!("not known: {other:?}"),
     };

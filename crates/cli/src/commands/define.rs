@@ -36,7 +36,13 @@ pub(super) async fn create(file: &Path, paused: bool, attach: bool, session: &mu
     if attach { console::attach(&created.guest, None, out).await } else { Ok(()) }
 }
 
-pub(super) async fn undefine(which: &Which, managed_save: bool, session: &mut Session, out: &mut Output) -> Done {
+pub(super) async fn undefine(
+    which: &Which,
+    managed_save: bool,
+    snapshots: bool,
+    session: &mut Session,
+    out: &mut Output,
+) -> Done {
     // A broken definition can be removed too, so this takes the name as it is when nothing else fits.
     let guest = match session.guest(&which.domain).await {
         Ok(guest) => guest,
@@ -47,6 +53,9 @@ pub(super) async fn undefine(which: &Which, managed_save: bool, session: &mut Se
     };
     if managed_save && guest.has_managed_save().await? {
         guest.remove_managed_save().await?;
+    }
+    if snapshots {
+        guest.forget_snapshots().await?;
     }
     guest.undefine().await?;
     if out.json {

@@ -34,6 +34,7 @@ mod pages;
 mod saved;
 mod shares;
 mod sizes;
+mod snapshots;
 mod statistics;
 mod tune;
 mod uri;
@@ -70,8 +71,8 @@ pub(crate) fn run<'a>(
             Command::Import(args) => import::import(&args, session, out).await,
             Command::Create { file, paused, console } => define::create(&file, paused, console, session, out).await,
             Command::Start(start) => life::start(start, session, out).await,
-            Command::Shutdown { which, mode } => life::shutdown(&which, mode, session, out).await,
-            Command::Reboot(which) => life::reboot(&which, session, out).await,
+            Command::Shutdown { which, mode } => life::shutdown(&which, &mode, session, out).await,
+            Command::Reboot { which, mode } => life::reboot(&which, &mode, session, out).await,
             Command::Reset(which) => life::reset(&which, session, out).await,
             Command::Destroy { which, graceful } => life::destroy(&which, graceful, session, out).await,
             Command::Suspend(which) => life::suspend(&which, session, out).await,
@@ -87,13 +88,17 @@ pub(crate) fn run<'a>(
             Command::ManagedsaveDefine(args) => saved::managed_define(&args, session, out).await,
             Command::ManagedsaveEdit(args) => saved::managed_edit(&args, session, out).await,
             Command::Dump(args) => saved::dump(&args, session, out).await,
+            Command::Dompmsuspend(args) => life::sleep(&args, session, out).await,
             Command::Dompmwakeup(which) => life::wake(&which, session, out).await,
             Command::Domjobinfo(args) => jobs::info(&args, session, out).await,
             Command::Domjobabort(which) => jobs::abort(&which, session, out).await,
-            Command::Undefine { which, managed_save } => define::undefine(&which, managed_save, session, out).await,
+            Command::Undefine { which, managed_save, snapshots_metadata } => {
+                define::undefine(&which, managed_save, snapshots_metadata, session, out).await
+            }
             Command::AttachDevice(args) => devices::attach(&args, session, out).await,
             Command::DetachDevice(args) => devices::detach(&args, session, out).await,
             Command::DetachDeviceAlias(args) => devices::detach_alias(&args, session, out).await,
+            Command::UpdateMemoryDevice(args) => devices::update_memory(&args, session, out).await,
             Command::UpdateDevice(args) => devices::update(&args, session, out).await,
             Command::AttachDisk(args) => disks::attach_disk(&args, session, out).await,
             Command::DetachDisk(args) => disks::detach_disk(&args, session, out).await,
@@ -122,6 +127,7 @@ pub(crate) fn run<'a>(
             Command::Iothreadset(args) => io_threads::set(&args, session, out).await,
             Command::Iothreadpin(args) => io_threads::pin(&args, session, out).await,
             Command::Blkdeviotune(args) => links::blkdeviotune(&args, session, out).await,
+            Command::Domiftune(args) => links::domiftune(&args, session, out).await,
             Command::DomifSetlink(args) => links::setlink(&args, session, out).await,
             Command::DomifGetlink(args) => links::getlink(&args, session, out).await,
             Command::Setvcpus(args) => vcpus::setvcpus(&args, session, out).await,
@@ -160,6 +166,7 @@ pub(crate) fn run<'a>(
             Command::Domblkerror(which) => inventory::domblkerror(&which, session, out).await,
             Command::Block(command) => block_jobs::block(command, session, out).await,
             Command::Domiflist(args) => inventory::domiflist(args, session, out).await,
+            Command::Snapshot(command) => snapshots::snapshot(command, session, out).await,
             Command::Agent(command) => agent::agent(command, session, out).await,
             Command::Firmware(command) => firmware::firmware(command, out),
             Command::Capabilities(args) => capabilities::capabilities(args, session, out).await,

@@ -2,7 +2,9 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use polyvirt_core::{Destroy, Domain, Error, ErrorKind, Result, model::DomainConfig};
+use polyvirt_core::{
+    BoxFuture, CancelSource, Destroy, Domain, Error, ErrorKind, Result, SnapshotRef, model::DomainConfig,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -23,7 +25,12 @@ pub(crate) enum Origin {
     Definition { config: Arc<DomainConfig>, options: StartOptions },
     /// A saved guest, with the definition to be used.
     Image { config: Box<DomainConfig>, image: Box<Image>, running: bool, bypass_cache: bool },
+    /// A snapshot with memory, and the definition that it has.
+    Snapshot { config: Box<DomainConfig>, snapshot: SnapshotRef, running: bool },
 }
+
+/// Work on a guest that does not run.
+pub(crate) type AtRest = Box<dyn FnOnce(Arc<CancelSource>) -> BoxFuture<Result<()>> + Send>;
 
 /// A change of the guest; one at a time.
 pub(crate) enum Command {
@@ -31,6 +38,8 @@ pub(crate) enum Command {
     Start { origin: Origin, reply: Reply<()> },
     /// Change it while it runs.
     Do { what: Change, reply: Reply<()> },
+    /// Do something to what is left of it while it does not run.
+    Rest { name: &'static str, work: AtRest, reply: Reply<()> },
     /// Give the guest up if nothing is under way.
     Release { reply: Reply<()> },
 }
@@ -40,7 +49,9 @@ impl Command {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Start { origin: Origin::Image { .. }, .. } => "restore",
+            Self::Start { origin: Origin::Snapshot { .. }, .. } => "snapshot-revert",
             Self::Start { .. } => "start",
+            Self::Rest { name, .. } => name,
             Self::Do { what, .. } => what.name,
             Self::Release { .. } => "release",
         }

@@ -53,7 +53,11 @@ impl Actor {
         }
     }
 
-    async fn keep_step(&mut self, job: Option<JobRecord>, state: Option<(GuestState, StateReason)>) -> Result<()> {
+    pub(super) async fn keep_step(
+        &mut self,
+        job: Option<JobRecord>,
+        state: Option<(GuestState, StateReason)>,
+    ) -> Result<()> {
         let Some(attached) = &mut self.attached else { return Err(not_running(&self.name)) };
         attached.record.job = job;
         if let Some((state, reason)) = state {
@@ -94,6 +98,7 @@ impl Actor {
                     }
                 }
             }
+            Origin::Snapshot { config, snapshot, running } => self.start_from_snapshot(config, snapshot, running).await,
             Origin::Image { config, image, running, bypass_cache } => {
                 self.restore(config, *image, running, None, bypass_cache).await
             }
@@ -160,12 +165,12 @@ impl Actor {
         told(JobStep::Resumed)
     }
 
-    fn attached_domain(&self) -> Result<Arc<dyn Domain>> {
+    pub(super) fn attached_domain(&self) -> Result<Arc<dyn Domain>> {
         self.attached.as_ref().map(|it| it.domain.clone()).ok_or_else(|| not_running(&self.name))
     }
 
     /// Lets its CPUs run.
-    async fn continue_guest(&mut self) -> Result<()> {
+    pub(super) async fn continue_guest(&mut self) -> Result<()> {
         let domain = self.attached_domain()?;
         let driver = self.shared.driver.descriptor().name;
         self.job(&CancelSource::default(), async move {
@@ -185,6 +190,11 @@ impl Actor {
         let (settled, told) = match job.kind {
             JobKind::Restore => (self.finish_restore(&job, None).await, Ok(())),
             JobKind::Save if kept => (self.end_saved().await, Ok(())),
+            JobKind::Snapshot | JobKind::SnapshotRevert | JobKind::SnapshotDelete => {
+                let settled = self.settle_snapshot(&job).await;
+                let told = settled.as_ref().ok().is_some_and(|done| *done);
+                (settled.map(drop), if told { Ok(()) } else { Err(lost(&job)) })
+            }
             _ => (self.undo_job(&job, kept).await, if kept { Ok(()) } else { Err(lost(&job)) }),
         };
         match settled {

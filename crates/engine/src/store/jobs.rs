@@ -36,12 +36,28 @@ pub(crate) struct JobRecord {
     /// What the file is called until it is whole.
     #[serde(default)]
     pub(crate) partial: Option<PathBuf>,
+    /// The snapshot that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) snapshot: Option<String>,
+    /// Whether the guest's CPUs ran before.
+    #[serde(default)]
+    pub(crate) ran: bool,
 }
 
 impl JobRecord {
     /// A job that begins now.
     pub(crate) fn new(kind: JobKind, step: JobStep, resume: bool) -> Self {
-        Self { id: Uuid::new_v4(), kind, step, since: now(), resume, file: None, partial: None }
+        Self {
+            id: Uuid::new_v4(),
+            kind,
+            step,
+            since: now(),
+            resume,
+            file: None,
+            partial: None,
+            snapshot: None,
+            ran: false,
+        }
     }
 
     /// Whether the file that it makes has its name, and so is whole: the last step may not have come into the record.

@@ -8,6 +8,7 @@
 //! | owners | `run/NAME.owner` | locked by the process that owns the guest |
 //! | history | `run/history.jsonl` | appended by everyone |
 //! | jobs | `run/jobs/NAME.json` | by whoever does the last job of a guest |
+//! | snapshots | `config/snapshots/NAME/` | by the guest's owner; metadata alone under the directory's lock |
 //! | managed saves | `state/save/NAME.save` | by a managed save; removed by the start from it |
 //!
 //! Invariants: a file is whole or absent, since each is written beside its place, synced and renamed; the name of a file is the
@@ -18,6 +19,7 @@ mod history;
 mod jobs;
 mod partial;
 mod records;
+mod snapshots;
 
 use std::{
     path::{Path, PathBuf},
@@ -32,6 +34,7 @@ pub(crate) use partial::{PartialFile, partial_of, target};
 use polyvirt_core::{Error, ErrorKind, Result, Roots, io_error};
 use polyvirt_lease::{DirLock, LockError, LockGuard, LockMode};
 pub(crate) use records::{Phase, Records, StatusRecord};
+pub(crate) use snapshots::{Pending, Snapshots, Tree, taken, text_of};
 
 /// Longest name in bytes: with `.owner` and a temporary suffix it must fit into one name of a file system (255).
 const NAME_LIMIT: usize = 200;
