@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: roots, guests, and a look at the host's processes.
 
 pub mod apart;
+pub mod bare;
 pub mod booted;
 pub mod counting;
 pub mod generator;

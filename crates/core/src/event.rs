@@ -10,7 +10,7 @@ use polyvirt_numa_placement::Kib;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::{GuestRef, Noticed, Stage, StateReason, VcpusNow};
+use crate::{GuestRef, JobKind, Noticed, Stage, StateReason, VcpusNow};
 
 /// Why a guest does not run any more; the words are libvirt's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +79,8 @@ pub enum Signal {
     },
     /// Its vCPUs are others: the guest let go of one.
     Vcpus(VcpusNow),
+    /// A block job of this id is over, or in step with the guest.
+    BlockJob(String),
     /// Something that changes neither its state nor its devices.
     Noticed(Noticed),
     /// Nothing runs any more. The last signal of a guest.
@@ -151,6 +153,16 @@ pub enum EventKind {
     },
     /// vCPU pins, the memory policy or other parameters were changed.
     Tuned,
+    /// A definition got another name.
+    Renamed {
+        /// The one it had.
+        from: String,
+    },
+    /// What is written about a running guest was changed.
+    MetadataChanged {
+        /// `title`, `description`, or the namespace of an application's element.
+        part: String,
+    },
     /// The guest has so many vCPUs now.
     VcpusChanged {
         /// How many.
@@ -182,6 +194,15 @@ pub enum EventKind {
         alias: String,
         /// How much.
         size: Kib,
+    },
+    /// A block job of a disk began, is in step with the guest, or is over.
+    BlockJob {
+        /// The target of the disk.
+        disk: String,
+        /// What it does.
+        job: JobKind,
+        /// `started`, `ready`, `completed`, `canceled` or `failed`.
+        status: String,
     },
     /// Something that changes neither its state nor its devices; it has a name of its own.
     #[serde(untagged)]

@@ -6,6 +6,7 @@
 //!   └────────┴───────┴─────────┴────────────┴─────────┴──────┴──> any error or cancel: kill, sweep, tell
 //! ```
 
+mod limited;
 mod prepare;
 mod talk;
 

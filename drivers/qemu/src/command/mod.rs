@@ -64,7 +64,7 @@ pub(crate) use chardev::{ConsoleTarget, backend_of, console_target};
 pub(crate) use clock::date;
 pub(crate) use host_cpu::HostCpu;
 use hostdev::host_address;
-pub(crate) use storage::disk;
+pub(crate) use storage::{Images, disk};
 
 /// What command lines are written as for people.
 pub(crate) const FORMATS: &[&str] = &["qemu-argv"];

@@ -15,6 +15,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::{QemuDomain, Shared};
 use crate::{
+    chains,
     command::{self, ConsoleTarget, disk},
     failure::monitor_error,
     orders,
@@ -46,8 +47,9 @@ pub(super) enum News {
 
 #[async_trait]
 impl DeviceAttach for QemuDomain {
-    fn resolve(&self, before: &LiveConfig, after: &mut LiveConfig) -> Result<()> {
+    async fn resolve(&self, before: &LiveConfig, after: &mut LiveConfig) -> Result<()> {
         command::name_devices(&mut after.config)?;
+        chains::resolve(&mut after.config).await?;
         disk::number_images(&mut after.config, disk::last_image(&before.config));
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use polyvirt_qmp::{Command, Monitor, QmpError, QomList, QueryChardev};
+use polyvirt_qmp::{Command, Monitor, QmpError, QomList, QueryChardev, QueryJobs};
 use serde::{Deserialize, Serialize};
 
 use super::{Kind, Part, orders};
@@ -65,6 +65,21 @@ pub(crate) async fn devices(monitor: &Monitor, within: Duration) -> Result<Vec<S
     Ok(all.into_iter().filter(|it| it.r#type.starts_with("child<")).map(|it| it.name).collect())
 }
 
+/// The names of all block nodes; `None` if they must not be asked for.
+///
+/// QEMU 7.2 crashes when it is asked while the filter of a `block-stream` that is over is still there, which is until the job is dismissed
+/// (`bdrv_refresh_filename` looks for the filter's child, and there is none). Such a job may be over at any moment.
+///
+/// # Errors
+/// What QEMU says.
+pub(crate) async fn nodes(monitor: &Monitor, within: Duration) -> Result<Option<Vec<String>>, QmpError> {
+    if monitor.execute(&QueryJobs {}, within).await?.iter().any(|it| it.kind == "stream") {
+        return Ok(None);
+    }
+    let all = monitor.execute(&QueryNodes { flat: true }, within).await?;
+    Ok(Some(all.into_iter().map(|it| it.node_name).collect()))
+}
+
 /// Takes out what is not among the parts of the definition; names it. What the guest does not let go of within some seconds stays
 /// until somebody looks again.
 ///
@@ -88,8 +103,9 @@ pub(crate) async fn strangers(monitor: &Monitor, parts: &[Part], within: Duratio
     let netdevs = netdevs(&told).into_iter().filter(|it| !known(Kind::Netdev, it));
     let chardevs = monitor.execute(&QueryChardev {}, within).await?.into_iter().map(|it| it.label);
     let chardevs = chardevs.filter(|it| it.starts_with("char") && it != "charmonitor" && !known(Kind::Chardev, it));
-    let nodes = monitor.execute(&QueryNodes { flat: true }, within).await?.into_iter().map(|it| it.node_name);
-    let mut nodes: Vec<_> = nodes.filter(|it| it.starts_with("libvirt-") && !known(Kind::Node, it)).collect();
+    let nodes = nodes(monitor, within).await?.unwrap_or_default();
+    let mut nodes: Vec<_> =
+        nodes.into_iter().filter(|it| it.starts_with("libvirt-") && !known(Kind::Node, it)).collect();
     // Formats stand on storage, and have the lower names.
     nodes.sort();
     let objects = monitor.execute(&QomList { path: "/objects" }, within).await?.into_iter().map(|it| it.name);

@@ -23,7 +23,6 @@ use crate::{
     companions,
     config::CgroupUse,
     failure::{cgroup_error, not_started},
-    limits,
     log::Log,
     pins,
     places::{Places, make_folder},
@@ -117,21 +116,8 @@ impl Attempt<'_> {
         spec.stdout = Stdio::Fd(log.try_clone().map_err(|error| io_error("open", &self.places.log, error))?.into());
         spec.stderr = Stdio::Fd(log.into());
         self.place_process(&mut spec)?;
-        self.limit_memory(&mut spec);
+        self.limit(&mut spec);
         Ok(spec)
-    }
-
-    /// What the process may use of the host's memory is set before it takes any.
-    fn limit_memory(&mut self, spec: &mut SpawnSpec) {
-        let Some(limits) = limits::memory_of(&self.live().config) else { return };
-        if self.driver.config.cgroups == CgroupUse::Never {
-            self.weakened("limits of memory", "the settings say cgroups = \"never\"");
-            return;
-        }
-        match limits::memory_at_start(&self.places, limits) {
-            Ok(files) => spec.cgroups.extend(files),
-            Err(error) => self.weakened("limits of memory", error.message()),
-        }
     }
 
     /// What of the plan is set between fork and exec.

@@ -82,6 +82,8 @@ impl Attempt<'_> {
         let pid = self.child.as_ref().map_or(0, |it| it.id().pid);
         let threads = crate::domain::threads_of(pid, &cpus, &io);
         self.terminals(&chardevs);
+        // Before their places: with cgroups of version 2 the parts are the same.
+        self.limit_threads(threads.clone()).await?;
         let Some(plan) = self.request.plan.clone() else { return Ok(()) };
         let (places, with_group) = (self.places.clone(), pins::confines(&plan));
         let weakened = tokio::task::spawn_blocking(move || place_threads(&places, with_group, &threads, &plan)).await;
