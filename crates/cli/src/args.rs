@@ -1,8 +1,10 @@
 //! The command line. Names, short options and meanings are virsh's where virsh has the command.
 
 mod agent;
+mod block_jobs;
 mod capabilities;
 mod cpu;
+mod describe;
 mod devices;
 mod domxml;
 mod firmware;
@@ -30,13 +32,20 @@ use clap_complete::Shell;
 pub(crate) use self::numa::{Simulate, SimulatedCpus};
 pub(crate) use self::{
     agent::AgentCommand,
+    block_jobs::{
+        BlockCommand, BlockjobArgs, CommitArgs, CopyArgs, PullArgs, ResizeArgs, SpeedArgs, ThresholdArgs, WaitArgs,
+    },
     capabilities::{CapabilitiesArgs, DomcapabilitiesArgs, QemuCapsArgs},
     cpu::{CpuCommand, CpuRole},
+    describe::{DescArgs, DisplayArgs, LifecycleArgs, MetadataArgs, RenameArgs, Stopping},
     devices::{
         AliasArgs, AttachDiskArgs, AttachInterfaceArgs, ChangeMediaArgs, DetachDiskArgs, DetachInterfaceArgs,
         DeviceAffect, DeviceArgs, DiskType, SourceType, UpdateArgs,
     },
-    domxml::{DefinitionForm, DefinitionOptions, DescribedHost, DomxmlCommand, DriverName, Setting, ToNativeArgs},
+    domxml::{
+        DefinitionForm, DefinitionOptions, DescribedHost, DomxmlCommand, DriverName, EmbeddedOptions, Setting,
+        ToNativeArgs,
+    },
     firmware::{FirmwareCommand, FirmwareList},
     guest::{AffectArgs, List, ShutdownMode, SleepArgs, SleepTo, Start, Which},
     hands::{ScreenshotArgs, SendKeyArgs},
@@ -69,6 +78,8 @@ pub(crate) use self::{
   polyvirt start guest --console       start it and look at its console
   polyvirt list --all
   polyvirt -c mock:///default list     another hypervisor
+
+Arguments may be named, as virsh takes them: polyvirt attach-disk --target vdb --source /a.img --domain guest
 
 Exit status: 0 done; 1 refused or failed, the reason is the first line on stderr; 2 wrong usage.
 Settings: /etc/polyvirt/polyvirt.toml and ~/.config/polyvirt/polyvirt.toml; `polyvirt config show` says where each value came from.")]
@@ -257,6 +268,25 @@ pub(crate) enum Command {
         #[arg(long)]
         security_info: bool,
     },
+    /// Show or change a guest's title or description
+    Desc(DescArgs),
+    /// Show or change what an application keeps with a guest
+    Metadata(MetadataArgs),
+    /// Change what happens when a guest powers off, reboots or panics
+    SetLifecycleAction(LifecycleArgs),
+    /// Give a guest that does not run another name
+    Domrename(RenameArgs),
+    /// Where a guest's screen can be seen, as a URI
+    Domdisplay(DisplayArgs),
+    /// Where a guest's screen can be seen with VNC: address and number of the display
+    #[command(after_help = "Example: polyvirt vncdisplay guest")]
+    Vncdisplay(Which),
+    /// The pseudo-terminal of a guest's console
+    #[command(after_help = "Example: polyvirt ttyconsole guest")]
+    Ttyconsole(Which),
+    /// Whether a guest can be told something: ok, occupied by a job, or why not
+    #[command(after_help = "Example: polyvirt domcontrol guest")]
+    Domcontrol(Which),
     /// Edit a stored definition in $VISUAL or $EDITOR
     Edit(Which),
     /// Attach to a console; ends with Ctrl+]
@@ -354,6 +384,8 @@ pub(crate) enum Command {
     /// A guest's disks that are in error
     #[command(after_help = "Example: polyvirt domblkerror guest")]
     Domblkerror(Which),
+    #[command(flatten)]
+    Block(BlockCommand),
     /// A guest's network cards
     Domiflist(DomiflistArgs),
     /// Change how much of its memory a guest uses

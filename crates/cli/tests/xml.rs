@@ -36,3 +36,32 @@ fn a_backup_is_completed_for_the_disks_of_a_guest() {
         assert!(err.contains("backup"), "{err}");
     }
 }
+
+#[test]
+fn snapshots_and_checkpoints_are_wishes_or_exist() {
+    let root = Root::new();
+    let normalize = |kind: &'static str, text: &str, more: &[&str]| {
+        let file = root.file("s.xml", text);
+        root.run(&[&["xml", "normalize", "--kind", kind], more, &[&file]].concat())
+    };
+    let wish = "<domainsnapshot><state>running</state><memory file='/m'/></domainsnapshot>";
+    let (status, out, err) = normalize("snapshot", wish, &["--creation-time", "7", "--parent", "p"]);
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert!(out.contains("<name>7</name>") && out.contains("<memory snapshot='external' file='/m'/>"), "{out}");
+    assert!(out.contains("<name>p</name>") && !out.contains("running"), "{out}");
+
+    let (status, out, err) = normalize("checkpoint", "<domaincheckpoint/>", &["--creation-time", "7"]);
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert!(out.contains("<name>7</name>"), "{out}");
+
+    // What is wrong in the definition is told at its place in the whole document.
+    let broken = format!(
+        "<domainsnapshot><name>a</name><state>running</state><creationTime>1</creationTime>\n{}</domainsnapshot>",
+        guest("d").replace("<devices>", "<devices><disk type='file'><target dev='vda' bus='nvme'/></disk><disk type='file'><target dev='vda'/></disk>")
+    );
+    let (status, _, err) = normalize("snapshot", &broken, &["--redefine"]);
+    assert_eq!(status, 1, "{err}");
+    assert!(err.contains("/domainsnapshot/domain/devices/disk"), "{err}");
+    let (status, _, err) = normalize("snapshot", "<domainsnapshot/>", &["--redefine", "--internal"]);
+    assert!(status == 1 && err.contains("creationTime"), "{err}");
+}

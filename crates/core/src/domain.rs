@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    BalloonPolling, BlockInfo, BlockThrottle, BlockWeights, CoreDump, DeviceAttach, DeviceDetach, DeviceRef,
-    DeviceUpdate, DirtyRate, GuestAccounts, GuestAddresses, GuestClock, GuestFilesystems, GuestHostname, GuestInfo,
-    GuestSshKeys, GuestVcpus, IoThreads, Keyboard, MemoryLimits, MemoryTarget, Nmi, PowerManagement, RawAgent, Result,
-    SaveState, SchedulerTuning, Screen, StateReason, Statistics, StopReason, VcpuCount, VcpuSelect,
+    BalloonPolling, BlockInfo, BlockJobs, BlockResize, BlockThreshold, BlockThrottle, BlockWeights, CoreDump,
+    DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate, GuestAccounts, GuestAddresses, GuestClock,
+    GuestFilesystems, GuestHostname, GuestInfo, GuestSshKeys, GuestVcpus, IoThreads, Keyboard, LifecycleActions,
+    MemoryLimits, MemoryTarget, Nmi, PowerManagement, RawAgent, Result, SaveState, SchedulerTuning, Screen,
+    StateReason, Statistics, StopReason, VcpuCount, VcpuSelect,
 };
 
 /// The hypervisor's number of a running guest.
@@ -230,6 +231,18 @@ pub trait Domain: Any + Send + Sync + Debug {
     fn block_info(&self) -> Option<&dyn BlockInfo> {
         None
     }
+    /// Changing the size of its disks.
+    fn block_resize(&self) -> Option<&dyn BlockResize> {
+        None
+    }
+    /// Marks on its images.
+    fn block_threshold(&self) -> Option<&dyn BlockThreshold> {
+        None
+    }
+    /// Moving its disks' data between images.
+    fn block_jobs(&self) -> Option<&dyn BlockJobs> {
+        None
+    }
     /// Changing the number of vCPUs.
     fn vcpu_count(&self) -> Option<&dyn VcpuCount> {
         None
@@ -308,6 +321,10 @@ pub trait Domain: Any + Send + Sync + Debug {
     }
     /// Writing its memory into a file, for debuggers.
     fn core_dump(&self) -> Option<&dyn CoreDump> {
+        None
+    }
+    /// What happens when it stops.
+    fn lifecycle_actions(&self) -> Option<&dyn LifecycleActions> {
         None
     }
     /// Waking it.

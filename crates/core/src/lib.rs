@@ -9,8 +9,10 @@
 //! - Dropping a future undoes nothing; [`Launcher::reap`] is the one clean-up path.
 
 mod agent;
+mod block;
 mod cancel;
 mod capabilities;
+mod capability;
 mod descriptor;
 mod devices;
 mod domain;
@@ -22,6 +24,7 @@ mod io_threads;
 mod job;
 mod journal;
 mod keyboard;
+mod lifecycle;
 mod memory;
 mod notice;
 mod offline;
@@ -45,14 +48,18 @@ pub use agent::{
     SshKeysHow,
 };
 pub use async_trait::async_trait;
+pub use block::{
+    BlockJob, BlockJobEnd, BlockJobKind, BlockJobState, BlockJobStatus, BlockJobs, BlockResize, BlockThreshold, CopyHow,
+};
 pub use cancel::{CancelSource, CancelToken, Deadline};
 pub use capabilities::{
     AcceleratorFacts, Choice, CpuModes, CustomModel, DomainCapabilities, DomainCaps, DomainCapsQuery, Facility, Fact,
     HostModel, HypervisorFacts, MachineFacts, NamedFeature, OsCaps,
 };
+pub use capability::CapabilityId;
 pub use descriptor::{
-    AttendedAction, BoxFuture, CapabilityId, DriverDescriptor, Identity, OpenContext, Opened, ProbeContext,
-    ProbeResult, Registration, SettingDoc,
+    AttendedAction, BoxFuture, DriverDescriptor, Identity, OpenContext, Opened, ProbeContext, ProbeResult,
+    Registration, SettingDoc,
 };
 pub use devices::{Detached, DeviceAttach, DeviceChange, DeviceDetach, DeviceUpdate};
 pub use domain::{
@@ -73,6 +80,7 @@ pub use io_threads::{IoThreadParams, IoThreadState, IoThreads};
 pub use job::{JobContext, JobKind, JobProgress, JobSink, JobStep};
 pub use journal::{DriverRecord, Journal, JournalSink, Stage};
 pub use keyboard::{CodeSet, Key, KeyPress, Keyboard};
+pub use lifecycle::LifecycleActions;
 pub use memory::{MemoryLimitParams, MemoryLimits, MemoryTarget};
 pub use notice::{Notice, Noticed};
 pub use offline::{ExportOptions, LockedMemory, OfflineContext, OfflineDriver, OpenOffline, Recording, Resources};

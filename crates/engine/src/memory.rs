@@ -121,6 +121,23 @@ impl Guest {
         L: FnOnce(Held, DomainConfig) -> F + Send + 'static,
         F: Future<Output = Result<()>> + Send + 'static,
     {
+        self.change_sides(name, affect, edit, live, EventKind::Tuned).await
+    }
+
+    /// As [`Guest::tune`]; of the running guest this event is told.
+    pub(crate) async fn change_sides<E, L, F>(
+        &self,
+        name: &'static str,
+        affect: Affect,
+        edit: E,
+        live: L,
+        event: EventKind,
+    ) -> Result<()>
+    where
+        E: Fn(&mut DomainConfig) -> Result<()> + Clone + Send + 'static,
+        L: FnOnce(Held, DomainConfig) -> F + Send + 'static,
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
         let mut sides = self.sides(affect).await?;
         if let Some(stored) = &mut sides.stored {
             edit(stored)?;
@@ -134,7 +151,7 @@ impl Guest {
                 // What it is by now: others may have changed it while this one waited.
                 let config = edited(&it.record.live()?.config, &edit)?;
                 live(it, config).await?;
-                Ok(Left::live(again(edit)).event(EventKind::Tuned))
+                Ok(Left::live(again(edit)).event(event))
             };
             self.change(Change::new(name, work)).await?;
         }

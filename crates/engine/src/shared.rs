@@ -98,6 +98,7 @@ impl Shared {
 
     /// Looks after the job of a guest that runs no more: what it had not finished is removed. Says whether the guest is in a file.
     pub(crate) async fn end_job(&self, record: &StatusRecord) -> bool {
+        self.end_block_jobs(record).await;
         let Some(job) = record.job.clone() else { return false };
         let looked = job.clone();
         let kept = blocking(move || Ok(looked.is_kept())).await.unwrap_or(false);
@@ -114,7 +115,7 @@ impl Shared {
     pub(crate) fn is_job_orphaned(&self, record: &StatusRecord) -> Result<bool> {
         let path = self.records.owner_file(&record.guest.name)?;
         let held = || OwnerLock::holder(&path).map_err(|e| lock_error(&path, e));
-        Ok(record.job.is_some() && held()?.is_none())
+        Ok((record.job.is_some() || record.has_block_jobs()) && held()?.is_none())
     }
 
     /// Whether somebody starts the guest of this record at this moment: it has no process of its own yet.
@@ -161,8 +162,13 @@ impl Shared {
     /// Gives back what the first definition touches and the second does not.
     pub(crate) async fn give_back(&self, (before, after): (&LiveConfig, &LiveConfig), plan: Option<&Plan>) {
         let Some(labels) = self.services.labels() else { return };
-        let given =
-            async { labels.release(&self.owner_ref(&before.guest())?, &self.brought((after, before), plan)?).await };
+        let given = async {
+            // A file that is used in another way now is still used.
+            let still = self.launcher().manifest(after, plan)?.resources;
+            let mut gone = self.brought((after, before), plan)?;
+            gone.resources.retain(|it| !still.iter().any(|other| other.path == it.path));
+            labels.release(&self.owner_ref(&before.guest())?, &gone).await
+        };
         if let Err(error) = given.await {
             // It comes back when the guest ends.
             tracing::warn!(guest = %before.config.name, %error, "a file of a device that is gone is not given back yet");

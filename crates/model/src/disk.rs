@@ -106,6 +106,28 @@ pub struct Disk {
     pub info: DeviceInfo,
 }
 
+impl Disk {
+    /// Its image, if that is a file of the host.
+    #[must_use]
+    pub fn image_file(&self) -> Option<&str> {
+        let source = self.source.as_ref()?;
+        matches!(self.kind, None | Some(SourceKind::File)).then_some(source.file.as_deref()).flatten()
+    }
+
+    /// Whether there is no medium in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match &self.source {
+            None => true,
+            Some(source) => match self.kind {
+                None | Some(SourceKind::File) => source.file.is_none(),
+                Some(SourceKind::Block) => source.dev.is_none(),
+                Some(_) => false,
+            },
+        }
+    }
+}
+
 words! {
     /// How the host caches a disk.
     pub enum DiskCache {

@@ -290,6 +290,29 @@ impl DomainConfig {
         self.cpu.as_ref().and_then(|cpu| cpu.numa.as_ref()).map_or(&[], |numa| &numa.cell)
     }
 
+    /// The `<target dev>` of the disk that goes by a name: its own, or the path of an image that no other has.
+    ///
+    /// # Errors
+    /// There is none, or there are several; in words.
+    pub fn disk_called(&self, name: &str) -> Result<&str, String> {
+        let target = |disk: &'_ crate::disk::Disk| disk.target.as_ref().is_some_and(|target| target.dev == name);
+        let image = |disk: &'_ crate::disk::Disk| {
+            let source = disk.source.as_ref();
+            source.is_some_and(|it| [&it.file, &it.dev].iter().any(|path| path.as_deref() == Some(name)))
+        };
+        let disks = &self.devices.disks;
+        let found: Vec<&crate::disk::Disk> = match disks.iter().find(|disk| target(disk)) {
+            Some(disk) => vec![disk],
+            None => disks.iter().filter(|disk| image(disk)).collect(),
+        };
+        let names: Vec<&str> = found.iter().filter_map(|disk| Some(disk.target.as_ref()?.dev.as_str())).collect();
+        match names.as_slice() {
+            [one] => Ok(one),
+            [] => Err(format!("the guest has no disk '{name}'")),
+            many => Err(format!("'{name}' is the image of several disks, name one of {}", many.join(", "))),
+        }
+    }
+
     /// Sizes of memory devices, as written.
     pub fn device_memory(&self) -> impl Iterator<Item = Kib> + '_ {
         self.devices.memories.iter().filter_map(|device| device.target.as_ref()?.size)

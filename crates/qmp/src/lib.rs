@@ -26,6 +26,7 @@
 //! The protocol is described in QEMU's `docs/interop/qmp-spec`; the commands in its QMP reference manual.
 
 pub mod agent;
+mod blocks;
 mod codec;
 mod command;
 mod commands;
@@ -38,6 +39,7 @@ mod plug;
 mod statistics;
 mod tasks;
 
+pub use blocks::*;
 pub use command::Command;
 pub use commands::*;
 pub use error::{CloseReason, ErrorClass, QmpError};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use polyvirt_core::{
-    CapabilityId, CodeSet, Destroy, DeviceRef, Domain, Driver, ErrorKind, GuestState, KeyPress, Signal,
+    CapabilityId, CodeSet, Destroy, DeviceRef, ErrorKind, GuestState, KeyPress, Signal,
     placement::{CpuSet, Origin, PlanDelta, PlanStep, VcpuId},
 };
 
@@ -19,59 +19,12 @@ pub(crate) async fn signal(run: &mut Run, wanted: impl Fn(&Signal) -> bool) -> b
     false
 }
 
-fn present(driver: &dyn Driver, domain: &dyn Domain, capability: CapabilityId) -> bool {
-    match capability {
-        CapabilityId::Pause => domain.pause().is_some(),
-        CapabilityId::Reboot => domain.reboot().is_some(),
-        CapabilityId::Reset => domain.reset().is_some(),
-        CapabilityId::Consoles => domain.consoles().is_some(),
-        CapabilityId::Screen => domain.screen().is_some(),
-        CapabilityId::Keyboard => domain.keyboard().is_some(),
-        CapabilityId::Nmi => domain.nmi().is_some(),
-        CapabilityId::VcpuInfo => domain.vcpu_info().is_some(),
-        CapabilityId::Statistics => domain.statistics().is_some(),
-        CapabilityId::OutsideStatistics => driver.outside_statistics().is_some(),
-        CapabilityId::BalloonPolling => domain.balloon_polling().is_some(),
-        CapabilityId::DirtyRate => domain.dirty_rate().is_some(),
-        CapabilityId::BlockInfo => domain.block_info().is_some(),
-        CapabilityId::VcpuCount => domain.vcpu_count().is_some(),
-        CapabilityId::VcpuSelect => domain.vcpu_select().is_some(),
-        CapabilityId::DeviceAttach => domain.attach().is_some(),
-        CapabilityId::DeviceDetach => domain.detach().is_some(),
-        CapabilityId::DeviceUpdate => domain.update().is_some(),
-        CapabilityId::MemoryTarget => domain.memory().is_some(),
-        CapabilityId::MemoryLimits => domain.memory_limits().is_some(),
-        CapabilityId::IoThreads => domain.io_threads().is_some(),
-        CapabilityId::BlockThrottle => domain.block_throttle().is_some(),
-        CapabilityId::SchedulerTuning => domain.scheduler_tuning().is_some(),
-        CapabilityId::BlockWeights => domain.block_weights().is_some(),
-        CapabilityId::GuestHostname => domain.guest_hostname().is_some(),
-        CapabilityId::GuestAddresses => domain.guest_addresses().is_some(),
-        CapabilityId::GuestFilesystems => domain.guest_filesystems().is_some(),
-        CapabilityId::GuestClock => domain.guest_clock().is_some(),
-        CapabilityId::GuestAccounts => domain.guest_accounts().is_some(),
-        CapabilityId::GuestSshKeys => domain.guest_ssh_keys().is_some(),
-        CapabilityId::GuestVcpus => domain.guest_vcpus().is_some(),
-        CapabilityId::GuestInfo => domain.guest_info().is_some(),
-        CapabilityId::RawAgent => domain.raw_agent().is_some(),
-        CapabilityId::LivePlacement => domain.placement().is_some(),
-        CapabilityId::SaveState => domain.save().is_some(),
-        CapabilityId::CoreDump => domain.core_dump().is_some(),
-        CapabilityId::PowerManagement => domain.power_management().is_some(),
-        CapabilityId::NativeExport => driver.native_export().is_some(),
-        CapabilityId::DomainCapabilities => driver.domain_capabilities().is_some(),
-        CapabilityId::TopologySource => driver.topology().is_some(),
-        CapabilityId::Placement => driver.placement().is_some(),
-        other => panic!("the suite does not know the capability {other:?}"),
-    }
-}
-
 pub(crate) async fn capabilities_both_ways(bench: &Bench) {
     let run = bench.start("caps", true).await;
     let domain = &run.started.as_ref().expect("started").domain;
     for capability in CapabilityId::ALL {
         let declared = bench.subject.descriptor.has(*capability);
-        let there = present(&*bench.driver, &**domain, *capability);
+        let there = capability.is_present(&*bench.driver, &**domain);
         assert_eq!(declared, there, "{}: declared {declared}, present {there}", capability.name());
     }
     bench.end(run).await;

@@ -1,5 +1,6 @@
 //! Where everything stood: from a path to a line and a column.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::document::{Arena, Document};
@@ -12,11 +13,44 @@ use crate::problem::{Position, Problem};
 #[derive(Clone, Debug, Default)]
 pub struct Positions {
     source: Option<Arc<(Box<str>, Arena)>>,
+    /// The element that paths begin with, if it is not the root.
+    top: Option<Arc<str>>,
 }
 
 impl Positions {
     pub(crate) fn new(text: &str, arena: Arena) -> Self {
-        Self { source: Some(Arc::new((text.into(), arena))) }
+        Self { source: Some(Arc::new((text.into(), arena))), top: None }
+    }
+
+    /// The positions of what stands in one element of the document, for who knows it as a document of its own: the first step of any path
+    /// then means that element. Problems that are located get their path in the whole document.
+    ///
+    /// ```
+    /// # use polyvirt_xml::{Element, ParseOptions, XmlTree};
+    /// # /// A box.
+    /// # #[derive(Clone, Debug, Default, PartialEq, Element)]
+    /// # #[xml(root = "box")]
+    /// # pub struct Wrapped {
+    /// #     /// What is in it.
+    /// #     #[xml(tree)]
+    /// #     pub lamp: Option<XmlTree>,
+    /// # }
+    /// let parsed = Wrapped::from_xml("<box>\n  <lamp room='attic'/>\n</box>", &ParseOptions::default())?;
+    /// let lamp = parsed.positions.within("/box/lamp");
+    /// let problem = lamp.error("/lamp/@room", "it is dark");
+    /// assert_eq!(problem.to_string(), "/box/lamp/@room, line 2 column 15: it is dark");
+    /// # Ok::<(), polyvirt_xml::Problems>(())
+    /// ```
+    #[must_use]
+    pub fn within(&self, path: &str) -> Self {
+        Self { source: self.source.clone(), top: Some(self.whole(path).into()) }
+    }
+
+    /// A path in the whole document.
+    fn whole<'a>(&self, path: &'a str) -> Cow<'a, str> {
+        let Some(top) = &self.top else { return Cow::Borrowed(path) };
+        let below = path.get(1..).and_then(|rest| rest.find('/')).map_or("", |slash| &path[slash + 1..]);
+        Cow::Owned(format!("{top}{below}"))
     }
 
     /// The position of `/domain/numatune/memnode[2]/@nodeset`. An index counts siblings of one name from 1 and may be left
@@ -24,7 +58,7 @@ impl Positions {
     #[must_use]
     pub fn find(&self, path: &str) -> Option<Position> {
         let (text, arena) = &**self.source.as_ref()?;
-        let (offset, exact) = Document { text, arena }.offset_of(path)?;
+        let (offset, exact) = Document { text, arena }.offset_of(&self.whole(path))?;
         exact.then(|| Position::of(text, offset))
     }
 
@@ -46,7 +80,7 @@ impl Positions {
         self.locate(Problem::warning(path, message))
     }
 
-    /// Shows every element and attribute to `visit`, by path and in document order. What stands in an element for which it
+    /// Shows every element and attribute of the whole document to `visit`, by path and in document order. What stands in an element for which it
     /// answers `false` is passed over.
     pub fn visit(&self, visit: &mut dyn FnMut(&str) -> bool) {
         let Some(source) = &self.source else { return };
@@ -72,7 +106,10 @@ impl Positions {
 
     /// Adds the position to a problem that has a path only.
     #[must_use]
-    pub fn locate(&self, problem: Problem) -> Problem {
+    pub fn locate(&self, mut problem: Problem) -> Problem {
+        if self.top.is_some() {
+            problem.path = self.whole(&problem.path).into_owned();
+        }
         let Some(source) = &self.source else { return problem };
         let (text, arena) = &**source;
         match (Document { text, arena }).offset_of(&problem.path) {

@@ -56,6 +56,14 @@ pub struct Parsed<T> {
     pub kept: Kept,
 }
 
+impl<T> Parsed<T> {
+    /// The same document, read as something else.
+    pub fn map<U>(self, read: impl FnOnce(T) -> U) -> Parsed<U> {
+        let Self { config, warnings, positions, kept } = self;
+        Parsed { config: read(config), warnings, positions, kept }
+    }
+}
+
 /// More problems than this are counted, not listed.
 const MAX_PROBLEMS: usize = 200;
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use polyvirt_core::{
     BalloonPolling, BlockInfo, BlockThrottle, BlockWeights, ByteStream, Consoles, CoreDump, Destroy, DeviceAttach,
     DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate, Domain, DomainId, Error, ErrorKind, GuestState, IoThreads,
-    LivePlacement, MemoryLimits, MemoryTarget, Pause, PowerManagement, Reboot, Reset, Result, SaveState,
-    SchedulerTuning, Shutdown, Signal, SleepTarget, Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect, VcpuState,
-    async_trait,
+    LifecycleActions, LivePlacement, MemoryLimits, MemoryTarget, Pause, PowerManagement, Reboot, Reset, Result,
+    SaveState, SchedulerTuning, Shutdown, Signal, SleepTarget, Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect,
+    VcpuState, async_trait,
+    model::DomainConfig,
     placement::{PlacementReport, PlanDelta},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -137,6 +138,9 @@ impl Domain for MockDomain {
     fn core_dump(&self) -> Option<&dyn CoreDump> {
         Some(self)
     }
+    fn lifecycle_actions(&self) -> Option<&dyn LifecycleActions> {
+        Some(self)
+    }
     fn power_management(&self) -> Option<&dyn PowerManagement> {
         Some(self)
     }
@@ -154,6 +158,13 @@ impl Pause for MockDomain {
         self.alive()?;
         self.guest.become_state(GuestState::Running).await;
         Ok(())
+    }
+}
+
+#[async_trait]
+impl LifecycleActions for MockDomain {
+    async fn set(&self, _: &DomainConfig) -> Result<()> {
+        self.alive()
     }
 }
 

@@ -54,6 +54,7 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::SaveState,
         CapabilityId::CoreDump,
         CapabilityId::PowerManagement,
+        CapabilityId::LifecycleActions,
         CapabilityId::NativeExport,
         CapabilityId::Placement,
     ],

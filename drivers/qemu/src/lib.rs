@@ -22,6 +22,7 @@
 #![doc = include_str!("docs.md")]
 
 mod capabilities;
+mod chains;
 mod check;
 mod command;
 mod companions;
@@ -78,6 +79,9 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::VcpuInfo,
         CapabilityId::BalloonPolling,
         CapabilityId::BlockInfo,
+        CapabilityId::BlockResize,
+        CapabilityId::BlockThreshold,
+        CapabilityId::BlockJobs,
         CapabilityId::BlockThrottle,
         CapabilityId::BlockWeights,
         CapabilityId::DirtyRate,
@@ -102,6 +106,7 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::SaveState,
         CapabilityId::CoreDump,
         CapabilityId::PowerManagement,
+        CapabilityId::LifecycleActions,
         CapabilityId::NativeExport,
         CapabilityId::DomainCapabilities,
         CapabilityId::Placement,

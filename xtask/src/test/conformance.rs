@@ -23,6 +23,7 @@ struct Suite {
 const SUITES: &[Suite] = &[
     Suite { name: "generic/backup", floor: 8 },
     Suite { name: "generic/xml", floor: 29 },
+    Suite { name: "snapshot", floor: 7 },
     Suite { name: "syntax", floor: 29 },
     Suite { name: "hostcaps", floor: 22 },
     Suite { name: "qemuxmlconf/xml", floor: 764 },

@@ -119,6 +119,25 @@ pub(crate) struct DefinitionOptions {
     pub(crate) file: PathBuf,
 }
 
+/// Options that say what a definition in another document is completed for.
+#[derive(Debug, Args)]
+pub(crate) struct EmbeddedOptions {
+    /// Whose defaults and rules the definition in it gets; without it the driver-independent ones
+    #[arg(long)]
+    pub(crate) driver: Option<DriverName>,
+    /// The host's architecture, which a guest has that does not say one (default: that of this machine)
+    #[arg(long, value_name = "ARCH", value_parser = PossibleValuesParser::new(ARCHITECTURES), hide_possible_values = true)]
+    pub(crate) arch: Option<String>,
+    /// What the hypervisor can do, as it was recorded
+    #[arg(long, value_name = "FILE")]
+    pub(crate) capabilities: Option<PathBuf>,
+    /// Keep machine='pc' instead of the versioned name that it stands for
+    #[arg(long)]
+    pub(crate) keep_machine_alias: bool,
+    #[command(flatten)]
+    pub(crate) host: DescribedHost,
+}
+
 /// A host that is not at hand, as far as options tell of it.
 #[derive(Args, Debug)]
 pub(crate) struct DescribedHost {

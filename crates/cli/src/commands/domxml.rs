@@ -7,6 +7,7 @@ pub(super) mod offline;
 mod resources;
 mod validate;
 
+pub(super) use normalize::complete_stored;
 pub(crate) use offline::{Recordings, host_arch};
 
 use std::path::Path;

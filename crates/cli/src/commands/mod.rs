@@ -2,15 +2,17 @@
 
 mod agent;
 mod batch;
+mod block_jobs;
 mod capabilities;
 mod config;
 mod console;
 mod cpu;
 mod cpuset;
 mod define;
+mod describe;
 mod devices;
-
 mod disks;
+mod displays;
 mod domxml;
 mod edit;
 mod event;
@@ -127,6 +129,14 @@ pub(crate) fn run<'a>(
             Command::Setvcpus(args) => vcpus::setvcpus(&args, session, out).await,
             Command::Setvcpu(args) => vcpus::setvcpu(&args, session, out).await,
             Command::Vcpucount(args) => vcpus::vcpucount(&args, session, out).await,
+            Command::Desc(args) => describe::desc(&args, session, out).await,
+            Command::Metadata(args) => describe::metadata(&args, session, out).await,
+            Command::SetLifecycleAction(args) => describe::lifecycle(&args, session, out).await,
+            Command::Domrename(args) => describe::rename(&args, session, out).await,
+            Command::Domdisplay(args) => displays::domdisplay(&args, session, out).await,
+            Command::Vncdisplay(which) => displays::vncdisplay(&which, session, out).await,
+            Command::Ttyconsole(which) => displays::ttyconsole(&which, session, out).await,
+            Command::Domcontrol(which) => displays::domcontrol(&which, session, out).await,
             Command::Edit(which) => edit::edit(&which, session, out).await,
             Command::Console { which, devname } => console::console(&which, devname.as_deref(), session, out).await,
             Command::Screenshot(args) => hands::screenshot(args, session, out).await,
@@ -150,6 +160,7 @@ pub(crate) fn run<'a>(
             Command::Domblklist(args) => inventory::domblklist(args, session, out).await,
             Command::Domblkinfo(args) => inventory::domblkinfo(args, session, out).await,
             Command::Domblkerror(which) => inventory::domblkerror(&which, session, out).await,
+            Command::Block(command) => block_jobs::block(command, session, out).await,
             Command::Domiflist(args) => inventory::domiflist(args, session, out).await,
             Command::Agent(command) => agent::agent(command, session, out).await,
             Command::Firmware(command) => firmware::firmware(command, out),
@@ -169,7 +180,7 @@ pub(crate) fn run<'a>(
             }
             Command::Explain(args) => explain::explain(&args.what, args.auto_nodeset.as_deref(), session, out).await,
             Command::Domxml { command } => domxml::domxml(command, session, out).await,
-            Command::Xml { command } => xml::xml(&command, out),
+            Command::Xml { command } => xml::xml(&command, session, out),
             Command::Cpu { command } => cpu::cpu(&command, out),
             Command::Cpuset { command } => cpuset::cpuset(&command, out),
             Command::Batch => batch::batch(&session.recordings, out).await,

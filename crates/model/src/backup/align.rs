@@ -9,7 +9,7 @@ use super::{
 };
 use crate::disk::Disk;
 use crate::domain::DomainConfig;
-use crate::storage::{SourceKind, StorageTransport};
+use crate::storage::StorageTransport;
 
 /// More problems are not listed.
 const MAX_PROBLEMS: usize = 200;
@@ -45,7 +45,7 @@ impl DomainBackup {
         for name in names.filter(|name| !seen.contains(*name)) {
             let mut disk = BackupDisk::new(name.as_str()).with_backup(all);
             // A drive without a medium is no part of "all disks".
-            let source = sources.get(name.as_str()).filter(|disk| !is_empty(disk));
+            let source = sources.get(name.as_str()).filter(|disk| !disk.is_empty());
             match source {
                 Some(source) if all => {
                     rules.disk("/domainbackup", &mut disk, source, self.incremental.as_deref(), suffix);
@@ -118,7 +118,7 @@ impl Rules<'_> {
             return;
         }
         let name = disk.name.clone();
-        if is_empty(source) {
+        if source.is_empty() {
             self.error(path, format!("disk '{name}' has no medium, there is nothing to back up"));
             return;
         }
@@ -171,30 +171,13 @@ impl Rules<'_> {
             }
             return;
         }
-        let file = source.source.as_ref().and_then(|source| source.file.as_deref());
-        match file.filter(|_| kind == BackupStoreKind::File && is_file(source)) {
+        match source.image_file().filter(|_| kind == BackupStoreKind::File) {
             Some(file) => *slot = Some(BackupStore::default().with_file(format!("{file}.{suffix}"))),
             None => self.error(
                 path,
                 format!("no file name follows from what disk '{}' is: name one with <{element}>", disk.name),
             ),
         }
-    }
-}
-
-fn is_file(disk: &Disk) -> bool {
-    matches!(disk.kind, None | Some(SourceKind::File))
-}
-
-/// Whether there is no medium in it.
-fn is_empty(disk: &Disk) -> bool {
-    match &disk.source {
-        None => true,
-        Some(source) => match disk.kind {
-            None | Some(SourceKind::File) => source.file.is_none(),
-            Some(SourceKind::Block) => source.dev.is_none(),
-            Some(_) => false,
-        },
     }
 }
 

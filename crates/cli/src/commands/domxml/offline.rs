@@ -28,6 +28,16 @@ pub(super) fn driver(
         without_effect(options, out);
         return Ok(None);
     };
+    named(name, context, session, out)
+}
+
+/// The driver of that name; `None` if this build has none that works without a host.
+pub(super) fn named(
+    name: DriverName,
+    context: OfflineContext,
+    session: &Session,
+    out: &mut Output,
+) -> Result<Option<Box<dyn OfflineDriver>>, Failure> {
     match open(name, context, session) {
         Some(opened) => Ok(Some(opened?)),
         None => {
