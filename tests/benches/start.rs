@@ -7,20 +7,18 @@
 //! warm, the first (cold) start is reported apart. The only change to the argv is the number of that socket's descriptor.
 
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
-    os::{
-        fd::AsRawFd as _,
-        unix::net::{UnixListener, UnixStream},
-    },
     path::Path,
-    process::{Command, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use polyvirt::{Connection, Destroy, GuestRef, Result, Stage, StageObserver};
-use polyvirt_tests::{connect, no_qemu, processes_with, rival::median, root};
+use polyvirt_tests::{
+    bare::{Bare, argv_of},
+    connect, no_qemu,
+    rival::median,
+    root,
+};
 
 const PAIRS: usize = 25;
 
@@ -76,58 +74,18 @@ async fn ours(connection: &Connection, clock: &Clock, xml: &str) -> (Times, Vec<
     let mut before = begin;
     let steps = [("define", defined)].into_iter().chain(reached);
     let steps = steps.map(|(name, at)| (name, at.duration_since(std::mem::replace(&mut before, at)))).collect();
-    let uuid = guest.uuid().to_string();
-    let (pid, _) = processes_with(&["qemu-system", &uuid]).into_iter().next().expect("its process");
-    let line = std::fs::read(format!("/proc/{pid}/cmdline")).expect("its command line");
-    let argv = String::from_utf8(line).expect("text").trim_end_matches('\0').split('\0').map(str::to_owned).collect();
+    let argv = argv_of(&guest);
     let begin = Instant::now();
     guest.destroy(Destroy::default()).await.expect("destroyed");
     (Times { start, stop: begin.elapsed(), steps }, argv)
 }
 
-/// The argv with the monitor's descriptor replaced by ours.
-fn with_descriptor(argv: &[String], fd: i32) -> Vec<String> {
-    let replace = |word: &String| match word.split_once("fd=") {
-        Some((before, after)) if word.starts_with("socket,") => {
-            let rest = after.find(',').map_or("", |at| &after[at..]);
-            format!("{before}fd={fd}{rest}")
-        }
-        _ => word.clone(),
-    };
-    argv.iter().map(replace).collect()
-}
-
 fn bare(argv: &[String], dir: &Path) -> Times {
-    let path = dir.join("bare.sock");
-    let _ = std::fs::remove_file(&path);
-    let listener = UnixListener::bind(&path).expect("a socket");
-    fcntl(&listener, FcntlArg::F_SETFD(FdFlag::empty())).expect("inheritable");
-    let argv = with_descriptor(argv, listener.as_raw_fd());
     let begin = Instant::now();
-    let mut child = Command::new(&argv[0])
-        .args(&argv[1..])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("bare QEMU");
-    let stream = UnixStream::connect(&path).expect("the monitor");
-    let mut replies = BufReader::new(stream.try_clone().expect("a copy")).lines();
-    let mut stream = stream;
-    let mut ask = |command: &str| {
-        writeln!(stream, "{{\"execute\":\"{command}\"}}").expect("asked");
-        replies
-            .by_ref()
-            .map(|l| l.expect("a line"))
-            .find(|l| l.contains("\"return\"") || l.contains("\"error\""))
-            .expect("an answer")
-    };
-    ask("qmp_capabilities");
-    assert!(ask("query-status").contains("return"));
+    let qemu = Bare::start(argv, &dir.join("bare.sock"));
     let start = begin.elapsed();
     let begin = Instant::now();
-    ask("quit");
-    child.wait().expect("reaped");
+    qemu.quit();
     Times { start, stop: begin.elapsed(), steps: Vec::new() }
 }
 

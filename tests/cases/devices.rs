@@ -6,7 +6,7 @@ use polyvirt::{Affect, Connection, Destroy, Detached, ErrorKind, EventKind, Whic
 use polyvirt_tests::{
     Root,
     booted::{self, Booted},
-    connect, no_qemu, root,
+    connect, monitor_of, no_qemu, root,
 };
 
 /// A root with a connection, unless something is missing here.
@@ -242,22 +242,6 @@ async fn what_was_half_put_in_is_taken_out() {
     guest.attach_device(card, Affect::Live).await.unwrap_or_else(|e| panic!("{e}"));
     linux.until(DISKS, |it| it.contains("vda 5") || it.contains("vdb 5")).await;
     guest.destroy(Destroy::default()).await.expect("destroyed");
-}
-
-/// The socket of the only guest's monitor.
-fn monitor_of(root: &Path) -> std::path::PathBuf {
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.file_name().is_some_and(|it| it.to_string_lossy().contains("monitor")) {
-                return path;
-            }
-        }
-    }
-    panic!("no monitor below {}", root.display());
 }
 
 #[tokio::test(flavor = "multi_thread")]

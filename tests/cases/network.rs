@@ -8,60 +8,12 @@ use std::{
 };
 
 use polyvirt::{Connection, Destroy, Error, ErrorKind, EventKind, GuestState, Stage, StatsGroup, StatsQuery, Which};
-use polyvirt_netdev::{Link, Links};
-use polyvirt_tests::{Root, connect, no_qemu, processes_with, root, small_guest};
-
-/// Runs `test` on a thread with a network of its own, in which there is a bridge `br0`. The threads and processes that it
-/// starts are in that network too.
-fn apart<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
-    if let Some(reason) = no_qemu() {
-        println!("skipped: {reason}");
-        return;
-    }
-    let thread = std::thread::spawn(move || {
-        if let Err(reason) = enter() {
-            if polyvirt_driver_testkit::require("net", &reason) {
-                println!("skipped: {reason}");
-            }
-            return;
-        }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(test());
-    });
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-fn enter() -> Result<(), String> {
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)
-        .map_err(|error| format!("no network namespace of its own: {error}"))?;
-    ip("link add br0 type bridge")?;
-    ip("link set br0 up")
-}
-
-fn ip(words: &str) -> Result<(), String> {
-    let status = Command::new("ip").args(words.split(' ')).status().map_err(|error| format!("no ip: {error}"))?;
-    if status.success() { Ok(()) } else { Err(format!("ip {words}: {status}")) }
-}
-
-fn ports() -> Vec<Link> {
-    let mut links = Links::open().expect("rtnetlink");
-    let bridge = links.bridge("br0").expect("the bridge");
-    links.ports(&bridge).expect("its ports")
-}
-
-/// Every tap of this network: ports, and what is none.
-fn taps() -> Vec<String> {
-    let all = Links::open().expect("rtnetlink").all().expect("devices");
-    all.into_iter().filter(|it| it.kind.as_deref() == Some("tun")).map(|it| it.name).collect()
-}
-
-fn on_bridge(mac: &str, more: &str) -> String {
-    format!(
-        "<interface type='bridge'><mac address='{mac}'/><source bridge='br0'/><model type='virtio'/>{more}</interface>"
-    )
-}
+use polyvirt_netdev::Links;
+use polyvirt_tests::{
+    Root,
+    apart::{apart, ip, on_bridge, ports, queues_of_ours, taps},
+    connect, processes_with, root, small_guest,
+};
 
 fn guest_with(name: &str, devices: &str) -> String {
     small_guest("qemu", name).replace("<devices>", &format!("<devices>{devices}"))
@@ -71,16 +23,6 @@ async fn place() -> (Root, Connection) {
     let root = root();
     let connection = connect("qemu", root.path(), |_| {}).await;
     (root, connection)
-}
-
-/// The queues of taps that this very process has open.
-fn queues_of_ours() -> usize {
-    let open = std::fs::read_dir("/proc/self/fd").expect("procfs");
-    open.filter(|it| {
-        let target = it.as_ref().ok().and_then(|it| std::fs::read_link(it.path()).ok());
-        target.is_some_and(|it| it == Path::new("/dev/net/tun"))
-    })
-    .count()
 }
 
 #[test]
@@ -96,7 +38,7 @@ fn two_guests_are_ports_of_the_bridge_until_they_end() {
         let first = first.guest;
         first.start(true).await.expect("started");
         second.start(true).await.expect("started");
-        let seen: Vec<_> = ports().into_iter().map(|it| (it.name, it.mac, it.mtu, it.up, it.isolated)).collect();
+        let seen: Vec<_> = ports("br0").into_iter().map(|it| (it.name, it.mac, it.mtu, it.up, it.isolated)).collect();
         let port =
             |name: &str, last, isolated| (name.to_owned(), Some([0xfe, 0x54, 0, 0, 0, last]), 1400, true, isolated);
         assert_eq!(seen, [port("vnet0", 1, true), port("vnet1", 2, false)]);
@@ -121,7 +63,7 @@ fn two_guests_are_ports_of_the_bridge_until_they_end() {
         first.start(true).await.expect("started again");
         assert_eq!(taps(), ["vnet0"]);
         first.destroy(Destroy::default()).await.expect("destroyed");
-        assert!(taps().is_empty() && ports().is_empty());
+        assert!(taps().is_empty() && ports("br0").is_empty());
     });
 }
 
@@ -203,7 +145,7 @@ fn a_start_that_fails_says_what_is_missing_and_leaves_no_tap() {
         );
         let error = start("bad-disk", &(disk + &on_bridge("52:54:00:00:00:03", ""))).await;
         assert_eq!(error.fact("stage"), Some("handshake"), "{error}");
-        assert!(taps().is_empty() && ports().is_empty());
+        assert!(taps().is_empty() && ports("br0").is_empty());
         assert_eq!(queues_of_ours(), 0);
     });
 }
@@ -225,7 +167,7 @@ fn a_starter_killed_at_any_stage_leaves_no_tap() {
                 assert!(*stage >= Stage::Observe, "killed at {stage}, it lives");
                 let live = guest.xml(Which::Live).await.expect("the live definition");
                 assert!(live.contains("<target dev='vnet0'/>"), "found again without its tap's name\n{live}");
-                assert_eq!(ports().len(), 1);
+                assert_eq!(ports("br0").len(), 1);
                 guest.destroy(Destroy::default()).await.expect("destroyed");
             }
             assert!(taps().is_empty(), "killed at {stage}");

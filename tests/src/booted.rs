@@ -101,12 +101,20 @@ impl Booted {
         said
     }
 
+    /// Has the guest begin a command, whatever becomes of it.
+    ///
+    /// # Panics
+    /// When nobody reads.
+    pub async fn begin(&mut self, command: &str) {
+        self.console.write_all(format!("sh {command}\n").as_bytes()).await.expect("the console takes it");
+    }
+
     /// Runs a command in the guest; gives its output.
     ///
     /// # Panics
     /// When it fails.
     pub async fn run(&mut self, command: &str) -> String {
-        self.console.write_all(format!("sh {command}\n").as_bytes()).await.expect("the console takes it");
+        self.begin(command).await;
         let said = self.expect("polyvirt-guest status ").await;
         let status = self.expect("\n").await;
         assert_eq!(status.trim(), "0", "{command}: {said}");

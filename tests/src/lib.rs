@@ -1,5 +1,7 @@
 //! What the end-to-end tests share: roots, guests, and a look at the host's processes.
 
+pub mod apart;
+pub mod bare;
 pub mod booted;
 pub mod counting;
 pub mod generator;
@@ -121,4 +123,24 @@ pub fn processes_with(words: &[&str]) -> Vec<(u32, String)> {
         })
         .filter(|(pid, _)| *pid != std::process::id())
         .collect()
+}
+
+/// The socket of the only guest's monitor.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn monitor_of(root: &Path) -> PathBuf {
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.file_name().is_some_and(|it| it.to_string_lossy().contains("monitor")) {
+                return path;
+            }
+        }
+    }
+    panic!("no monitor below {}", root.display());
 }

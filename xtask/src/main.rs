@@ -8,6 +8,7 @@ mod checkout;
 mod command;
 mod corpus;
 mod cpu_facts;
+mod cycles;
 mod debian;
 mod demo;
 mod fuzz;
@@ -50,6 +51,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Command lines of generated guests beside those of Debian's libvirt; needs root and the lab
     Peer(peer::Options),
+    /// A guest started and ended many times in one process: fails if anything grew
+    Cycles(cycles::Options),
     /// Benchmarks, built with the release profile
     Bench(bench::Options),
 }
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Task::CpuFacts => cpu_facts::run(&checkout),
         Task::Fuzz(options) => fuzz::run(&checkout, &options),
         Task::Peer(options) => peer::run(&checkout, &options),
+        Task::Cycles(options) => cycles::run(&checkout, &options),
         Task::Bench(options) => bench::run(&checkout, &options),
     });
     match done {

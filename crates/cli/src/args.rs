@@ -1,8 +1,10 @@
 //! The command line. Names, short options and meanings are virsh's where virsh has the command.
 
 mod agent;
+mod block_jobs;
 mod capabilities;
 mod cpu;
+mod describe;
 mod devices;
 mod domxml;
 mod firmware;
@@ -14,6 +16,7 @@ mod io_threads;
 mod links;
 mod memory;
 mod numa;
+mod shares;
 mod snapshots;
 mod state;
 mod statistics;
@@ -30,8 +33,12 @@ use clap_complete::Shell;
 pub(crate) use self::numa::{Simulate, SimulatedCpus};
 pub(crate) use self::{
     agent::AgentCommand,
+    block_jobs::{
+        BlockCommand, BlockjobArgs, CommitArgs, CopyArgs, PullArgs, ResizeArgs, SpeedArgs, ThresholdArgs, WaitArgs,
+    },
     capabilities::{CapabilitiesArgs, DomcapabilitiesArgs, QemuCapsArgs},
     cpu::{CpuCommand, CpuRole},
+    describe::{DescArgs, DisplayArgs, LifecycleArgs, MetadataArgs, RenameArgs, Stopping},
     devices::{
         AliasArgs, AttachDiskArgs, AttachInterfaceArgs, ChangeMediaArgs, DetachDiskArgs, DetachInterfaceArgs,
         DeviceAffect, DeviceArgs, DiskType, SourceType, UpdateArgs,
@@ -49,6 +56,7 @@ pub(crate) use self::{
     links::{BlkdeviotuneArgs, GetlinkArgs, LinkState, SetlinkArgs},
     memory::{MemtuneArgs, SizeArgs},
     numa::{Drawing, DriftArgs, Explain, NumaCommand, PlanArgs, RebalanceArgs, Topology},
+    shares::{BlkiotuneArgs, SchedinfoArgs},
     snapshots::{
         DiskSpec, HowArgs, OneSnapshot, SnapshotCommand, SnapshotCreateArgs, SnapshotCreateAsArgs, SnapshotDeleteArgs,
         SnapshotEditArgs, SnapshotListArgs, SnapshotRevertArgs,
@@ -75,6 +83,8 @@ pub(crate) use self::{
   polyvirt start guest --console       start it and look at its console
   polyvirt list --all
   polyvirt -c mock:///default list     another hypervisor
+
+Arguments may be named, as virsh takes them: polyvirt attach-disk --target vdb --source /a.img --domain guest
 
 Exit status: 0 done; 1 refused or failed, the reason is the first line on stderr; 2 wrong usage.
 Settings: /etc/polyvirt/polyvirt.toml and ~/.config/polyvirt/polyvirt.toml; `polyvirt config show` says where each value came from.")]
@@ -258,6 +268,25 @@ pub(crate) enum Command {
         #[arg(long)]
         security_info: bool,
     },
+    /// Show or change a guest's title or description
+    Desc(DescArgs),
+    /// Show or change what an application keeps with a guest
+    Metadata(MetadataArgs),
+    /// Change what happens when a guest powers off, reboots or panics
+    SetLifecycleAction(LifecycleArgs),
+    /// Give a guest that does not run another name
+    Domrename(RenameArgs),
+    /// Where a guest's screen can be seen, as a URI
+    Domdisplay(DisplayArgs),
+    /// Where a guest's screen can be seen with VNC: address and number of the display
+    #[command(after_help = "Example: polyvirt vncdisplay guest")]
+    Vncdisplay(Which),
+    /// The pseudo-terminal of a guest's console
+    #[command(after_help = "Example: polyvirt ttyconsole guest")]
+    Ttyconsole(Which),
+    /// Whether a guest can be told something: ok, occupied by a job, or why not
+    #[command(after_help = "Example: polyvirt domcontrol guest")]
+    Domcontrol(Which),
     /// Edit a stored definition in $VISUAL or $EDITOR
     Edit(Which),
     /// Attach to a console; ends with Ctrl+]
@@ -290,7 +319,7 @@ pub(crate) enum Command {
     Numatune {
         #[command(flatten)]
         which: Which,
-        /// strict, preferred, interleave or restrictive
+        /// strict, preferred, interleave or restrictive; or 0 to 3
         #[arg(long)]
         mode: Option<String>,
         /// Host nodes, 0-2,^1
@@ -309,13 +338,13 @@ pub(crate) enum Command {
         /// vCPU
         #[arg(long = "vcpu", value_name = "N", conflicts_with = "vcpu_number")]
         vcpu: Option<u32>,
-        /// Host CPUs, 0-2,^1
+        /// Host CPUs, 0-2,^1; r: all
         #[arg(long = "cpulist", value_name = "SET", conflicts_with = "cpulist_words")]
         cpulist: Option<String>,
         /// vCPU
         #[arg(value_name = "VCPU")]
         vcpu_number: Option<u32>,
-        /// Host CPUs, 0-2,^1
+        /// Host CPUs, 0-2,^1; r: all
         #[arg(value_name = "CPULIST")]
         cpulist_words: Option<String>,
         #[command(flatten)]
@@ -325,9 +354,12 @@ pub(crate) enum Command {
     Emulatorpin {
         #[command(flatten)]
         which: Which,
-        /// Host CPUs, 0-2,^1
-        #[arg(value_name = "CPULIST")]
+        /// Host CPUs, 0-2,^1; r: all
+        #[arg(long = "cpulist", value_name = "SET", conflicts_with = "cpulist_words")]
         cpulist: Option<String>,
+        /// Host CPUs, 0-2,^1; r: all
+        #[arg(value_name = "CPULIST")]
+        cpulist_words: Option<String>,
         #[command(flatten)]
         affect: AffectArgs,
     },
@@ -352,6 +384,8 @@ pub(crate) enum Command {
     /// A guest's disks that are in error
     #[command(after_help = "Example: polyvirt domblkerror guest")]
     Domblkerror(Which),
+    #[command(flatten)]
+    Block(BlockCommand),
     /// A guest's network cards
     Domiflist(DomiflistArgs),
     /// Change how much of its memory a guest uses
@@ -360,6 +394,10 @@ pub(crate) enum Command {
     Setmaxmem(SizeArgs),
     /// Show or change what a guest's process may use of the host's memory
     Memtune(MemtuneArgs),
+    /// Show or change what a guest may use of the host's CPU time
+    Schedinfo(SchedinfoArgs),
+    /// Show or change a guest's weight and limits at the host's block devices
+    Blkiotune(BlkiotuneArgs),
     /// A guest's I/O threads and where they run
     Iothreadinfo(IothreadsArgs),
     /// Add an I/O thread to a guest

@@ -9,16 +9,19 @@ mod args;
 mod commands;
 mod diagnostics;
 mod failure;
+mod named;
 mod output;
 mod picture;
 mod progress;
 mod render;
 mod session;
 mod settings;
+#[cfg(test)]
+mod virsh;
 
 use std::{process::ExitCode, sync::Arc};
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::{args::Cli, commands::Recordings, failure::Failure, output::Output, session::Session};
 
@@ -42,7 +45,8 @@ pub fn main() -> ExitCode {
 
 /// Runs one command line and gives its exit status.
 pub(crate) async fn run(argv: Vec<std::ffi::OsString>, out: &mut Output, recordings: Arc<Recordings>) -> u8 {
-    let cli = match Cli::try_parse_from(argv) {
+    let commands = named::for_line(Cli::command(), &argv);
+    let cli = match commands.try_get_matches_from(argv).and_then(|it| Cli::from_arg_matches(&it)) {
         Ok(cli) => cli,
         Err(error) => {
             let text = if out.colors() { error.render().ansi().to_string() } else { error.render().to_string() };

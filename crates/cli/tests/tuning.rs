@@ -81,3 +81,53 @@ fn disks_are_limited_and_cables_pulled() {
     assert_eq!(root.ok(&["domif-getlink", "g", card, "--config"]), format!("{card} down\n"));
     assert!(root.refused(&["domif-getlink", "g", "vnet9"]).contains("vnet9"));
 }
+
+#[test]
+fn cpu_time_of_a_definition() {
+    let root = defined("");
+    root.ok(&["schedinfo", "g", "cpu_shares=512", "vcpu_period=50000"]);
+    let shown = root.ok(&["schedinfo", "g", "--set", "vcpu_quota=-1", "--config"]);
+    assert!(
+        shown
+            .starts_with("Scheduler      : posix\ncpu_shares     : 512\nvcpu_period    : 50000\nvcpu_quota     : -1\n")
+    );
+    assert!(root.ok(&["dumpxml", "g"]).contains("<shares>512</shares>"));
+    assert!(root.ok(&["schedinfo", "g", "--json"]).contains("\"emulator_quota\": 0"));
+    root.ok(&["schedinfo", "g", "cpu_shares=0"]);
+    assert!(!root.ok(&["dumpxml", "g"]).contains("shares"));
+    assert!(root.refused(&["schedinfo", "g", "cpu_shares=262145"]).contains("262145 shares of CPU time, 1 to 262144"));
+    assert!(root.refused(&["schedinfo", "g", "global_quota=5"]).contains("1000 to 17592186044415"));
+    assert!(root.refused(&["schedinfo", "g", "weight=5"]).contains("there are cpu_shares"));
+    assert!(root.refused(&["schedinfo", "g", "cpu_shares=5", "--live"]).contains("does not run"));
+}
+
+#[test]
+fn block_io_of_a_definition() {
+    let root = defined("");
+    root.ok(&["blkiotune", "g", "--weight", "300", "--device-read-bytes-sec", "/dev/a,1M,/dev/b,7"]);
+    root.ok(&["blkiotune", "g", "--device-weights", "/dev/a,500", "--device-read-bytes-sec", "/dev/b,0"]);
+    assert_eq!(
+        root.ok(&["blkiotune", "g"]),
+        "weight         : 300\ndevice_weight  : /dev/a,500\ndevice_read_iops_sec: \ndevice_write_iops_sec: \n\
+         device_read_bytes_sec: /dev/a,1048576\ndevice_write_bytes_sec: \n"
+    );
+    assert!(root.refused(&["blkiotune", "g", "--weight", "10001"]).contains("a weight of 10001, 1 to 10000"));
+    assert!(root.refused(&["blkiotune", "g", "--device-weights", "sda,5"]).contains("'sda' is no path"));
+}
+
+#[test]
+fn pins_and_policies_of_a_definition_are_said_as_virsh_does() {
+    let root = defined("");
+    root.ok(&["emulatorpin", "g", "--cpulist", "0"]);
+    assert_eq!(
+        root.ok(&["emulatorpin", "g"]),
+        "emulator: CPU Affinity\n----------------------------------\n       *: 0\n"
+    );
+    root.ok(&["vcpupin", "g", "0", "r", "--config"]);
+    assert!(!root.ok(&["vcpupin", "g", "0", "--json"]).contains("\"-\""), "all CPUs are named");
+    root.ok(&["numatune", "g", "--mode", "3", "--nodeset", "0"]);
+    assert_eq!(root.ok(&["numatune", "g"]), "numa_mode      : restrictive\nnuma_nodeset   : 0\n");
+    assert!(root.refused(&["numatune", "g", "--mode", "4"]).contains("'4'"));
+    assert!(root.refused(&["vcpupin", "g", "9", "0"]).contains("there is no vCPU 9"));
+    assert!(root.refused(&["emulatorpin", "g", "4095"]).contains("4095"));
+}

@@ -67,8 +67,18 @@ capabilities! {
     DeviceDetach = "device-detach": domain.detach;
     /// [`crate::DeviceUpdate`]
     DeviceUpdate = "device-update": domain.update;
+    /// [`crate::BlockResize`]
+    BlockResize = "block-resize": domain.block_resize;
+    /// [`crate::BlockThreshold`]
+    BlockThreshold = "block-threshold": domain.block_threshold;
+    /// [`crate::BlockJobs`]
+    BlockJobs = "block-jobs": domain.block_jobs;
     /// [`crate::BlockThrottle`]
     BlockThrottle = "block-throttle": domain.block_throttle;
+    /// [`crate::SchedulerTuning`]
+    SchedulerTuning = "scheduler-tuning": domain.scheduler_tuning;
+    /// [`crate::BlockWeights`]
+    BlockWeights = "block-weights": domain.block_weights;
     /// [`crate::GuestAccounts`]
     GuestAccounts = "guest-accounts": domain.guest_accounts;
     /// [`crate::GuestAddresses`]
@@ -107,6 +117,8 @@ capabilities! {
     PowerManagement = "power-management": domain.power_management;
     /// [`crate::OutsideStatistics`]
     OutsideStatistics = "outside-statistics": driver.outside_statistics;
+    /// [`crate::LifecycleActions`]
+    LifecycleActions = "lifecycle-actions": domain.lifecycle_actions;
     /// [`crate::NativeExport`]
     NativeExport = "native-export": driver.native_export;
     /// [`crate::DomainCapabilities`]

@@ -33,10 +33,11 @@ impl DeviceChange {
 /// Putting devices in.
 #[async_trait]
 pub trait DeviceAttach: Send + Sync {
-    /// Writes into a definition what new devices are known by as long as the guest runs: their names, say.
+    /// Writes into a definition what new devices are known by as long as the guest runs, their names, say, and what they consist of
+    /// that only the host knows: the images that a new disk's image is based on.
     ///
-    /// *Behaviour*: pure; what has a name keeps it, and nothing new gets one that is in use in `before`.
-    fn resolve(&self, before: &LiveConfig, after: &mut LiveConfig) -> Result<()>;
+    /// *Behaviour*: changes nothing but the definition; what has a name keeps it, and nothing new gets one that is in use in `before`.
+    async fn resolve(&self, before: &LiveConfig, after: &mut LiveConfig) -> Result<()>;
 
     /// Puts in what `after` has and `before` has not.
     ///

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    BalloonPolling, BlockInfo, BlockThrottle, CoreDump, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate,
-    GuestAccounts, GuestAddresses, GuestClock, GuestFilesystems, GuestHostname, GuestInfo, GuestSshKeys, GuestVcpus,
-    IoThreads, Keyboard, LiveSnapshots, MemoryLimits, MemoryTarget, Nmi, PowerManagement, RawAgent, Result, SaveState,
+    BalloonPolling, BlockInfo, BlockJobs, BlockResize, BlockThreshold, BlockThrottle, BlockWeights, CoreDump,
+    DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate, GuestAccounts, GuestAddresses, GuestClock,
+    GuestFilesystems, GuestHostname, GuestInfo, GuestSshKeys, GuestVcpus, IoThreads, Keyboard, LifecycleActions,
+    LiveSnapshots, MemoryLimits, MemoryTarget, Nmi, PowerManagement, RawAgent, Result, SaveState, SchedulerTuning,
     Screen, StateReason, Statistics, StopReason, VcpuCount, VcpuSelect,
 };
 
@@ -230,6 +231,18 @@ pub trait Domain: Any + Send + Sync + Debug {
     fn block_info(&self) -> Option<&dyn BlockInfo> {
         None
     }
+    /// Changing the size of its disks.
+    fn block_resize(&self) -> Option<&dyn BlockResize> {
+        None
+    }
+    /// Marks on its images.
+    fn block_threshold(&self) -> Option<&dyn BlockThreshold> {
+        None
+    }
+    /// Moving its disks' data between images.
+    fn block_jobs(&self) -> Option<&dyn BlockJobs> {
+        None
+    }
     /// Changing the number of vCPUs.
     fn vcpu_count(&self) -> Option<&dyn VcpuCount> {
         None
@@ -252,6 +265,14 @@ pub trait Domain: Any + Send + Sync + Debug {
     }
     /// Limits of disks.
     fn block_throttle(&self) -> Option<&dyn BlockThrottle> {
+        None
+    }
+    /// Limits of its CPU time.
+    fn scheduler_tuning(&self) -> Option<&dyn SchedulerTuning> {
+        None
+    }
+    /// Weights and limits at the host's block devices.
+    fn block_weights(&self) -> Option<&dyn BlockWeights> {
         None
     }
     /// The name that it has for itself.
@@ -300,6 +321,10 @@ pub trait Domain: Any + Send + Sync + Debug {
     }
     /// Writing its memory into a file, for debuggers.
     fn core_dump(&self) -> Option<&dyn CoreDump> {
+        None
+    }
+    /// What happens when it stops.
+    fn lifecycle_actions(&self) -> Option<&dyn LifecycleActions> {
         None
     }
     /// Snapshots in its images.

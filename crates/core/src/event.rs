@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::{GuestRef, Noticed, Stage, StateReason, VcpusNow};
+use crate::{GuestRef, JobKind, Noticed, Stage, StateReason, VcpusNow};
 
 /// Why a guest does not run any more; the words are libvirt's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +71,8 @@ pub enum Signal {
     DeviceRefused(String),
     /// Its vCPUs are others: the guest let go of one.
     Vcpus(VcpusNow),
+    /// A block job of this id is over, or in step with the guest.
+    BlockJob(String),
     /// Something that changes neither its state nor its devices.
     Noticed(Noticed),
     /// Nothing runs any more. The last signal of a guest.
@@ -143,6 +145,16 @@ pub enum EventKind {
     },
     /// vCPU pins, the memory policy or other parameters were changed.
     Tuned,
+    /// A definition got another name.
+    Renamed {
+        /// The one it had.
+        from: String,
+    },
+    /// What is written about a running guest was changed.
+    MetadataChanged {
+        /// `title`, `description`, or the namespace of an application's element.
+        part: String,
+    },
     /// The guest has so many vCPUs now.
     VcpusChanged {
         /// How many.
@@ -167,6 +179,15 @@ pub enum EventKind {
     DeviceRefused {
         /// Its alias.
         alias: String,
+    },
+    /// A block job of a disk began, is in step with the guest, or is over.
+    BlockJob {
+        /// The target of the disk.
+        disk: String,
+        /// What it does.
+        job: JobKind,
+        /// `started`, `ready`, `completed`, `canceled` or `failed`.
+        status: String,
     },
     /// Something that changes neither its state nor its devices; it has a name of its own.
     #[serde(untagged)]

@@ -22,6 +22,14 @@ pub enum JobKind {
     Restore,
     /// Writes the guest's memory into a file, for debuggers.
     Dump,
+    /// Reads what a disk's images hold into the topmost one.
+    BlockPull,
+    /// Writes what inner images of a disk hold into one below.
+    BlockCommit,
+    /// The same with the topmost image.
+    ActiveCommit,
+    /// Copies a disk while the guest writes it.
+    BlockCopy,
     /// Takes a snapshot.
     Snapshot,
     /// Brings a guest back to a snapshot.
@@ -32,8 +40,18 @@ pub enum JobKind {
 
 impl JobKind {
     /// All kinds.
-    pub const ALL: &'static [Self] =
-        &[Self::Save, Self::Restore, Self::Dump, Self::Snapshot, Self::SnapshotRevert, Self::SnapshotDelete];
+    pub const ALL: &'static [Self] = &[
+        Self::Save,
+        Self::Restore,
+        Self::Dump,
+        Self::BlockPull,
+        Self::BlockCommit,
+        Self::ActiveCommit,
+        Self::BlockCopy,
+        Self::Snapshot,
+        Self::SnapshotRevert,
+        Self::SnapshotDelete,
+    ];
 
     /// As `virsh domjobinfo` prints it.
     #[must_use]
@@ -42,6 +60,10 @@ impl JobKind {
             Self::Save => "Save",
             Self::Restore => "Restore",
             Self::Dump => "Dump",
+            Self::BlockPull => "Block Pull",
+            Self::BlockCommit => "Block Commit",
+            Self::ActiveCommit => "Active Block Commit",
+            Self::BlockCopy => "Block Copy",
             Self::Snapshot => "Snapshot",
             Self::SnapshotRevert => "Snapshot revert",
             Self::SnapshotDelete => "Snapshot delete",
@@ -51,11 +73,16 @@ impl JobKind {
     /// The steps it goes through, in order. What comes before the first step of a restore is a start ([`crate::Stage`]).
     #[must_use]
     pub fn steps(self) -> &'static [JobStep] {
-        use JobStep::{Begun, Ended, Kept, Loaded, Noted, Opened, Paused, Resumed, Spent, Streaming, Written};
+        use JobStep::{
+            Asked, Begun, Cleared, Ended, Kept, Loaded, Noted, Opened, Paused, Resumed, Spent, Streaming, Turned,
+            Written,
+        };
         match self {
             Self::Save => &[Begun, Opened, Paused, Streaming, Written, Kept, Ended],
             Self::Restore => &[Loaded, Spent, Resumed],
             Self::Dump => &[Begun, Opened, Streaming, Written, Kept],
+            Self::BlockPull | Self::BlockCommit => &[Begun, Opened, Streaming, Turned, Cleared],
+            Self::ActiveCommit | Self::BlockCopy => &[Begun, Opened, Streaming, Asked, Turned, Cleared],
             // One that does not run has nothing that streams.
             Self::Snapshot => &[Begun, Streaming, Written, Kept],
             // One that does not run has no CPUs to stop and to let go.
@@ -98,6 +125,12 @@ pub enum JobStep {
     Noted,
     /// Its CPUs run, or stay stopped as was asked.
     Resumed,
+    /// The record says how the job shall end, which is about to be told.
+    Asked,
+    /// The job is over, and the record has the images that the guest is on now.
+    Turned,
+    /// What the guest does not use any more is closed and given back, and the stored definition has the new images.
+    Cleared,
 }
 
 impl JobStep {
@@ -116,6 +149,9 @@ impl JobStep {
             Self::Spent => "spent",
             Self::Noted => "noted",
             Self::Resumed => "resumed",
+            Self::Asked => "asked",
+            Self::Turned => "turned",
+            Self::Cleared => "cleared",
         }
     }
 }

@@ -9,6 +9,7 @@
 //! - Dropping a future undoes nothing; [`Launcher::reap`] is the one clean-up path.
 
 mod agent;
+mod block;
 mod cancel;
 mod capabilities;
 mod capability;
@@ -23,6 +24,7 @@ mod io_threads;
 mod job;
 mod journal;
 mod keyboard;
+mod lifecycle;
 mod memory;
 mod notice;
 mod offline;
@@ -31,6 +33,7 @@ mod reason;
 mod registry;
 mod roots;
 mod save;
+mod scheduler;
 mod screen;
 mod services;
 mod settings;
@@ -46,6 +49,9 @@ pub use agent::{
     SshKeysHow,
 };
 pub use async_trait::async_trait;
+pub use block::{
+    BlockJob, BlockJobEnd, BlockJobKind, BlockJobState, BlockJobStatus, BlockJobs, BlockResize, BlockThreshold, CopyHow,
+};
 pub use cancel::{CancelSource, CancelToken, Deadline};
 pub use capabilities::{
     AcceleratorFacts, Choice, CpuModes, CustomModel, DomainCapabilities, DomainCaps, DomainCapsQuery, Facility, Fact,
@@ -75,6 +81,7 @@ pub use io_threads::{IoThreadParams, IoThreadState, IoThreads};
 pub use job::{JobContext, JobKind, JobProgress, JobSink, JobStep};
 pub use journal::{DriverRecord, Journal, JournalSink, Stage};
 pub use keyboard::{CodeSet, Key, KeyPress, Keyboard};
+pub use lifecycle::LifecycleActions;
 pub use memory::{MemoryLimitParams, MemoryLimits, MemoryTarget};
 pub use notice::{Notice, Noticed};
 pub use offline::{ExportOptions, LockedMemory, OfflineContext, OfflineDriver, OpenOffline, Recording, Resources};
@@ -85,6 +92,7 @@ pub use reason::StateReason;
 pub use registry::Registry;
 pub use roots::Roots;
 pub use save::{SaveState, SavedStream};
+pub use scheduler::{BlockWeights, CpuBandwidth, SchedulerParams, SchedulerTuning};
 pub use screen::{ImageFormat, Nmi, Screen, Screenshot};
 pub use services::{
     Labels, OwnerRef, ProcessIdentity, Service, ServiceContext, ServiceDescriptor, ServiceRegistration,

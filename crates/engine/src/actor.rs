@@ -70,6 +70,8 @@ pub(crate) struct Actor {
     lane: Lane,
     /// The guest stopped while something was done to it.
     ended: Option<StopReason>,
+    /// A block job is over, or in step with the guest.
+    block_job_news: bool,
     current: Current,
 }
 
@@ -93,6 +95,7 @@ impl Actor {
             steps,
             lane: Lane(lane),
             ended: None,
+            block_job_news: false,
             current: current.clone(),
         };
         tokio::spawn(async move {
@@ -139,6 +142,9 @@ impl Actor {
         }
         if let Some(reason) = self.ended.take() {
             self.on_signal(Signal::Stopped(reason)).await;
+        }
+        while self.block_job_news {
+            self.settle_block_jobs().await;
         }
         for (patience, reply) in std::mem::take(&mut self.looking) {
             self.on_probe(patience, reply).await;
@@ -356,10 +362,12 @@ impl Actor {
             _ => None,
         };
         attached.record.state = state;
+        let written = write(&self.shared, &attached.record).await;
+        // Whoever hears of it and looks finds it so.
         if let Some(event) = event {
             self.shared.history.tell(attached.record.guest.clone(), event);
         }
-        write(&self.shared, &attached.record).await
+        written
     }
 
     /// Keeps which vCPUs there are, if that is new.
@@ -403,6 +411,11 @@ impl Actor {
             Signal::DeviceRemoved(alias) => self.device_removed(alias).await,
             Signal::DeviceRefused(alias) => self.tell(EventKind::DeviceRefused { alias }),
             Signal::Vcpus(now) => self.set_vcpus(&now).await,
+            Signal::BlockJob(id) => {
+                let known = self.attached.as_ref().map(|it| &it.record.block_jobs);
+                self.block_job_news |= known.is_some_and(|all| all.iter().any(|it| it.job.id == id && !it.is_over()));
+                Ok(())
+            }
             Signal::Noticed(noticed) => self.tell(EventKind::Noticed(noticed)),
             _ => Ok(()),
         };

@@ -4,6 +4,9 @@ use polyvirt_core::{Error, ErrorKind, Result, model::DomainConfig};
 
 use crate::{actor::not_running, definition, guest::Guest, store::StatusRecord};
 
+/// How often an edit is made anew because somebody else's came in between.
+const TRIES: u32 = 20;
+
 /// Which side of a guest a change is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -65,6 +68,32 @@ impl Guest {
         let facts = driver.facts(config).await?;
         driver.complete(config, &facts)?;
         driver.check(config, &facts).map_err(Error::invalid_config)
+    }
+
+    /// Edits the stored definition, as it is by now, after the running guest was changed, if that was asked for.
+    ///
+    /// # Errors
+    /// Those of the edit; `Busy` if others change it again and again; `Storage`; with the fact `live` if the running guest is changed already.
+    pub(crate) async fn store_edit(
+        &self,
+        edit: impl Fn(&mut DomainConfig) -> Result<()>,
+        live_too: bool,
+    ) -> Result<()> {
+        let stored = async {
+            for _ in 0..TRIES {
+                let before = self.files().await?.0.ok_or_else(|| {
+                    Error::new(ErrorKind::NotFound, format!("the guest '{}' is not defined any more", self.name()))
+                })?;
+                let mut config = (*before.config).clone();
+                edit(&mut config)?;
+                self.ready_to_store(&mut config).await?;
+                if self.connection.shared.clone().replace(before.config, config).await? {
+                    return Ok(());
+                }
+            }
+            Err(Error::new(ErrorKind::Busy, "others change the stored definition again and again"))
+        };
+        stored.await.map_err(|e| if live_too { e.with("live", "done, not stored") } else { e })
     }
 
     /// Stores a definition that [`Guest::ready_to_store`] let through, after the running guest was changed, if that was asked for.

@@ -59,12 +59,20 @@ impl Guest {
     }
 
     fn disk<'a>(&self, config: &'a DomainConfig, name: &str) -> Result<&'a Disk> {
-        let named = |disk: &&Disk| target(disk) == name || source(disk) == Some(name);
-        config.devices.disks.iter().find(named).ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, format!("the guest '{}' has no disk '{name}'", self.name()))
-                .hint(format!("`polyvirt domblklist {}` shows them", self.name()))
-        })
+        disk_of(self.name(), config, name)
     }
+}
+
+/// The disk of a guest that has this target or this source.
+///
+/// # Errors
+/// `NotFound`.
+pub(crate) fn disk_of<'a>(guest: &str, config: &'a DomainConfig, name: &str) -> Result<&'a Disk> {
+    let named = |disk: &&Disk| target(disk) == name || source(disk) == Some(name);
+    config.devices.disks.iter().find(named).ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, format!("the guest '{guest}' has no disk '{name}'"))
+            .hint(format!("`polyvirt domblklist {guest}` shows them"))
+    })
 }
 
 fn target(disk: &Disk) -> &str {

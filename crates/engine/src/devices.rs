@@ -144,7 +144,7 @@ fn replace(guest: &str, config: &mut DomainConfig, device: &Device) -> Result<()
     let at = if device.key().is_some() { Which::Described(Box::new(device.clone())).find(config)?.1 } else { 0 };
     let before = config.devices.pick(device.element(), at);
     // It stays where it is and is called what it is called, unless the description says otherwise.
-    config.devices.replace(at, device.clone().placed_as(before.as_ref()));
+    config.devices.replace(at, device.clone().placed_as(before.as_ref()).known_as(before.as_ref()));
     Ok(())
 }
 

@@ -110,7 +110,7 @@ impl Guest {
             self.change(Change::new(name, live)).await?;
         }
         match sides.stored {
-            Some(stored) => self.store(stored, live_too).await,
+            Some(_) => self.store_edit(edit, live_too).await,
             None => Ok(()),
         }
     }

@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     guest::Guest,
     shared::Shared,
-    store::{JobOutcome, JobRecord, JobReport, blocking},
+    store::{JobOutcome, JobRecord, JobReport, StatusRecord, blocking},
 };
 
 /// How often a report is written, if there is something new, and requests are looked for.
@@ -182,11 +182,15 @@ pub(crate) fn outcome_of(done: &Result<()>) -> JobOutcome {
     done.as_ref().err().map_or(JobOutcome::Completed, failed)
 }
 
+/// An edit of a guest's record.
+pub(crate) type RecordEdit = Box<dyn FnOnce(&mut StatusRecord) -> Result<()> + Send>;
+
 /// What a job has the actor write.
-pub(crate) struct StepWrite {
-    pub(crate) job: Option<JobRecord>,
-    pub(crate) state: Option<(GuestState, StateReason)>,
-    pub(crate) done: oneshot::Sender<Result<()>>,
+pub(crate) enum StepWrite {
+    /// The step of the guest's job.
+    Job { job: Option<JobRecord>, state: Option<(GuestState, StateReason)>, done: oneshot::Sender<Result<()>> },
+    /// Anything else; answered with the record as it is then.
+    Edit { edit: RecordEdit, done: oneshot::Sender<Result<StatusRecord>> },
 }
 
 /// The way to the actor, which has the record.
@@ -197,7 +201,21 @@ impl Lane {
     async fn write(&self, job: Option<JobRecord>, state: Option<(GuestState, StateReason)>) -> Result<()> {
         let gone = || Error::new(ErrorKind::Internal, "the actor of this guest ended while a job was under way");
         let (done, written) = oneshot::channel();
-        self.0.send(StepWrite { job, state, done }).await.map_err(|_| gone())?;
+        self.0.send(StepWrite::Job { job, state, done }).await.map_err(|_| gone())?;
+        written.await.map_err(|_| gone())?
+    }
+
+    /// Changes the record, durably; gives it back.
+    ///
+    /// # Errors
+    /// `Storage`; those of the edit, and nothing is changed.
+    pub(crate) async fn edit(
+        &self,
+        edit: impl FnOnce(&mut StatusRecord) -> Result<()> + Send + 'static,
+    ) -> Result<StatusRecord> {
+        let gone = || Error::new(ErrorKind::Internal, "the actor of this guest ended while a job was under way");
+        let (done, written) = oneshot::channel();
+        self.0.send(StepWrite::Edit { edit: Box::new(edit), done }).await.map_err(|_| gone())?;
         written.await.map_err(|_| gone())?
     }
 }

@@ -121,6 +121,23 @@ impl Guest {
         L: FnOnce(Held, DomainConfig) -> F + Send + 'static,
         F: Future<Output = Result<()>> + Send + 'static,
     {
+        self.change_sides(name, affect, edit, live, EventKind::Tuned).await
+    }
+
+    /// As [`Guest::tune`]; of the running guest this event is told.
+    pub(crate) async fn change_sides<E, L, F>(
+        &self,
+        name: &'static str,
+        affect: Affect,
+        edit: E,
+        live: L,
+        event: EventKind,
+    ) -> Result<()>
+    where
+        E: Fn(&mut DomainConfig) -> Result<()> + Clone + Send + 'static,
+        L: FnOnce(Held, DomainConfig) -> F + Send + 'static,
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
         let mut sides = self.sides(affect).await?;
         if let Some(stored) = &mut sides.stored {
             edit(stored)?;
@@ -129,29 +146,33 @@ impl Guest {
         let live_too = sides.live.is_some();
         if let Some(record) = sides.live {
             edited(&record.live()?.config, &edit)?;
+            let edit = edit.clone();
             let work = move |it: Held| async move {
                 // What it is by now: others may have changed it while this one waited.
                 let config = edited(&it.record.live()?.config, &edit)?;
                 live(it, config).await?;
-                // To what the definition is then: a device may have gone meanwhile.
-                let again = move |now: &mut DomainConfig| {
-                    if let Err(error) = edit(now) {
-                        tracing::warn!(%error, "a change that was made is not in the live definition");
-                    }
-                };
-                Ok(Left::live(again).event(EventKind::Tuned))
+                Ok(Left::live(again(edit)).event(event))
             };
             self.change(Change::new(name, work)).await?;
         }
         match sides.stored {
-            Some(stored) => self.store(stored, live_too).await,
+            Some(_) => self.store_edit(edit, live_too).await,
             None => Ok(()),
         }
     }
 }
 
+/// The edit of what the definition is when the change is over: a device may have gone meanwhile.
+pub(crate) fn again(edit: impl Fn(&mut DomainConfig) -> Result<()>) -> impl FnOnce(&mut DomainConfig) {
+    move |now| {
+        if let Err(error) = edit(now) {
+            tracing::warn!(%error, "a change that was made is not in the live definition");
+        }
+    }
+}
+
 /// The definition with the edit, if it is still one that could be stored.
-fn edited(config: &DomainConfig, edit: impl Fn(&mut DomainConfig) -> Result<()>) -> Result<DomainConfig> {
+pub(crate) fn edited(config: &DomainConfig, edit: impl Fn(&mut DomainConfig) -> Result<()>) -> Result<DomainConfig> {
     let mut config = config.clone();
     edit(&mut config)?;
     definition::complete(&mut config.clone()).map_err(Error::invalid_config)?;

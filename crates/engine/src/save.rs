@@ -161,6 +161,7 @@ impl Save {
         if self.held.domain.save().is_none() || self.held.domain.pause().is_none() {
             return Err(self.held.missing("save"));
         }
+        self.held.record.no_block_job(None)?;
         match &self.held.record.state {
             GuestState::Running => Ok(true),
             GuestState::Paused => Ok(false),

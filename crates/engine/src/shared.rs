@@ -42,9 +42,27 @@ pub(crate) struct Shared {
 impl Shared {
     /// Stores a definition and tells so; says whether it replaced one.
     pub(crate) async fn store(self: Arc<Self>, config: DomainConfig) -> Result<bool> {
+        self.put(config, None).await.map(|stored| stored.unwrap_or(false))
+    }
+
+    /// Stores a definition in place of this one; says whether that is still what was stored.
+    pub(crate) async fn replace(self: Arc<Self>, before: Arc<DomainConfig>, config: DomainConfig) -> Result<bool> {
+        Ok(self.put(config, Some(before)).await?.is_some())
+    }
+
+    /// `None`: something else is stored than was before.
+    async fn put(self: Arc<Self>, config: DomainConfig, before: Option<Arc<DomainConfig>>) -> Result<Option<bool>> {
         blocking(move || {
             let guest = GuestRef::of(&config, None);
+            let mut changed = false;
+            let is_before = |before: &Arc<DomainConfig>| {
+                Ok::<_, Error>(self.definitions.get(&guest.name)?.is_some_and(|it| it.config == *before))
+            };
             let may = || match self.records.get(&guest.name)? {
+                _ if !before.as_ref().map_or(Ok(true), is_before)? => {
+                    changed = true;
+                    Err(Error::new(ErrorKind::Busy, "the definition was changed by another meanwhile"))
+                }
                 Some(record)
                     if record.guest.uuid != guest.uuid && (self.is_alive(&record) || self.is_starting(&record)?) =>
                 {
@@ -57,7 +75,10 @@ impl Shared {
                 _ => Ok(()),
             };
             let defined = |updated| self.history.tell(guest.clone(), EventKind::Defined { updated });
-            self.definitions.put(&config, may, defined)
+            match self.definitions.put(&config, may, defined) {
+                Err(_) if changed => Ok(None),
+                done => done.map(Some),
+            }
         })
         .await
     }
@@ -78,6 +99,7 @@ impl Shared {
 
     /// Looks after the job of a guest that runs no more: what it had not finished is removed. Says whether the guest is in a file.
     pub(crate) async fn end_job(&self, record: &StatusRecord) -> bool {
+        self.end_block_jobs(record).await;
         let Some(job) = record.job.clone() else { return false };
         let looked = job.clone();
         let kept = blocking(move || Ok(looked.is_kept())).await.unwrap_or(false);
@@ -94,7 +116,7 @@ impl Shared {
     pub(crate) fn is_job_orphaned(&self, record: &StatusRecord) -> Result<bool> {
         let path = self.records.owner_file(&record.guest.name)?;
         let held = || OwnerLock::holder(&path).map_err(|e| lock_error(&path, e));
-        Ok(record.job.is_some() && held()?.is_none())
+        Ok((record.job.is_some() || record.has_block_jobs()) && held()?.is_none())
     }
 
     /// Whether somebody starts the guest of this record at this moment: it has no process of its own yet.
@@ -141,8 +163,13 @@ impl Shared {
     /// Gives back what the first definition touches and the second does not.
     pub(crate) async fn give_back(&self, (before, after): (&LiveConfig, &LiveConfig), plan: Option<&Plan>) {
         let Some(labels) = self.services.labels() else { return };
-        let given =
-            async { labels.release(&self.owner_ref(&before.guest())?, &self.brought((after, before), plan)?).await };
+        let given = async {
+            // A file that is used in another way now is still used.
+            let still = self.launcher().manifest(after, plan)?.resources;
+            let mut gone = self.brought((after, before), plan)?;
+            gone.resources.retain(|it| !still.iter().any(|other| other.path == it.path));
+            labels.release(&self.owner_ref(&before.guest())?, &gone).await
+        };
         if let Err(error) = given.await {
             // It comes back when the guest ends.
             tracing::warn!(guest = %before.config.name, %error, "a file of a device that is gone is not given back yet");

@@ -19,6 +19,8 @@ use crate::{
     affect::Affect,
     definition,
     guest::Guest,
+    memory::{again, edited},
+    store::StatusRecord,
 };
 
 /// KiB of a guest's memory that the kernel moves in a second at the slowest.
@@ -42,7 +44,7 @@ impl Guest {
     /// `InvalidArgument` for an empty set, CPUs the host does not have or a vCPU the guest does not have; `InvalidState` for the
     /// live side of a guest that does not run; `Unsupported`; `Busy`.
     pub async fn pin(&self, target: PinTarget, cpus: &CpuSet, affect: Affect) -> Result<()> {
-        let host = self.connection.topology().await?;
+        let (host, cpus) = (self.connection.topology().await?, cpus.clone());
         let online = host.online_cpus();
         if cpus.is_empty() || !cpus.is_subset(online) {
             return Err(Error::new(
@@ -50,38 +52,15 @@ impl Guest {
                 format!("the CPUs '{cpus}' are not all online; the host has {online}"),
             ));
         }
-        let edit = |config: &mut DomainConfig| -> Result<()> {
-            match target {
-                PinTarget::Vcpu(vcpu) if vcpu.0 >= config.vcpus_max() => {
-                    let message = format!(
-                        "there is no vCPU {}; the guest has 0 to {}",
-                        vcpu.0,
-                        config.vcpus_max().saturating_sub(1)
-                    );
-                    Err(Error::new(ErrorKind::InvalidArgument, message))
-                }
-                PinTarget::Vcpu(vcpu) => {
-                    definition::pin_vcpu(config, vcpu, cpus);
-                    Ok(())
-                }
-                PinTarget::Emulator => {
-                    definition::pin_emulator(config, cpus);
-                    Ok(())
-                }
-                PinTarget::IoThread(id) if !config.io_thread_ids().contains(&id.0) => {
-                    Err(Error::new(ErrorKind::InvalidArgument, format!("there is no I/O thread {id}"))
-                        .hint("`polyvirt iothreadinfo` lists what the guest has"))
-                }
-                PinTarget::IoThread(id) => {
-                    definition::pin_io_thread(config, id, cpus);
-                    Ok(())
-                }
-            }
-        };
-        let delta = |plan: &Plan, _: &DomainConfig| match target {
-            PinTarget::Vcpu(vcpu) => change::pin_vcpu(plan, vcpu, cpus, &host).map_err(|e| refused(&e)),
-            PinTarget::Emulator => change::pin_process(plan, cpus, &host).map_err(|e| refused(&e)),
-            PinTarget::IoThread(id) => change::pin_io_thread(plan, id, cpus, &host).map_err(|e| refused(&e)),
+        let pinned = cpus.clone();
+        let edit = move |config: &mut DomainConfig| pin(config, target, &pinned);
+        let delta = move |plan: &Plan, _: &DomainConfig| {
+            let delta = match target {
+                PinTarget::Vcpu(vcpu) => change::pin_vcpu(plan, vcpu, &cpus, &host),
+                PinTarget::Emulator => change::pin_process(plan, &cpus, &host),
+                PinTarget::IoThread(id) => change::pin_io_thread(plan, id, &cpus, &host),
+            };
+            delta.map_err(|e| refused(&e))
         };
         self.edit(affect, edit, delta).await
     }
@@ -95,25 +74,25 @@ impl Guest {
         if nodes.is_some_and(|n| n.is_empty()) {
             return Err(Error::new(ErrorKind::InvalidArgument, "the nodeset is empty; name at least one node"));
         }
-        let host = self.connection.topology().await?;
-        let edit = |config: &mut DomainConfig| -> Result<()> {
-            definition::set_numatune(config, mode, nodes);
+        let (host, nodes) = (self.connection.topology().await?, nodes.cloned());
+        let named = nodes.clone();
+        let edit = move |config: &mut DomainConfig| {
+            definition::set_numatune(config, mode, named.as_ref());
             Ok(())
         };
-        let delta = |plan: &Plan, live: &DomainConfig| {
+        let delta = move |plan: &Plan, live: &DomainConfig| {
             let stored = live.stored_placement().map_err(Error::invalid_config)?;
-            change::set_nodes(plan, &stored, mode, nodes, &host).map_err(|e| refused(&e))
+            change::set_nodes(plan, &stored, mode, nodes.as_ref(), &host).map_err(|e| refused(&e))
         };
         self.edit(affect, edit, delta).await
     }
 
     /// Applies an edit to the sides it is for.
-    async fn edit(
-        &self,
-        affect: Affect,
-        edit: impl Fn(&mut DomainConfig) -> Result<()>,
-        delta: impl Fn(&Plan, &DomainConfig) -> Result<PlanDelta>,
-    ) -> Result<()> {
+    async fn edit<E, D>(&self, affect: Affect, edit: E, delta: D) -> Result<()>
+    where
+        E: Fn(&mut DomainConfig) -> Result<()> + Clone + Send + 'static,
+        D: Fn(&Plan, &DomainConfig) -> Result<PlanDelta> + Send + 'static,
+    {
         let mut sides = self.sides(affect).await?;
         if let Some(stored) = &mut sides.stored {
             edit(stored)?;
@@ -121,42 +100,75 @@ impl Guest {
         }
         let live_too = sides.live.is_some();
         if let Some(record) = sides.live {
-            let driver = self.connection.driver().descriptor().name;
-            let plan = record.plan.as_ref().ok_or_else(|| Error::unsupported(driver, "placement"))?;
-            let mut live = record.live()?.config;
-            let delta = delta(plan, &live)?;
-            edit(&mut live)?;
-            self.place(delta, live).await?;
+            self.place(&record, edit.clone(), delta).await?;
         }
         match sides.stored {
-            Some(stored) => self.store(stored, live_too).await,
+            Some(_) => self.store_edit(edit, live_too).await,
             None => Ok(()),
         }
     }
 
-    /// Applies another plan to the running guest; the live definition that goes with it takes the place of the present one.
-    pub(crate) async fn place(&self, delta: PlanDelta, live: DomainConfig) -> Result<()> {
+    /// Makes another plan of the one that the running guest has when its turn comes, applies it, and edits the live definition so.
+    ///
+    /// # Errors
+    /// Those of the edit and of the plan, before anything is done; `Unsupported`; `Busy`; `Hypervisor` when a part could not be had, and
+    /// then the other parts are taken back.
+    pub(crate) async fn place<E, D>(&self, record: &StatusRecord, edit: E, delta: D) -> Result<()>
+    where
+        E: Fn(&mut DomainConfig) -> Result<()> + Send + 'static,
+        D: Fn(&Plan, &DomainConfig) -> Result<PlanDelta> + Send + 'static,
+    {
+        let driver = self.connection.driver().descriptor().name;
+        let replan = move |record: &StatusRecord| -> Result<(Plan, PlanDelta)> {
+            let now = record.plan.clone().ok_or_else(|| Error::unsupported(driver, "placement"))?;
+            let delta = delta(&now, &record.live()?.config)?;
+            Ok((now, delta))
+        };
+        let (_, first) = replan(record)?;
+        edited(&record.live()?.config, &edit)?;
         let mut time = self.connection.shared.options.start_timeout;
         // Moving all of a guest's memory is as much work as touching it at a start.
-        if delta.steps.contains(&PlanStep::SetMems) {
-            let all: Kib = delta.to.promised_memory().into_iter().map(|(_, _, size)| size).sum();
+        if first.steps.contains(&PlanStep::SetMems) {
+            let all: Kib = first.to.promised_memory().into_iter().map(|(_, _, size)| size).sum();
             time = time.saturating_add(Duration::from_secs(all.0 / MOVED_IN_A_SECOND));
         }
         let work = move |it: Held| async move {
-            if it.record.plan.as_ref().is_some_and(|plan| plan.revision != delta.from) {
-                return Err(Error::new(ErrorKind::Busy, "the guest's placement was changed by another meanwhile")
-                    .hint("look at it again, then repeat the change if it is still wanted"));
-            }
-            let report = it.domain.placement().ok_or_else(|| it.missing("live placement"))?.apply(&delta).await?;
-            match report.weakened.first() {
-                None => Ok(Left::live(move |config| *config = live).plan(delta.to).event(EventKind::Tuned)),
-                Some(weak) => {
-                    Err(Error::new(ErrorKind::Hypervisor, format!("{} could not be changed: {}", weak.what, weak.why)))
+            // What it is by now: others may have changed it while this one waited.
+            let (now, delta) = replan(&it.record)?;
+            edited(&it.record.live()?.config, &edit)?;
+            let placement = it.domain.placement().ok_or_else(|| it.missing("live placement"))?;
+            let report = placement.apply(&delta).await?;
+            if let Some(weak) = report.weakened.first() {
+                let back = placement.apply(&PlanDelta::between(&delta.to, now)).await;
+                if let Err(error) = back {
+                    tracing::warn!(%error, "a change of which a part failed could not be taken back");
                 }
+                let message = format!("{} could not be changed: {}", weak.what, weak.why);
+                return Err(Error::new(ErrorKind::Hypervisor, message));
             }
+            Ok(Left::live(again(edit)).plan(delta.to).event(EventKind::Tuned))
         };
         self.change(Change::new("change the placement", work).within(time)).await
     }
+}
+
+/// Writes a pin into a definition.
+fn pin(config: &mut DomainConfig, target: PinTarget, cpus: &CpuSet) -> Result<()> {
+    match target {
+        PinTarget::Vcpu(vcpu) if vcpu.0 >= config.vcpus_max() => {
+            let last = config.vcpus_max().saturating_sub(1);
+            let message = format!("there is no vCPU {}; the guest has 0 to {last}", vcpu.0);
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        PinTarget::Vcpu(vcpu) => definition::pin_vcpu(config, vcpu, cpus),
+        PinTarget::Emulator => definition::pin_emulator(config, cpus),
+        PinTarget::IoThread(id) if !config.io_thread_ids().contains(&id.0) => {
+            return Err(Error::new(ErrorKind::InvalidArgument, format!("there is no I/O thread {id}"))
+                .hint("`polyvirt iothreadinfo` lists what the guest has"));
+        }
+        PinTarget::IoThread(id) => definition::pin_io_thread(config, id, cpus),
+    }
+    Ok(())
 }
 
 /// What a running guest cannot change is refused for its state, bad sets for themselves.

@@ -100,7 +100,7 @@ impl Guest {
         &self,
         affect: Affect,
         wanted: Wanted,
-        edit: impl FnOnce(&mut DomainConfig) -> Result<()>,
+        edit: impl Fn(&mut DomainConfig) -> Result<()>,
     ) -> Result<()> {
         let mut sides = self.sides(affect).await?;
         if let Some(stored) = &mut sides.stored {
@@ -115,7 +115,7 @@ impl Guest {
             self.plug(wanted, host).await?;
         }
         match sides.stored {
-            Some(stored) => self.store(stored, live_too).await,
+            Some(_) => self.store_edit(edit, live_too).await,
             None => Ok(()),
         }
     }

@@ -228,6 +228,17 @@ impl Device {
         self
     }
 
+    /// With the name on the host of that network card, where it says none of its own: the same card of a guest that runs.
+    #[must_use]
+    pub fn running_as(mut self, other: Option<&Self>) -> Self {
+        let running = other.and_then(|it| it.alone.interfaces.first()?.target.clone());
+        if let (Some(card), Some(running)) = (self.alone.interfaces.first_mut(), running) {
+            let target = card.target.get_or_insert_default();
+            target.dev = target.dev.take().or(running.dev);
+        }
+        self
+    }
+
     /// By what its kind is told apart, a disk's target; `None` for kinds without such a key, or if it does not say.
     #[must_use]
     pub fn key(&self) -> Option<String> {
@@ -414,6 +425,17 @@ mod tests {
         assert!(after.to_xml().contains("slot='0x04'") && after.to_xml().contains("ua-a"), "{}", after.to_xml());
         let moved = device("<disk type='file'><target dev='vda'/><address type='pci' bus='0' slot='5'/></disk>");
         assert!(moved.placed_as(Some(&before)).to_xml().contains("slot='0x05'"));
+    }
+
+    #[test]
+    fn a_card_is_the_same_one_where_it_says_nothing_else() {
+        let before =
+            device("<interface type='user'><mac address='52:54:00:00:00:01'/><target dev='vnet3'/></interface>");
+        let said = |text: &str| device(text).known_as(Some(&before)).running_as(Some(&before)).to_xml();
+        let silent = said("<interface type='user'/>");
+        assert!(silent.contains("00:00:01") && silent.contains("vnet3"), "{silent}");
+        let other = said("<interface type='user'><mac address='52:54:00:00:00:02'/><target dev='mine'/></interface>");
+        assert!(other.contains("00:00:02") && other.contains("mine"), "{other}");
     }
 
     #[test]

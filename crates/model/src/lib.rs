@@ -102,6 +102,7 @@ pub mod hostdev;
 pub mod interface;
 pub mod memory;
 pub mod memory_device;
+mod metadata;
 pub mod misc;
 mod name;
 pub mod numatune;

@@ -75,7 +75,7 @@ pub enum Change {
     Mac([u8; 6]),
     /// The largest packet in bytes.
     Mtu(u32),
-    /// It becomes a port of the device with this number.
+    /// It becomes a port of the device with this number; of none with 0.
     Master(u32),
     /// As a bridge's port it reaches no other port that is isolated too.
     Isolated(bool),
@@ -203,6 +203,19 @@ impl Links {
         };
         let done = self.call(request, NLM_F_ACK).map(drop);
         done.map_err(|error| NetdevError::refused(change.words(), &link.name, error))
+    }
+
+    /// Removes the device of this number, which was called so. That it is gone already is no error.
+    ///
+    /// # Errors
+    /// As [`Links::change`].
+    pub fn remove(&mut self, index: u32, name: &str) -> Result<(), NetdevError> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        match self.call(RouteNetlinkMessage::DelLink(message), NLM_F_ACK) {
+            Err(error) if error.raw_os_error() != Some(ENODEV) => Err(NetdevError::refused("remove", name, error)),
+            _ => Ok(()),
+        }
     }
 
     /// Asks and waits for the end of the answer.

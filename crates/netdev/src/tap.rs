@@ -37,6 +37,8 @@ pub struct TapRequest<'a> {
 pub struct Tap {
     /// Its name.
     pub name: String,
+    /// Its number, by which it is told from another that gets its name later.
+    pub index: u32,
     /// Its queues, closed at exec.
     pub queues: Vec<OwnedFd>,
 }
@@ -54,7 +56,7 @@ impl Tap {
         let template = format!("{GENERATED}%d");
         let name = request.name.unwrap_or(&template);
         let options = TapOptions { exclusive: true, multi_queue: request.queues > 1, vnet_header: request.vnet_header };
-        let tap = open(node, name, request.queues, options, |error| {
+        let mut tap = open(node, name, request.queues, options, |error| {
             let name = request.name.unwrap_or(GENERATED).to_owned();
             match error.raw_os_error() {
                 Some(EBUSY) => NetdevError::Taken { name },
@@ -79,15 +81,22 @@ impl Tap {
             return Err(NetdevError::Kind { name: link.name, found, wanted: "tap" });
         }
         let options = TapOptions { exclusive: false, multi_queue: queues > 1, vnet_header };
-        open(node, name, queues, options, |error| match error.raw_os_error() {
+        let opened = open(node, name, queues, options, |error| match error.raw_os_error() {
             Some(EBUSY) => NetdevError::Busy { name: name.to_owned() },
             _ => NetdevError::refused("open", name, error),
-        })
+        })?;
+        Ok(Self { index: link.index, ..opened })
     }
 
-    fn set_up(&self, links: &mut Links, request: &TapRequest<'_>, bridge: Option<&Link>) -> Result<(), NetdevError> {
+    fn set_up(
+        &mut self,
+        links: &mut Links,
+        request: &TapRequest<'_>,
+        bridge: Option<&Link>,
+    ) -> Result<(), NetdevError> {
         let found = links.find(&self.name)?;
         let link = found.ok_or_else(|| NetdevError::Missing { name: self.name.clone(), bridge: false })?;
+        self.index = link.index;
         // What it is on the bridge is settled before it is a port, and it carries nothing before it is switched on.
         let changes = [
             request.mac.map(Change::Mac),
@@ -115,7 +124,7 @@ fn open(
         return Err(NetdevError::Node { node: node.to_owned(), source });
     }
     let (first, name) = open_tap(node, name, options).map_err(&refused)?;
-    let mut tap = Tap { name, queues: vec![first] };
+    let mut tap = Tap { name, index: 0, queues: vec![first] };
     for _ in 1..queues {
         let more = TapOptions { exclusive: false, ..options };
         tap.queues.push(open_tap(node, &tap.name, more).map_err(&refused)?.0);

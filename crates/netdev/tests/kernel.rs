@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use polyvirt_netdev::{Link, Links, NetdevError, TUN, Tap, TapRequest};
+use polyvirt_netdev::{Link, Links, NetdevError, PortRequest, TUN, Tap, TapRequest, move_port};
 
 /// Runs `test` in a network namespace that goes with its thread; says why it cannot.
 fn apart(test: impl FnOnce() + Send + 'static) {
@@ -117,5 +117,33 @@ fn a_tap_of_somebody_else_is_used_and_stays_as_it_is() {
         assert!(matches!(open("gone").unwrap_err(), NetdevError::Missing { .. }));
         assert_eq!(find("gone"), None, "asking makes none");
         assert!(matches!(open("lo").unwrap_err(), NetdevError::Kind { .. }));
+    });
+}
+
+#[test]
+fn a_port_moves_or_stays_as_it_was() {
+    apart(|| {
+        ip("link add br0 type bridge");
+        ip("link add br1 mtu 1300 type bridge");
+        let tap = make(&TapRequest { bridge: Some("br0"), isolated: true, ..request() }).unwrap();
+        let before = find(&tap.name).unwrap();
+        let to = |bridge, isolated, mtu| move_port(&tap.name, &PortRequest { bridge, isolated, mtu });
+        let missing = to("br7", false, None).unwrap_err();
+        assert!(matches!(missing, NetdevError::Missing { bridge: true, .. }), "{missing}");
+        let refused = to("br1", false, Some(7)).unwrap_err();
+        assert!(matches!(refused, NetdevError::Refused { .. }), "{refused}");
+        let still = find(&tap.name).unwrap();
+        assert_eq!((still.master, still.mtu, still.isolated), (before.master, before.mtu, true));
+        to("br1", false, None).unwrap();
+        let moved = find(&tap.name).unwrap();
+        let there = Links::open().unwrap().bridge("br1").unwrap().index;
+        assert_eq!((moved.master, moved.mtu, moved.isolated, moved.up), (Some(there), 1300, false, true));
+        to("br0", true, Some(before.mtu)).unwrap();
+        let back = find(&tap.name).unwrap();
+        assert_eq!((back.master, back.mtu, back.isolated), (before.master, before.mtu, true));
+        let mut links = Links::open().unwrap();
+        links.remove(tap.index, &tap.name).unwrap();
+        assert_eq!(find(&tap.name), None);
+        links.remove(tap.index, &tap.name).unwrap();
     });
 }

@@ -26,25 +26,27 @@
 //! The protocol is described in QEMU's `docs/interop/qmp-spec`; the commands in its QMP reference manual.
 
 pub mod agent;
+mod blocks;
 mod codec;
 mod command;
 mod commands;
 mod descriptor;
 mod error;
 mod event;
-mod jobs;
 mod migration;
 mod monitor;
 mod plug;
+mod snapshots;
 mod statistics;
 mod tasks;
 
+pub use blocks::*;
 pub use command::Command;
 pub use commands::*;
 pub use error::{CloseReason, ErrorClass, QmpError};
 pub use event::{Event, EventError, Events, Timestamp};
-pub use jobs::*;
 pub use migration::*;
 pub use monitor::{Monitor, Options, QemuVersion};
 pub use plug::{PlugCpu, UnplugCpu};
+pub use snapshots::*;
 pub use statistics::*;

@@ -117,6 +117,10 @@ cases! {
     io_threads_come_and_go = tuning_cases::io_threads;
     /// Limits of memory are set, changed and lifted, or refused for what this host lacks.
     memory_is_limited = tuning_cases::memory_limits;
+    /// Limits of CPU time are set, changed and lifted, all or none, or refused for what this host lacks.
+    cpu_time_is_limited = tuning_cases::cpu_time;
+    /// Limits of block I/O likewise; what is no block device is `InvalidArgument`.
+    block_io_is_limited = tuning_cases::block_io;
     /// A pin that is applied is read back.
     pins_are_applied = running_cases::pins_are_applied;
     /// A saved guest can be ended and continued from its stream, or go on.

@@ -1,9 +1,10 @@
-//! Memory limits and I/O threads of a guest that runs.
+//! Limits and I/O threads of a guest that runs.
 
 use std::time::Duration;
 
 use polyvirt_core::{
-    Deadline, ErrorKind, IoThreadParams, MemoryLimitParams, OpContext,
+    CpuBandwidth, Deadline, Error, ErrorKind, IoThreadParams, MemoryLimitParams, OpContext, SchedulerParams,
+    model::tuning::{BlkioDevice, BlkioTune},
     placement::{IoThreadId, Kib, ThreadPlan},
 };
 
@@ -61,11 +62,56 @@ pub(crate) async fn memory_limits(bench: &Bench) {
                 limits.set(nothing).await.expect_err("it uses more than 4 KiB");
                 limits.set(MemoryLimitParams::default()).await.expect("lifted");
             }
-            // A host without the controller, or without the right to it.
-            Err(error) => {
-                assert!(matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Denied), "{error}");
-                println!("skipped: {error}");
+            Err(error) => lacking(&error),
+        }
+    }
+    bench.end(run).await;
+}
+
+/// A host without the controller, or without the right to it.
+fn lacking(error: &Error) {
+    assert!(matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Denied), "{error}");
+    println!("skipped: {error}");
+}
+
+pub(crate) async fn cpu_time(bench: &Bench) {
+    let run = bench.start("cpu-time", true).await;
+    let domain = run.started.as_ref().expect("started").domain.clone();
+    if let Some(tuning) = domain.scheduler_tuning() {
+        tuning.set(SchedulerParams::default()).await.expect("nothing is said of nothing");
+        let mut params = SchedulerParams::default();
+        params.shares = Some(512);
+        params.vcpu = CpuBandwidth::new(Some(50_000), Some(10_000));
+        match tuning.set(params).await {
+            Ok(()) => {
+                params.global = CpuBandwidth::new(None, Some(40_000));
+                params.vcpu = CpuBandwidth::new(Some(100_000), Some(30_000));
+                tuning.set(params).await.expect("changed");
+                params.shares = Some(300_000);
+                let error = tuning.set(params).await.expect_err("no host has such a weight");
+                assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+                tuning.set(SchedulerParams::default()).await.expect("lifted");
             }
+            Err(error) => lacking(&error),
+        }
+    }
+    bench.end(run).await;
+}
+
+pub(crate) async fn block_io(bench: &Bench) {
+    let run = bench.start("block-io", true).await;
+    let domain = run.started.as_ref().expect("started").domain.clone();
+    if let Some(weights) = domain.block_weights() {
+        weights.set(&BlkioTune::default()).await.expect("nothing is said of nothing");
+        let mut device = BlkioDevice::default();
+        (device.path, device.read_bytes_sec) = ("/dev/null".into(), Some(1));
+        let mut tune = BlkioTune::default();
+        tune.device.push(device);
+        let error = weights.set(&tune).await.expect_err("it is no block device");
+        if error.kind() == ErrorKind::InvalidArgument {
+            weights.set(&BlkioTune::default()).await.expect("lifted");
+        } else {
+            lacking(&error);
         }
     }
     bench.end(run).await;

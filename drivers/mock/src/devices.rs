@@ -22,7 +22,7 @@ pub(crate) fn name(config: &mut DomainConfig) {
 
 #[async_trait]
 impl DeviceAttach for MockDomain {
-    fn resolve(&self, _: &LiveConfig, after: &mut LiveConfig) -> Result<()> {
+    async fn resolve(&self, _: &LiveConfig, after: &mut LiveConfig) -> Result<()> {
         name(&mut after.config);
         Ok(())
     }

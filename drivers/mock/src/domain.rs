@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use polyvirt_core::{
-    BalloonPolling, BlockInfo, BlockThrottle, ByteStream, Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach,
-    DeviceRef, DeviceUpdate, DirtyRate, Domain, DomainId, Error, ErrorKind, GuestState, IoThreads, LivePlacement,
-    LiveSnapshots, MemoryLimits, MemoryTarget, Pause, PowerManagement, Reboot, Reset, Result, SaveState, Shutdown,
-    Signal, Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect, VcpuState, async_trait,
+    BalloonPolling, BlockInfo, BlockThrottle, BlockWeights, ByteStream, Consoles, CoreDump, Destroy, DeviceAttach,
+    DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate, Domain, DomainId, Error, ErrorKind, GuestState, IoThreads,
+    LifecycleActions, LivePlacement, LiveSnapshots, MemoryLimits, MemoryTarget, Pause, PowerManagement, Reboot, Reset,
+    Result, SaveState, SchedulerTuning, Shutdown, Signal, Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect,
+    VcpuState, async_trait,
+    model::DomainConfig,
     placement::{PlacementReport, PlanDelta},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -120,6 +122,12 @@ impl Domain for MockDomain {
     fn block_throttle(&self) -> Option<&dyn BlockThrottle> {
         Some(self)
     }
+    fn scheduler_tuning(&self) -> Option<&dyn SchedulerTuning> {
+        Some(self)
+    }
+    fn block_weights(&self) -> Option<&dyn BlockWeights> {
+        Some(self)
+    }
 
     fn placement(&self) -> Option<&dyn LivePlacement> {
         Some(self)
@@ -132,6 +140,9 @@ impl Domain for MockDomain {
     }
 
     fn core_dump(&self) -> Option<&dyn CoreDump> {
+        Some(self)
+    }
+    fn lifecycle_actions(&self) -> Option<&dyn LifecycleActions> {
         Some(self)
     }
     fn power_management(&self) -> Option<&dyn PowerManagement> {
@@ -151,6 +162,13 @@ impl Pause for MockDomain {
         self.alive()?;
         self.guest.become_state(GuestState::Running).await;
         Ok(())
+    }
+}
+
+#[async_trait]
+impl LifecycleActions for MockDomain {
+    async fn set(&self, _: &DomainConfig) -> Result<()> {
+        self.alive()
     }
 }
 

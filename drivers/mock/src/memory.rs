@@ -1,8 +1,10 @@
 //! Memory of a simulated guest, which gives back what it is asked for at once, and limits that nothing keeps.
 
 use polyvirt_core::{
-    BlockThrottle, Error, ErrorKind, MemoryLimitParams, MemoryLimits, MemoryTarget, Result, async_trait,
-    model::disk::Disk, placement::Kib,
+    BlockThrottle, BlockWeights, Error, ErrorKind, MemoryLimitParams, MemoryLimits, MemoryTarget, Result,
+    SchedulerParams, SchedulerTuning, async_trait,
+    model::{disk::Disk, tuning::BlkioTune},
+    placement::Kib,
 };
 
 use crate::domain::MockDomain;
@@ -37,5 +39,31 @@ impl MemoryLimits for MockDomain {
 impl BlockThrottle for MockDomain {
     async fn set(&self, _: &Disk) -> Result<()> {
         self.alive()
+    }
+}
+
+#[async_trait]
+impl SchedulerTuning for MockDomain {
+    async fn set(&self, params: SchedulerParams) -> Result<()> {
+        self.alive()?;
+        match params.shares.filter(|it| !(2..=262_144).contains(it)) {
+            Some(shares) => {
+                Err(Error::new(ErrorKind::InvalidArgument, format!("{shares} shares, 2 to 262144 are possible")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl BlockWeights for MockDomain {
+    async fn set(&self, weights: &BlkioTune) -> Result<()> {
+        self.alive()?;
+        match weights.device.iter().find(|it| !it.path.starts_with("/dev/") || it.path == "/dev/null") {
+            Some(it) => {
+                Err(Error::new(ErrorKind::InvalidArgument, format!("'{}' is no simulated block device", it.path)))
+            }
+            None => Ok(()),
+        }
     }
 }

@@ -5,6 +5,9 @@
 
 mod agent;
 mod attend;
+mod block_jobs;
+mod block_nodes;
+mod cards;
 mod console;
 mod devices;
 mod dump;
@@ -34,12 +37,12 @@ use std::{
 };
 
 use polyvirt_core::{
-    BalloonPolling, BlockInfo, BlockThrottle, Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach, DeviceUpdate,
-    DirtyRate, Domain, DomainEvents, DomainId, Error, ErrorKind, GuestAccounts, GuestAddresses, GuestClock,
-    GuestFilesystems, GuestHostname, GuestInfo, GuestSshKeys, GuestState, GuestVcpus, IoThreads, Keyboard, LiveConfig,
-    LivePlacement, LiveSnapshots, MemoryLimits, MemoryTarget, Nmi, Pause, PowerManagement, RawAgent, Reboot, Reset,
-    Result, SaveState, Screen, Shutdown, StateReason, Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect,
-    async_trait,
+    BalloonPolling, BlockInfo, BlockJobs, BlockResize, BlockThreshold, BlockThrottle, BlockWeights, Consoles, CoreDump,
+    Destroy, DeviceAttach, DeviceDetach, DeviceUpdate, DirtyRate, Domain, DomainEvents, DomainId, Error, ErrorKind,
+    GuestAccounts, GuestAddresses, GuestClock, GuestFilesystems, GuestHostname, GuestInfo, GuestSshKeys, GuestState,
+    GuestVcpus, IoThreads, Keyboard, LifecycleActions, LiveConfig, LivePlacement, LiveSnapshots, MemoryLimits,
+    MemoryTarget, Nmi, Pause, PowerManagement, RawAgent, Reboot, Reset, Result, SaveState, SchedulerTuning, Screen,
+    Shutdown, StateReason, Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect, async_trait,
 };
 use polyvirt_process::{Child, ExitStatus, ProcessId, Signal as ProcessSignal, Watched};
 use polyvirt_qmp::{Command, Cpu, Events, IoThread, Monitor, QmpError, QueryStatus, Quit, RunState, SystemPowerdown};
@@ -325,6 +328,18 @@ impl Domain for QemuDomain {
         Some(self)
     }
 
+    fn block_resize(&self) -> Option<&dyn BlockResize> {
+        Some(self)
+    }
+
+    fn block_threshold(&self) -> Option<&dyn BlockThreshold> {
+        Some(self)
+    }
+
+    fn block_jobs(&self) -> Option<&dyn BlockJobs> {
+        Some(self)
+    }
+
     fn vcpu_count(&self) -> Option<&dyn VcpuCount> {
         Some(self)
     }
@@ -346,6 +361,14 @@ impl Domain for QemuDomain {
     }
 
     fn block_throttle(&self) -> Option<&dyn BlockThrottle> {
+        Some(self)
+    }
+
+    fn scheduler_tuning(&self) -> Option<&dyn SchedulerTuning> {
+        Some(self)
+    }
+
+    fn block_weights(&self) -> Option<&dyn BlockWeights> {
         Some(self)
     }
 
@@ -398,6 +421,10 @@ impl Domain for QemuDomain {
     }
 
     fn core_dump(&self) -> Option<&dyn CoreDump> {
+        Some(self)
+    }
+
+    fn lifecycle_actions(&self) -> Option<&dyn LifecycleActions> {
         Some(self)
     }
 

@@ -12,6 +12,7 @@ use polyvirt_process::{ProcessId, Signal, Watched, command_line};
 use polyvirt_qmp::{Monitor, QmpError, QueryStatus, Quit, RunState};
 
 use crate::{
+    chains,
     command::{self, disk, firmware},
     config::CgroupUse,
     domain::{Parts, Process, QemuDomain},
@@ -34,6 +35,7 @@ const ENDING: Duration = Duration::from_secs(1);
 impl Launcher for Qemu {
     async fn resolve(&self, live: &mut LiveConfig) -> Result<()> {
         command::name_devices(&mut live.config)?;
+        chains::resolve(&mut live.config).await?;
         disk::number_images(&mut live.config, 0);
         let guest = live.guest().uuid;
         ports::choose(&mut live.config, &self.config, &self.ports, guest)
@@ -215,14 +217,7 @@ fn resources(config: &DomainConfig, places: &Places) -> Vec<Resource> {
     }
     found.extend(firmware::variables(config, &places.folders).map(Resource::created));
     for (at, disk) in config.devices.disks.iter().enumerate() {
-        if let Some(path) = disk::path(disk) {
-            let attribute = if disk.source.as_ref().is_some_and(|it| it.file.is_some()) { "file" } else { "dev" };
-            let asked_at = format!("/domain/devices/disk[{}]/source/@{attribute}", at + 1);
-            let access = if disk::is_readonly(disk) { Access::Read } else { Access::Write };
-            let resource = Resource::existing(path, asked_at, access);
-            let labels = disk.source.as_ref().map_or(&[][..], |it| &it.seclabel);
-            found.push(if labels::relabels_source(labels) { resource } else { resource.as_it_is() });
-        }
+        found.extend(chains::resources(at, disk));
     }
     if !labels::relabels(config) {
         found.iter_mut().for_each(|it| it.relabel = false);

@@ -22,6 +22,7 @@
 #![doc = include_str!("docs.md")]
 
 mod capabilities;
+mod chains;
 mod check;
 mod command;
 mod companions;
@@ -79,7 +80,11 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::VcpuInfo,
         CapabilityId::BalloonPolling,
         CapabilityId::BlockInfo,
+        CapabilityId::BlockResize,
+        CapabilityId::BlockThreshold,
+        CapabilityId::BlockJobs,
         CapabilityId::BlockThrottle,
+        CapabilityId::BlockWeights,
         CapabilityId::DirtyRate,
         CapabilityId::GuestAccounts,
         CapabilityId::GuestAddresses,
@@ -94,6 +99,7 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::MemoryTarget,
         CapabilityId::OutsideStatistics,
         CapabilityId::RawAgent,
+        CapabilityId::SchedulerTuning,
         CapabilityId::Statistics,
         CapabilityId::VcpuCount,
         CapabilityId::VcpuSelect,
@@ -103,6 +109,7 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::LiveSnapshots,
         CapabilityId::OfflineSnapshots,
         CapabilityId::PowerManagement,
+        CapabilityId::LifecycleActions,
         CapabilityId::NativeExport,
         CapabilityId::DomainCapabilities,
         CapabilityId::Placement,
@@ -140,6 +147,16 @@ const HONOURS: &[&str] = &[
     "/domain/memtune/hard_limit",
     "/domain/memtune/soft_limit",
     "/domain/memtune/swap_hard_limit",
+    "/domain/blkiotune/**",
+    "/domain/cputune/shares",
+    "/domain/cputune/period",
+    "/domain/cputune/quota",
+    "/domain/cputune/global_period",
+    "/domain/cputune/global_quota",
+    "/domain/cputune/emulator_period",
+    "/domain/cputune/emulator_quota",
+    "/domain/cputune/iothread_period",
+    "/domain/cputune/iothread_quota",
     "/domain/cputune/vcpupin/**",
     "/domain/cputune/emulatorpin/**",
     "/domain/cputune/iothreadpin/**",

@@ -2,7 +2,10 @@
 //!
 //! A start and a change of a running guest go the same way: the guest's group for a controller is found or made, the process put
 //! into it, values written. With version 1 each controller has a group of its own, which the guest has only if something is limited.
-//! With version 2 there is one group for all.
+//! With version 2 there is one group for all, and every thread is in a part of it. Here: memory; and what all have in common.
+
+pub(crate) mod cpu;
+pub(crate) mod io;
 
 use polyvirt_core::{
     Error, ErrorKind, MemoryLimitParams, Result,
@@ -10,7 +13,7 @@ use polyvirt_core::{
     placement::Kib,
 };
 use polyvirt_process::cgroup::{
-    Cgroup, CgroupError, Controller, Hierarchy, Part, Unusable, Version, limits::MemoryLimits,
+    Cgroup, CgroupError, Controller, Hierarchy, Part, Unusable, Version, memory::MemoryLimits,
 };
 
 use crate::places::Places;

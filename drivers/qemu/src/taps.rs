@@ -1,13 +1,16 @@
-//! Taps of a guest's network cards: made, or opened as they are, before QEMU runs, which inherits them as descriptors. So QEMU needs
-//! no right to any of it, and whoever starts the guest needs `CAP_NET_ADMIN` for taps that are made.
+//! Taps of a guest's network cards: made, or opened as they are, by us. QEMU inherits their descriptors when it is run, or is handed
+//! them over its monitor when a card is plugged in ([`hand`]). So QEMU needs no right to any of it, and whoever starts or changes the
+//! guest needs `CAP_NET_ADMIN` for taps that are made.
 //!
-//! Invariant: once the guest's process was forked nobody but it has them. A tap that was made here ends with it, whoever killed it
-//! and whether or not anybody of ours is left; nothing has to be found or removed.
+//! Invariant: once QEMU has them nobody else has. A tap that was made here ends with the card or with QEMU, whoever killed it and
+//! whether or not anybody of ours is left; nothing has to be found or removed.
+
+mod hand;
 
 use std::{fs::OpenOptions, os::fd::OwnedFd, path::Path};
 
 use polyvirt_core::{
-    Error, ErrorKind, Result,
+    DeviceRef, Error, ErrorKind, LiveEffect, Result,
     model::{
         DomainConfig, DomainKind,
         interface::{Interface, InterfaceDriverName, InterfaceKind, MacAddress},
@@ -15,6 +18,8 @@ use polyvirt_core::{
 };
 use polyvirt_netdev::{NetdevError, TUN, Tap, TapRequest};
 use polyvirt_process::KeptFd;
+
+pub(crate) use hand::{Handed, forget, named, remove};
 
 use crate::{
     command::{HandedTap, net},
@@ -42,30 +47,68 @@ pub(crate) struct Taps {
 
 #[derive(Debug)]
 struct CardTap {
-    numbers: HandedTap,
-    /// Its name, if it was made.
-    made: Option<String>,
+    /// The card's place in the definition, from 0.
+    card: usize,
+    /// What was made for it.
+    made: Option<Made>,
     queues: Vec<OwnedFd>,
     vhost: Vec<OwnedFd>,
 }
 
+/// A tap that was made.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    /// The card's place in the definition, from 0.
+    pub(crate) card: usize,
+    /// Its name.
+    pub(crate) name: String,
+    /// Its number.
+    index: u32,
+}
+
+/// The number under which QEMU inherits the descriptor at this position.
+fn number(position: usize) -> i32 {
+    i32::try_from(position).unwrap_or(i32::MAX).saturating_add(FIRST)
+}
+
 impl Taps {
-    /// The numbers under which QEMU finds them.
-    pub(crate) fn handed(&self) -> Vec<HandedTap> {
-        self.cards.iter().map(|it| it.numbers.clone()).collect()
+    /// The numbers under which QEMU inherits them.
+    pub(crate) fn inherited(&self) -> Vec<HandedTap> {
+        self.handed(|position| number(position).to_string())
     }
 
-    /// The cards whose taps were made, by their places in the definition, with the taps' names.
-    pub(crate) fn made(&self) -> Vec<(usize, String)> {
-        self.cards.iter().filter_map(|it| Some((it.numbers.card, it.made.clone()?))).collect()
+    /// What QEMU knows their descriptors by, if it knows each by its position.
+    fn handed(&self, word: impl Fn(usize) -> String) -> Vec<HandedTap> {
+        let mut words = (0..).map(word);
+        let mut take = |all: &[OwnedFd]| words.by_ref().take(all.len()).collect();
+        let handed = |it: &CardTap| HandedTap { card: it.card, queues: take(&it.queues), vhost: take(&it.vhost) };
+        self.cards.iter().map(handed).collect()
+    }
+
+    /// The descriptors, each at its position.
+    fn descriptors(self) -> impl Iterator<Item = OwnedFd> {
+        self.cards.into_iter().flat_map(|it| it.queues.into_iter().chain(it.vhost))
+    }
+
+    /// Those that were made.
+    pub(crate) fn made(&self) -> Vec<Made> {
+        self.cards.iter().filter_map(|it| it.made.clone()).collect()
+    }
+
+    /// Writes the names of those that were made into the definition, and says them.
+    pub(crate) fn name_in(&self, config: &mut DomainConfig) -> Vec<LiveEffect> {
+        let effects = self.made().into_iter().map(|Made { card, name, .. }| {
+            if let Some(card) = config.devices.interfaces.get_mut(card) {
+                card.target.get_or_insert_default().dev = Some(name.clone());
+            }
+            LiveEffect::NetworkDevice { device: DeviceRef::new("interface", card), name }
+        });
+        effects.collect()
     }
 
     /// The descriptors under their numbers.
     pub(crate) fn keep(self) -> impl Iterator<Item = KeptFd> {
-        self.cards.into_iter().flat_map(|it| {
-            let queues = it.queues.into_iter().zip(it.numbers.queues);
-            queues.chain(it.vhost.into_iter().zip(it.numbers.vhost)).map(|(fd, number)| KeptFd::new(fd, number))
-        })
+        self.descriptors().enumerate().map(|(position, fd)| KeptFd::new(fd, number(position)))
     }
 }
 
@@ -110,29 +153,24 @@ pub(crate) fn refusal(card: &Interface) -> Option<Wrong> {
     })
 }
 
-/// Opens what the definition asks for.
+/// Opens what the definition asks for, for the cards that `whose` says.
 ///
 /// # Errors
 /// Which card it is and what is missing; then everything is closed again.
-pub(crate) fn open(config: &DomainConfig) -> Result<Taps> {
+pub(crate) fn open(config: &DomainConfig, whose: impl Fn(&Interface) -> bool) -> Result<Taps> {
     let mut taps = Taps::default();
-    let mut next = FIRST;
+    let mut count = 0;
     for (at, card) in config.devices.interfaces.iter().enumerate() {
-        if !wanted(card) {
+        if !wanted(card) || !whose(card) {
             continue;
         }
         let path = format!("/domain/devices/interface[{}]", at + 1);
         let tap = open_tap(card, &path)?;
         let vhost = open_vhost(card, config.kind, tap.queues.len(), &path)?;
-        let mut number = |_: &OwnedFd| {
-            next = next.saturating_add(1);
-            next - 1
-        };
-        let queues = tap.queues.iter().map(&mut number).collect();
-        let numbers = HandedTap { card: at, queues, vhost: vhost.iter().map(&mut number).collect() };
-        let made = (!is_theirs(card)).then_some(tap.name);
-        taps.cards.push(CardTap { numbers, made, queues: tap.queues, vhost });
-        if next > LAST + 1 {
+        count += tap.queues.len() + vhost.len();
+        let made = (!is_theirs(card)).then_some(Made { card: at, name: tap.name, index: tap.index });
+        taps.cards.push(CardTap { card: at, made, queues: tap.queues, vhost });
+        if number(count) > LAST + 1 {
             let problem = format!("the network cards have more than {} queues in all", LAST + 1 - FIRST);
             return Err(Error::new(ErrorKind::InvalidConfig, problem).with("path", format!("{path}/driver/@queues")));
         }
@@ -150,7 +188,7 @@ fn is_theirs(card: &Interface) -> bool {
     card.kind == Some(InterfaceKind::Ethernet) && card.target.as_ref().is_some_and(|it| it.managed == Some(false))
 }
 
-fn bridge(card: &Interface) -> Option<&str> {
+pub(crate) fn bridge(card: &Interface) -> Option<&str> {
     let source = card.source.as_ref().filter(|_| card.kind == Some(InterfaceKind::Bridge));
     source.and_then(|it| it.bridge.as_deref()).filter(|it| !it.is_empty())
 }
@@ -183,7 +221,7 @@ fn own_address(MacAddress([_, rest @ ..]): MacAddress) -> [u8; 6] {
     [OWN_OCTET, a, b, c, d, e]
 }
 
-fn explain(error: &NetdevError, path: &str) -> Error {
+pub(crate) fn explain(error: &NetdevError, path: &str) -> Error {
     let (kind, place) = match error {
         NetdevError::Missing { bridge: true, .. } | NetdevError::Kind { wanted: "bridge", .. } => {
             (ErrorKind::NotFound, "/source/@bridge")

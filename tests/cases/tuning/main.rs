@@ -3,5 +3,7 @@
 mod io_threads;
 mod linux;
 mod memory;
+mod pins;
+mod shares;
 mod throttle;
 mod vcpus;

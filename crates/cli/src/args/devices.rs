@@ -46,7 +46,7 @@ pub(crate) struct DeviceArgs {
   polyvirt update-device guest cdrom.xml          another image in the drive with this <target>
   polyvirt update-device guest card.xml --live    put the cable in or pull it out: <link state='down'/>
 
-Of a running guest, media of drives, cables of network cards and passwords of displays can be changed.")]
+Of a running guest, media of drives, cables and bridges of network cards and passwords of displays can be changed.")]
 pub(crate) struct UpdateArgs {
     #[command(flatten)]
     pub(crate) device: DeviceArgs,

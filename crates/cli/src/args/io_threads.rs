@@ -63,7 +63,7 @@ pub(crate) struct IothreadpinArgs {
     pub(crate) which: Which,
     /// Its number
     pub(crate) iothread: u32,
-    /// Host CPUs, 0-2,^1
+    /// Host CPUs, 0-2,^1; r: all
     #[arg(value_name = "CPULIST")]
     pub(crate) cpulist: String,
     #[command(flatten)]

@@ -67,5 +67,5 @@ pub(super) async fn set(args: &IothreadsetArgs, session: &mut Session, out: &mut
 
 pub(super) async fn pin(args: &IothreadpinArgs, session: &mut Session, out: &mut Output) -> Done {
     let guest = session.guest(&args.which.domain).await?;
-    tune::pin(&guest, PinTarget::IoThread(IoThreadId(args.iothread)), &args.cpulist, args.affect, out).await
+    tune::pin(&guest, PinTarget::IoThread(IoThreadId(args.iothread)), &args.cpulist, args.affect, session, out).await
 }

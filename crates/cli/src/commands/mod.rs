@@ -2,15 +2,17 @@
 
 mod agent;
 mod batch;
+mod block_jobs;
 mod capabilities;
 mod config;
 mod console;
 mod cpu;
 mod cpuset;
 mod define;
+mod describe;
 mod devices;
-
 mod disks;
+mod displays;
 mod domxml;
 mod edit;
 mod event;
@@ -30,6 +32,7 @@ mod memory;
 mod numa;
 mod pages;
 mod saved;
+mod shares;
 mod sizes;
 mod snapshots;
 mod statistics;
@@ -114,6 +117,8 @@ pub(crate) fn run<'a>(
             Command::Setmem(args) => memory::setmem(&args, session, out).await,
             Command::Setmaxmem(args) => memory::setmaxmem(&args, session, out).await,
             Command::Memtune(args) => memory::memtune(&args, session, out).await,
+            Command::Schedinfo(args) => shares::schedinfo(&args, session, out).await,
+            Command::Blkiotune(args) => shares::blkiotune(&args, session, out).await,
             Command::Iothreadinfo(args) => io_threads::info(&args, session, out).await,
             Command::Iothreadadd(args) => io_threads::add(&args, session, out).await,
             Command::Iothreaddel(args) => io_threads::remove(&args, session, out).await,
@@ -125,6 +130,14 @@ pub(crate) fn run<'a>(
             Command::Setvcpus(args) => vcpus::setvcpus(&args, session, out).await,
             Command::Setvcpu(args) => vcpus::setvcpu(&args, session, out).await,
             Command::Vcpucount(args) => vcpus::vcpucount(&args, session, out).await,
+            Command::Desc(args) => describe::desc(&args, session, out).await,
+            Command::Metadata(args) => describe::metadata(&args, session, out).await,
+            Command::SetLifecycleAction(args) => describe::lifecycle(&args, session, out).await,
+            Command::Domrename(args) => describe::rename(&args, session, out).await,
+            Command::Domdisplay(args) => displays::domdisplay(&args, session, out).await,
+            Command::Vncdisplay(which) => displays::vncdisplay(&which, session, out).await,
+            Command::Ttyconsole(which) => displays::ttyconsole(&which, session, out).await,
+            Command::Domcontrol(which) => displays::domcontrol(&which, session, out).await,
             Command::Edit(which) => edit::edit(&which, session, out).await,
             Command::Console { which, devname } => console::console(&which, devname.as_deref(), session, out).await,
             Command::Screenshot(args) => hands::screenshot(args, session, out).await,
@@ -136,8 +149,8 @@ pub(crate) fn run<'a>(
             Command::Vcpupin { which, vcpu, cpulist, vcpu_number, cpulist_words, affect } => {
                 tune::vcpupin(&which, vcpu.or(vcpu_number), cpulist.or(cpulist_words), affect, session, out).await
             }
-            Command::Emulatorpin { which, cpulist, affect } => {
-                tune::emulatorpin(&which, cpulist, affect, session, out).await
+            Command::Emulatorpin { which, cpulist, cpulist_words, affect } => {
+                tune::emulatorpin(&which, cpulist.or(cpulist_words), affect, session, out).await
             }
             Command::Domstats(args) => statistics::domstats(args, session, out).await,
             Command::Domblkstat(args) => statistics::domblkstat(args, session, out).await,
@@ -148,6 +161,7 @@ pub(crate) fn run<'a>(
             Command::Domblklist(args) => inventory::domblklist(args, session, out).await,
             Command::Domblkinfo(args) => inventory::domblkinfo(args, session, out).await,
             Command::Domblkerror(which) => inventory::domblkerror(&which, session, out).await,
+            Command::Block(command) => block_jobs::block(command, session, out).await,
             Command::Domiflist(args) => inventory::domiflist(args, session, out).await,
             Command::Snapshot(command) => snapshots::snapshot(command, session, out).await,
             Command::Agent(command) => agent::agent(command, session, out).await,

@@ -52,13 +52,7 @@ pub(super) async fn restore(args: &RestoreArgs, session: &mut Session, out: &mut
         interrupted = tokio::signal::ctrl_c() => {
             interrupted?;
             bar.says("ending it");
-            let name = connection.saved_image(&args.file).await?.config.name;
-            // What was started is ended; the file is as it was.
-            if let Ok(guest) = connection.lookup_by_name(&name).await {
-                guest.destroy(polyvirt::Destroy::default()).await.ok();
-            }
-            let message = format!("interrupted: '{name}' does not run, and {} is as it was", args.file.display());
-            Err(Error::new(ErrorKind::Cancelled, message))
+            Err(interrupted_restore(&connection, &args.file).await?)
         }
     };
     bar.finish();
@@ -71,6 +65,29 @@ pub(super) async fn restore(args: &RestoreArgs, session: &mut Session, out: &mut
     }
     out.done(&format!("Domain restored from {}", args.file.display()));
     Ok(())
+}
+
+/// Ends what a restore has started, and says what is there then; the file is as it was.
+async fn interrupted_restore(connection: &Connection, file: &Path) -> polyvirt::Result<Error> {
+    let name = connection.saved_image(file).await?.config.name;
+    let file = file.display();
+    let ended = async {
+        let guest = connection.lookup_by_name(&name).await?;
+        match guest.destroy(polyvirt::Destroy::default()).await {
+            // It had not come that far.
+            Err(error) if error.kind() == ErrorKind::InvalidState => Ok(()),
+            other => other,
+        }
+    };
+    Ok(match ended.await {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            let message = format!("interrupted, and '{name}' could not be ended; {file} is as it was");
+            Error::new(ErrorKind::Cancelled, message)
+                .hint(format!("`polyvirt domstate {name}` says what it does"))
+                .source(error)
+        }
+        _ => Error::new(ErrorKind::Cancelled, format!("interrupted: '{name}' does not run, and {file} is as it was")),
+    })
 }
 
 pub(super) async fn dump(args: &DumpArgs, session: &mut Session, out: &mut Output) -> Done {

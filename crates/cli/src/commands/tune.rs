@@ -128,16 +128,38 @@ pub(super) async fn numatune(
         }
         return Ok(());
     }
-    let mode: Option<MemMode> = mode.as_deref().map(set).transpose()?;
+    let mode: Option<MemMode> = mode.as_deref().map(|it| set(mode_word(it))).transpose()?;
     let nodes: Option<NodeSet> = nodeset.as_deref().map(set).transpose()?;
     guest.set_numatune(mode, nodes.as_ref(), affect(args)).await?;
     out.done("");
     Ok(())
 }
 
-/// Pins to a set of host CPUs, as it was written.
-pub(super) async fn pin(guest: &Guest, target: PinTarget, cpus: &str, args: AffectArgs, out: &mut Output) -> Done {
-    guest.pin(target, &set::<CpuSet>(cpus)?, affect(args)).await?;
+/// virsh takes a mode's number as well.
+fn mode_word(text: &str) -> &str {
+    match text {
+        "0" => "strict",
+        "1" => "preferred",
+        "2" => "interleave",
+        "3" => "restrictive",
+        word => word,
+    }
+}
+
+/// Pins to a set of host CPUs, as it was written; `r` stands for all of them.
+pub(super) async fn pin(
+    guest: &Guest,
+    target: PinTarget,
+    cpus: &str,
+    args: AffectArgs,
+    session: &mut Session,
+    out: &mut Output,
+) -> Done {
+    let cpus = match cpus {
+        "r" => session.connection().await?.topology().await?.online_cpus().clone(),
+        cpus => set::<CpuSet>(cpus)?,
+    };
+    guest.pin(target, &cpus, affect(args)).await?;
     out.done("");
     Ok(())
 }
@@ -155,7 +177,7 @@ pub(super) async fn vcpupin(
         let vcpu = vcpu.ok_or_else(|| {
             Failure::Usage("vcpupin: which vCPU? write `polyvirt vcpupin DOMAIN VCPU CPULIST`".to_owned())
         })?;
-        return pin(&guest, PinTarget::Vcpu(VcpuId(vcpu)), &cpus, args, out).await;
+        return pin(&guest, PinTarget::Vcpu(VcpuId(vcpu)), &cpus, args, session, out).await;
     }
     let mut rows = Side::of(&guest, args).await?.vcpu_pins();
     rows.retain(|(id, _)| vcpu.is_none_or(|wanted| wanted == *id));
@@ -183,7 +205,7 @@ pub(super) async fn emulatorpin(
 ) -> Done {
     let guest = session.guest(&which.domain).await?;
     if let Some(cpus) = cpus {
-        return pin(&guest, PinTarget::Emulator, &cpus, args, out).await;
+        return pin(&guest, PinTarget::Emulator, &cpus, args, session, out).await;
     }
     let pin = Side::of(&guest, args).await?.emulator_pin();
     if out.json {

@@ -37,6 +37,7 @@ impl Actor {
                 self.attached = Some(Attached { domain, record, signals });
                 self.set_state(state, reason).await?;
                 self.settle_job().await;
+                self.settle_block_jobs().await;
                 // It may have let go of a vCPU, too.
                 if self.attached.is_some() && !removable.is_empty() && asked.vcpu_count().is_some() {
                     let now = self.job(&source, async move {

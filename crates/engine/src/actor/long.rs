@@ -4,26 +4,53 @@
 use std::sync::Arc;
 
 use polyvirt_core::{
-    CancelSource, Destroy, Domain, Error, ErrorKind, GuestState, JobKind, JobStep, Result, StartHow, StateReason,
-    StopReason,
+    CancelSource, Deadline, Destroy, Domain, Error, ErrorKind, GuestState, JobKind, JobStep, Result, StartHow,
+    StateReason, StopReason,
 };
 use polyvirt_lease::{Durability, remove_durable};
 
-use super::{Actor, Origin, not_running, write};
+use super::{Actor, CALL_TIME, Held, Origin, not_running, write};
 use crate::{
-    job::{Report, StepWrite, lost, outcome_of, report_lost},
+    job::{RecordEdit, Report, StepWrite, lost, outcome_of, report_lost},
     saved::{self, Image},
     start::Wanted,
-    store::{JobRecord, blocking},
+    store::{JobRecord, StatusRecord, blocking},
 };
 
 impl Actor {
     /// Writes a step of a job into the record.
     pub(super) async fn on_step(&mut self, step: StepWrite) {
-        let StepWrite { job, state, done } = step;
-        let written = self.keep_step(job, state).await;
         // A job that was aborted does not wait any more.
-        done.send(written).ok();
+        match step {
+            StepWrite::Job { job, state, done } => drop(done.send(self.keep_step(job, state).await)),
+            StepWrite::Edit { edit, done } => drop(done.send(Box::pin(self.keep_edit(edit)).await)),
+        }
+    }
+
+    async fn keep_edit(&mut self, edit: RecordEdit) -> Result<StatusRecord> {
+        let Some(attached) = &mut self.attached else { return Err(not_running(&self.name)) };
+        let mut record = attached.record.clone();
+        edit(&mut record)?;
+        write(&self.shared, &record).await?;
+        attached.record = record.clone();
+        Ok(record)
+    }
+
+    /// Looks after block jobs that are over, or that a process left which is gone.
+    pub(super) async fn settle_block_jobs(&mut self) {
+        self.block_job_news = false;
+        let Some(attached) = self.attached.as_ref().filter(|it| it.record.has_block_jobs()) else { return };
+        let source = Arc::new(CancelSource::default());
+        let driver = self.shared.driver.descriptor().name;
+        let (domain, record) = (attached.domain.clone(), attached.record.clone());
+        let held = Held { domain, record, driver, lane: self.lane.clone(), cancel: source.clone() };
+        // It holds whole definitions: not on the actor's own stack.
+        let work = Box::pin(crate::block_jobs::settle(self.shared.clone(), held));
+        let deadline = Deadline::after(CALL_TIME);
+        let settled = self.job(&source, async move { deadline.wait("block jobs", work).await? }).await;
+        if let Err(error) = settled {
+            tracing::warn!(guest = %self.name, %error, "a block job could not be looked after; whoever attends the guest next does");
+        }
     }
 
     pub(super) async fn keep_step(

@@ -34,7 +34,7 @@ impl Guest {
             let mut after = before.clone();
             insert(&before.config.name, &mut after.config, device)?;
             complete(&shared, &mut after).await?;
-            attach.resolve(&before, &mut after)?;
+            attach.resolve(&before, &mut after).await?;
             let brought = bring(&shared, (&before, &after), plan.as_ref()).await?;
             let change = DeviceChange::new(before, after, plan);
             let effects = match attach.attach(&change).await {
@@ -68,6 +68,10 @@ impl Guest {
             let before = it.record.live()?;
             let mut after = before.clone();
             let (element, at) = which.find(&before.config)?;
+            if element == "disk" {
+                let target = before.config.devices.disks.get(at).and_then(|it| it.target.as_ref());
+                it.record.no_block_job(Some(target.map_or("", |it| &it.dev)))?;
+            }
             after.config.devices.remove(element, at);
             needed(&shared, &after).await?;
             let change = DeviceChange::new(before, after, it.record.plan.clone());
@@ -86,10 +90,14 @@ impl Guest {
             let update = it.domain.update().ok_or_else(|| it.missing("changing devices of a running guest"))?;
             let attach = it.domain.attach().ok_or_else(|| it.missing("changing devices of a running guest"))?;
             let (before, plan) = (it.record.live()?, it.record.plan.clone());
+            if device.element() == "disk" {
+                it.record.no_block_job(device.key().as_deref())?;
+            }
             let mut after = before.clone();
             super::replace(&before.config.name, &mut after.config, &device)?;
+            keep_names(&before.config, &mut after.config);
             complete(&shared, &mut after).await?;
-            attach.resolve(&before, &mut after)?;
+            attach.resolve(&before, &mut after).await?;
             bring(&shared, (&before, &after), plan.as_ref()).await?;
             let changed = after.config.devices.changed_since(&before.config.devices);
             let Some(alias) = changed.last().and_then(|(_, is)| is.alias()) else { return Ok(Left::nothing()) };
@@ -109,6 +117,15 @@ impl Guest {
             Ok(Left::live(edit).event(EventKind::DeviceUpdated { alias }))
         };
         self.change(Change::new("update-device", work).within(self.connection.shared.options.start_timeout)).await
+    }
+}
+
+/// A card that says nothing else is on the host what it is.
+fn keep_names(before: &DomainConfig, after: &mut DomainConfig) {
+    for (was, is) in after.devices.changed_since(&before.devices) {
+        if let Some((_, at)) = is.alias().and_then(|name| after.devices.named(&name)) {
+            after.devices.replace(at, is.running_as(Some(&was)));
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 
 use polyvirt_core::{
     Error, ErrorKind, Result,
-    model::DomainConfig,
+    model::{DomainConfig, numatune::NumaTune},
     placement::{
         Advice, CpuSet, HostTopology, Kib, MemMode, NodeSet, Origin, Plan, PlanDelta, change,
         rebalance::{Move, Suggestion},
@@ -19,8 +19,8 @@ use crate::{actor::not_running, connection::Connection, definition, guest::Guest
 /// A guest before and after.
 struct Relocation {
     guest: Guest,
-    before: (Plan, DomainConfig),
-    after: (Plan, DomainConfig),
+    before: (Plan, Option<NumaTune>),
+    after: (Plan, Option<NumaTune>),
     /// Where its memory is to be, if that changes.
     memory: Option<NodeSet>,
 }
@@ -68,17 +68,29 @@ impl Guest {
         let delta = PlanDelta::between(&plan, new);
         let relocation = Relocation {
             guest: self.clone(),
-            before: (plan, live),
-            after: (delta.to, new_live),
+            before: (plan, live.numatune),
+            after: (delta.to, new_live.numatune),
             memory: to.memory.clone(),
         };
         Ok((!delta.steps.is_empty()).then_some(relocation))
     }
 
-    /// Applies a plan instead of the present one.
-    async fn become_as(&self, (old, new): (&Plan, &Plan), live: &DomainConfig) -> Result<()> {
-        let delta = PlanDelta::between(old, new.clone());
-        self.place(delta, live.clone()).await
+    /// Applies a plan instead of the one that it was made of, with the policy that goes with it.
+    async fn become_as(&self, old: &Plan, (new, policy): &(Plan, Option<NumaTune>)) -> Result<()> {
+        let record = self.files().await?.1.ok_or_else(|| not_running(self.name()))?;
+        let (old, new, policy) = (old.clone(), new.clone(), policy.clone());
+        let edit = move |config: &mut DomainConfig| {
+            config.numatune.clone_from(&policy);
+            Ok(())
+        };
+        let delta = move |now: &Plan, _: &DomainConfig| {
+            if now.process != old.process || now.cells != old.cells || now.io_threads != old.io_threads {
+                return Err(Error::new(ErrorKind::Busy, "the guest's placement was changed by another meanwhile")
+                    .hint("look at it again, then repeat the change if it is still wanted"));
+            }
+            Ok(PlanDelta::between(now, new.clone()))
+        };
+        self.place(&record, edit, delta).await
     }
 
     async fn rebook(&self, plan: &Plan) -> Result<()> {
@@ -101,7 +113,7 @@ impl Relocation {
         }
         // Booked first: a start meanwhile counts on neither the old place, where the pages still are, nor the new one.
         self.guest.rebook(&self.after.0).await?;
-        let done = self.guest.become_as((&self.before.0, &self.after.0), &self.after.1).await;
+        let done = self.guest.become_as(&self.before.0, &self.after).await;
         if done.is_err() {
             self.guest.rebook(&self.before.0).await?;
         } else {
@@ -113,7 +125,7 @@ impl Relocation {
     /// Undoes what was done.
     async fn back(&self) -> Result<()> {
         self.guest.rebook(&self.before.0).await?;
-        self.guest.become_as((&self.after.0, &self.before.0), &self.before.1).await
+        self.guest.become_as(&self.after.0, &self.before).await
     }
 
     /// Memory that is not where it is to be.

@@ -15,6 +15,9 @@ use polyvirt_lease::{Durability, LockGuard, write_atomic};
 
 use super::{blocking, file_of, lock_directory, make_directory, names_in};
 
+/// Holds the old and the new name while a definition is renamed.
+const RENAMING: &str = ".renaming";
+
 /// The largest definition that is read.
 const SIZE_LIMIT: u64 = 16 << 20;
 
@@ -72,9 +75,11 @@ impl Definitions {
         self.dir.join("autostart")
     }
 
-    /// Only one process at a time changes definitions.
+    /// Only one process at a time changes definitions. What one that died left half renamed is brought to its end.
     fn lock(&self) -> Result<LockGuard> {
-        lock_directory(&self.dir, ".lock")
+        let guard = lock_directory(&self.dir, ".lock")?;
+        self.finish_rename()?;
+        Ok(guard)
     }
 
     /// The definition of that name, or `None`.
@@ -229,13 +234,75 @@ impl Definitions {
         Ok(())
     }
 
+    /// Stores a definition under another name in place of the one it had; its mark follows. `then` is told, still under the lock.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none of the old name; `AlreadyExists` when there is one of the new; `Storage`, and then the definition is
+    /// still under its old name.
+    pub(crate) fn rename(&self, old: &str, new: &str, then: impl FnOnce()) -> Result<()> {
+        let to = file_of(&self.dir, new, "xml")?;
+        let _lock = self.lock()?;
+        let Some(stored) = self.get(old)? else {
+            let message = format!("the guest '{old}' has no stored definition");
+            return Err(Error::new(ErrorKind::InvalidState, message).hint("a transient guest keeps its name"));
+        };
+        if to.symlink_metadata().is_ok() {
+            return Err(Error::new(ErrorKind::AlreadyExists, format!("there is a guest '{new}' already"))
+                .hint("take another name"));
+        }
+        let mut config = (*stored.config).clone();
+        new.clone_into(&mut config.name);
+        let text = config.to_xml_with(FormatOptions::new().secure());
+        let note = self.dir.join(RENAMING);
+        let step = |path: &Path, text: &str| {
+            write_atomic(path, text.as_bytes(), 0o600, Durability::Durable)
+                .map_err(|e| io_error("store the definition", path, e))
+        };
+        step(&note, &format!("{old}\n{new}"))?;
+        if let Err(error) = step(&to, &text) {
+            // Nothing was done yet.
+            std::fs::remove_file(&note).ok();
+            return Err(error);
+        }
+        self.finish_rename()?;
+        then();
+        Ok(())
+    }
+
+    /// Brings to its end what a rename began: once the definition is there under its new name, the old one goes.
+    fn finish_rename(&self) -> Result<()> {
+        let note = self.dir.join(RENAMING);
+        let text = match std::fs::read_to_string(&note) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(io_error("read", &note, e)),
+        };
+        if let Some((old, new)) = text.split_once('\n')
+            && file_of(&self.dir, new, "xml")?.exists()
+        {
+            let from = file_of(&self.dir, old, "xml")?;
+            if self.autostart(old)? {
+                mark(&self.marks(), new, true)?;
+                mark(&self.marks(), old, false)?;
+            }
+            match std::fs::remove_file(&from) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(io_error("remove the definition", &from, e));
+                }
+                _ => {}
+            }
+            self.read.lock().unwrap_or_else(PoisonError::into_inner).remove(old);
+        }
+        std::fs::remove_file(&note).map_err(|e| io_error("remove", &note, e))?;
+        sync_directory(&self.dir)
+    }
+
     /// Sets or removes the mark.
     ///
     /// # Errors
     /// `NotFound` when there is no definition of that name.
     pub(crate) fn set_autostart(&self, name: &str, on: bool) -> Result<()> {
         let path = file_of(&self.dir, name, "xml")?;
-        let mark = file_of(&self.marks(), name, "xml")?;
         let _lock = self.lock()?;
         if !path.exists() {
             return Err(Error::new(
@@ -244,15 +311,21 @@ impl Definitions {
             )
             .hint("define it first: a guest made with create has no definition"));
         }
-        make_directory(&self.marks())?;
-        let done =
-            if on { std::os::unix::fs::symlink(format!("../{name}.xml"), &mark) } else { std::fs::remove_file(&mark) };
-        match done {
-            Err(e) if on && e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-            Err(e) if !on && e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            Err(e) => Err(io_error("change the autostart mark", &mark, e)),
-            Ok(()) => sync_directory(&self.marks()),
-        }
+        mark(&self.marks(), name, on)
+    }
+}
+
+/// Sets or removes the mark of a guest that starts with the host.
+fn mark(marks: &Path, name: &str, on: bool) -> Result<()> {
+    let mark = file_of(marks, name, "xml")?;
+    make_directory(marks)?;
+    let done =
+        if on { std::os::unix::fs::symlink(format!("../{name}.xml"), &mark) } else { std::fs::remove_file(&mark) };
+    match done {
+        Err(e) if on && e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) if !on && e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(io_error("change the autostart mark", &mark, e)),
+        Ok(()) => sync_directory(marks),
     }
 }
 
@@ -285,4 +358,55 @@ fn read_definition(path: &Path, name: &str, size: u64) -> Result<DomainConfig> {
 
 fn sync_directory(dir: &Path) -> Result<()> {
     std::fs::File::open(dir).and_then(|d| d.sync_all()).map_err(|e| io_error("sync the directory", dir, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Definitions) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Definitions::new(dir.path());
+        let xml = "<domain type='test'><name>old</name><uuid>11111111-1111-4111-8111-111111111111</uuid><memory>1</memory></domain>";
+        let config = DomainConfig::parse(xml, &ParseOptions::default()).expect("a definition").config;
+        store.put(&config, || Ok(()), drop).expect("stored");
+        store.set_autostart("old", true).expect("marked");
+        (dir, store)
+    }
+
+    fn renamed(store: &Definitions) {
+        assert!(store.get("old").expect("read").is_none() && !store.autostart("old").expect("read"));
+        let uuid = store.get("new").expect("read").and_then(|it| it.config.uuid).map(|it| it.to_string());
+        assert_eq!(uuid.as_deref(), Some("11111111-1111-4111-8111-111111111111"));
+        assert!(store.autostart("new").expect("read"));
+        assert!(!store.dir.join(RENAMING).exists());
+    }
+
+    #[test]
+    fn a_rename_takes_the_mark_along() {
+        let (_dir, store) = store();
+        store.rename("old", "new", || {}).expect("renamed");
+        renamed(&store);
+        assert_eq!(store.rename("old", "other", || {}).expect_err("gone").kind(), ErrorKind::InvalidState);
+    }
+
+    #[test]
+    fn a_rename_that_was_cut_is_brought_to_its_end() {
+        let (dir, store) = store();
+        // As it is after the second of its steps.
+        std::fs::write(dir.path().join(RENAMING), "old\nnew").expect("written");
+        let text = std::fs::read_to_string(dir.path().join("old.xml")).expect("read").replace("<name>old", "<name>new");
+        std::fs::write(dir.path().join("new.xml"), text).expect("written");
+        store.set_autostart("new", true).expect("whoever changes something next");
+        renamed(&store);
+    }
+
+    #[test]
+    fn a_rename_that_was_cut_at_once_changed_nothing() {
+        let (dir, store) = store();
+        std::fs::write(dir.path().join(RENAMING), "old\nnew").expect("written");
+        store.set_autostart("old", true).expect("whoever changes something next");
+        assert!(store.get("old").expect("read").is_some() && store.get("new").expect("read").is_none());
+        assert!(!dir.path().join(RENAMING).exists());
+    }
 }

@@ -11,6 +11,8 @@ use polyvirt_core::{
 use polyvirt_lease::{Durability, write_atomic};
 use serde::{Deserialize, Serialize};
 
+use crate::block_jobs::BlockJobRecord;
+
 use super::{JobRecord, file_of, lock_directory, names_in};
 
 /// Version of [`StatusRecord`]; a newer one is refused and left alone.
@@ -49,6 +51,9 @@ pub(crate) struct StatusRecord {
     /// What takes time and is being done to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) job: Option<JobRecord>,
+    /// Jobs of its disks: those under way, and the last one of each disk.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) block_jobs: Vec<BlockJobRecord>,
 }
 
 /// A relaunch starts what stands here.
@@ -72,6 +77,7 @@ impl StatusRecord {
             plan,
             driver: None,
             job: None,
+            block_jobs: Vec::new(),
         }
     }
 

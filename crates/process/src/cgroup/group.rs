@@ -86,6 +86,11 @@ impl Cgroup {
         &self.path
     }
 
+    /// Whether its threads can be kept on CPUs and nodes.
+    pub fn confines(&self) -> bool {
+        self.path.join("cpuset.cpus").exists()
+    }
+
     /// Makes a part of it; one that exists is taken as it is. A new part may use what the group may.
     ///
     /// # Errors

@@ -10,7 +10,7 @@
 //! With version 1 a thread moves through `tasks`. With version 2 the parts are *threaded* groups and the
 //! guest's group their domain (cgroup-v2.rst, "Threads"); cpuset is a threaded controller.
 //!
-//! cpuset keeps threads and memory in their place ([`PartGroup`]); cpu, memory and blkio (io) limit what a guest uses ([`limits`]). With
+//! cpuset keeps threads and memory in their place ([`PartGroup`]); cpu, memory and blkio (io) limit what a guest uses ([`cpu`], [`memory`], [`io`]). With
 //! version 1 each controller has a hierarchy of its own and so each guest a group in it, with version 2 there is one group for all. Hosts
 //! whose service manager owns the hierarchy are the business of the scope service.
 //!
@@ -21,12 +21,14 @@
 //! The calls are writes to small files of the kernel. Moving threads may take it milliseconds each; do many
 //! of them in `spawn_blocking`.
 
+pub mod cpu;
 mod group;
 mod hierarchy;
-pub mod limits;
+pub mod io;
+pub mod memory;
 mod remove;
 
-use std::{fmt, io, path::PathBuf};
+use std::{fmt, path::PathBuf};
 
 pub use group::{Cgroup, PartGroup};
 pub use hierarchy::{Controller, Hierarchy, Version};
@@ -110,7 +112,7 @@ pub enum Unusable {
         /// The folder.
         path: PathBuf,
         /// The system's answer.
-        source: io::Error,
+        source: std::io::Error,
     },
     /// The kernel does not tell.
     #[error("cannot read '{path}': {source}", path = path.display())]
@@ -118,7 +120,7 @@ pub enum Unusable {
         /// The file.
         path: PathBuf,
         /// The system's answer.
-        source: io::Error,
+        source: std::io::Error,
     },
 }
 
@@ -134,7 +136,7 @@ pub enum CgroupError {
         /// Where.
         path: PathBuf,
         /// The system's answer.
-        source: io::Error,
+        source: std::io::Error,
     },
     /// There still are processes in it.
     #[error("cgroup '{path}' still holds {count} processes, the first is {first}", path = path.display())]

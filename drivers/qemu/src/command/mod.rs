@@ -64,7 +64,7 @@ pub(crate) use chardev::{ConsoleTarget, backend_of, console_target};
 pub(crate) use clock::date;
 pub(crate) use host_cpu::HostCpu;
 use hostdev::host_address;
-pub(crate) use storage::disk;
+pub(crate) use storage::{Images, disk};
 
 /// What command lines are written as for people.
 pub(crate) const FORMATS: &[&str] = &["qemu-argv"];
@@ -104,15 +104,16 @@ pub(crate) struct Folders {
     pub(crate) tpm: PathBuf,
 }
 
-/// The tap of a network card, of which QEMU inherits descriptors by these numbers.
+/// The tap of a network card, whose descriptors QEMU knows by these words: numbers of those that it inherits, names of those that it
+/// is handed while it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HandedTap {
     /// The card's place in the definition, from 0.
     pub(crate) card: usize,
     /// One a queue.
-    pub(crate) queues: Vec<i32>,
+    pub(crate) queues: Vec<String>,
     /// One a queue, if the kernel serves it; else none.
-    pub(crate) vhost: Vec<i32>,
+    pub(crate) vhost: Vec<String>,
 }
 
 /// Finds the device node of a SCSI unit, `host:bus:target:unit`.

@@ -145,6 +145,11 @@ impl Seen {
                     signals.send(Signal::DeviceRemoved(id)).await;
                 }
             }
+            "JOB_STATUS_CHANGE" => {
+                if let Some(id) = news::job_news(event) {
+                    signals.send(Signal::BlockJob(id)).await;
+                }
+            }
             name => {
                 self.panicked |= name == "GUEST_PANICKED";
                 self.why = news::pauses(event).or(self.why);

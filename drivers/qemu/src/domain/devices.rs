@@ -15,11 +15,13 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::{QemuDomain, Shared};
 use crate::{
+    chains,
     command::{self, ConsoleTarget, disk},
     failure::monitor_error,
     orders,
     plug::{self, Builder, Difference, Kind, Part, Trouble},
     runnable,
+    taps::{self, Handed, Taps},
 };
 
 /// How long QEMU may take for one order.
@@ -30,6 +32,9 @@ const ASKED_BEFORE: &str = "already in the process of unplug";
 
 /// What all watchdogs do; it can be told later too.
 const WATCHDOG: &str = "-watchdog-action";
+
+/// The fact of an error that names what QEMU did not let go of again.
+const LEFT: &str = "left in the guest";
 
 /// What the attendant tells of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,37 +47,32 @@ pub(super) enum News {
 
 #[async_trait]
 impl DeviceAttach for QemuDomain {
-    fn resolve(&self, before: &LiveConfig, after: &mut LiveConfig) -> Result<()> {
+    async fn resolve(&self, before: &LiveConfig, after: &mut LiveConfig) -> Result<()> {
         command::name_devices(&mut after.config)?;
+        chains::resolve(&mut after.config).await?;
         disk::number_images(&mut after.config, disk::last_image(&before.config));
         Ok(())
     }
 
     async fn attach(&self, change: &DeviceChange) -> Result<Vec<LiveEffect>> {
         let (shared, builder) = (&self.shared, self.shared.builder()?);
-        let (before, after) = (&change.before.config, &change.after.config);
-        let new = after.devices.new_since(&before.devices);
-        refuse(&new)?;
-        runnable::check(after, &builder.binary).map_err(Error::invalid_config)?;
-        let difference = builder.between(before, after, change.plan.as_ref(), &[])?;
+        let (before, mut after) = (&change.before.config, change.after.config.clone());
+        refuse(&after.devices.new_since(&before.devices))?;
+        runnable::check(&after, &builder.binary).map_err(Error::invalid_config)?;
+        let taps = open_taps(before, &after).await?;
+        let mut effects = taps.name_in(&mut after);
+        let difference = builder.between(before, &after, change.plan.as_ref(), &taps::named(&taps))?;
         only_added(&difference)?;
-        plug::put_in(&shared.parts.monitor, &difference.added).await.map_err(|trouble| not_in(&trouble))?;
-        if let Some((_, action)) = difference.fixed.iter().find(|(option, _)| option == WATCHDOG) {
-            shared.execute(&SetAction { watchdog: Some(action), ..SetAction::default() }).await?;
-        }
-        let told =
-            orders::of_devices(&shared.parts.monitor, after, |name| has(&difference.added, name), || ORDER).await;
-        if let Err(error) = told {
-            plug::take_out(&shared.parts.monitor, &difference.added).await;
-            return Err(error);
-        }
+        shared.put_in(&after, &difference, taps).await?;
+        let new = after.devices.new_since(&before.devices);
         shared.live.send_modify(|live| {
             let devices = &mut Arc::make_mut(live).config.devices;
             for device in new {
                 devices.add(device);
             }
         });
-        Ok(shared.terminals(after, &difference).await)
+        effects.extend(shared.terminals(&after, &difference).await);
+        Ok(effects)
     }
 }
 
@@ -120,6 +120,36 @@ impl Shared {
             Error::new(ErrorKind::Unsupported, "the emulator that this guest was started with is not there any more")
                 .hint("install it again under the same path, or restart the guest")
         })
+    }
+
+    /// Hands taps over and puts parts in that use them; all or nothing.
+    async fn put_in(&self, after: &DomainConfig, difference: &Difference, taps: Taps) -> Result<()> {
+        let (monitor, made) = (&self.parts.monitor, taps.made());
+        let handed = Handed::over(monitor, taps).await.map_err(|error| monitor_error(&error))?;
+        let done = self.put_in_parts(after, difference).await;
+        if let Err(error) = &done {
+            handed.take_back(monitor).await;
+            if error.fact(LEFT).is_none() {
+                taps::remove(made).await;
+            }
+        }
+        done
+    }
+
+    async fn put_in_parts(&self, after: &DomainConfig, difference: &Difference) -> Result<()> {
+        let monitor = &self.parts.monitor;
+        plug::put_in(monitor, &difference.added).await.map_err(|trouble| not_in(&trouble))?;
+        let told = async {
+            if let Some((_, action)) = difference.fixed.iter().find(|(option, _)| option == WATCHDOG) {
+                self.execute(&SetAction { watchdog: Some(action), ..SetAction::default() }).await?;
+            }
+            orders::of_devices(monitor, after, |name| has(&difference.added, name), || ORDER).await
+        };
+        if let Err(error) = told.await {
+            plug::take_out(monitor, &difference.added).await;
+            return Err(error);
+        }
+        Ok(())
     }
 
     /// Takes apart what served a device that is gone, and says so.
@@ -183,6 +213,15 @@ impl Shared {
     }
 }
 
+/// Opens the taps of the cards that are new. A thread whose result nobody wants any more closes them again.
+async fn open_taps(before: &DomainConfig, after: &DomainConfig) -> Result<Taps> {
+    let old: Vec<_> = before.devices.interfaces.iter().filter_map(|it| it.info.alias.clone()).collect();
+    let after = after.clone();
+    let open = move || taps::open(&after, |card| !card.info.alias.as_ref().is_some_and(|name| old.contains(name)));
+    let opened = tokio::task::spawn_blocking(open).await;
+    opened.map_err(|error| Error::new(ErrorKind::Internal, "opening taps failed").source(error))?
+}
+
 /// What can be put into a machine that runs, by its element.
 const PLUGGABLE: &[&str] = &[
     "disk",
@@ -216,8 +255,6 @@ fn refuse(new: &[Device]) -> Result<()> {
             || devices.sounds.iter().any(|it| it.model != Some(SoundModel::Usb))
         {
             "it is wired in"
-        } else if devices.interfaces.iter().any(crate::taps::wanted) {
-            "its tap is made before the guest"
         } else {
             continue;
         };
@@ -253,7 +290,7 @@ fn only_added(difference: &Difference) -> Result<()> {
 fn not_in(trouble: &Trouble) -> Error {
     let error = monitor_error(&trouble.error).with("device", &trouble.part);
     let error = match (&trouble.error, trouble.left.is_empty()) {
-        (_, false) => error.with("left in the guest", trouble.left.join(", ")),
+        (_, false) => error.with(LEFT, trouble.left.join(", ")),
         _ => error,
     };
     let QmpError::Refused { description, .. } = &trouble.error else { return error };
@@ -265,7 +302,7 @@ fn not_in(trouble: &Trouble) -> Error {
     if description.contains("does not support hotplugging") || description.contains("no slot/function available") {
         return error.hint(
             "use a bus that devices can be plugged into while the guest runs: virtio on PCI, SCSI or USB; on q35 the definition needs a free \
-             <controller type='pci' model='pcie-root-port'/>",
+             <controller type='pci' model='pcie-root-port'/>, on pc <features><acpi/></features>",
         );
     }
     error

@@ -46,6 +46,17 @@ impl QemuDomain {
         Ok(self.io_threads().await?.iter().any(|it| number(it) == Some(id)))
     }
 
+    /// Puts a new one where the plan has it, and limits it as all are.
+    async fn seat(&self, cx: &OpContext, id: IoThreadId) -> Result<Vec<Weakening>> {
+        let mut weakened = Vec::new();
+        if let Some(plan) = &cx.plan {
+            let delta = PlanDelta::new(plan.revision, plan.clone(), vec![PlanStep::PinIoThread(id)]);
+            weakened = self.place(&delta).await?.weakened;
+        }
+        self.limit_new_threads(&mut weakened).await?;
+        Ok(weakened)
+    }
+
     async fn params(&self, id: IoThreadId) -> Result<IoThreadParams> {
         let path = format!("/objects/{}", name(id));
         let mut params = IoThreadParams::default();
@@ -94,10 +105,8 @@ impl IoThreads for QemuDomain {
             properties(params).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let order = ObjectAdd { qom_type: "iothread", id: &name(id), properties: &properties };
         self.shared.execute(&order).await?;
-        let Some(plan) = &cx.plan else { return Ok(Vec::new()) };
-        let delta = PlanDelta::new(plan.revision, plan.clone(), vec![PlanStep::PinIoThread(id)]);
-        match self.place(&delta).await {
-            Ok(report) => Ok(report.weakened),
+        match self.seat(cx, id).await {
+            Ok(weakened) => Ok(weakened),
             Err(error) => {
                 // One without a place is none.
                 self.shared.execute(&ObjectDel { id: &name(id) }).await.ok();

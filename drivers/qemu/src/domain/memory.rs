@@ -1,14 +1,17 @@
-//! The balloon, and limits of the process's memory.
+//! The balloon, and what the process may use of the host: memory, CPU time, block devices.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use polyvirt_core::{
-    Error, ErrorKind, MemoryLimitParams, MemoryLimits, MemoryTarget, Result, async_trait, placement::Kib,
+    BlockWeights, Error, ErrorKind, MemoryLimitParams, MemoryLimits, MemoryTarget, Result, SchedulerParams,
+    SchedulerTuning, async_trait,
+    model::tuning::BlkioTune,
+    placement::{Kib, Weakening},
 };
 use polyvirt_qmp::{Balloon, QueryBalloon};
 
 use super::QemuDomain;
-use crate::limits;
+use crate::limits::{self, cpu, io};
 
 /// How long the kernel may take to take memory back that a new limit leaves no room for.
 const RECLAIM: Duration = Duration::from_secs(25);
@@ -60,6 +63,40 @@ impl QemuDomain {
                     .hint("it may do so yet: it waits for memory or for the storage below swap"))
             }
         }
+    }
+}
+
+impl QemuDomain {
+    /// Gives threads that came their parts of the guest's CPU time; what cannot be had is told.
+    pub(super) async fn limit_new_threads(&self, weakened: &mut Vec<Weakening>) -> Result<()> {
+        let params = SchedulerParams::of(&self.shared.live().config);
+        if params.is_empty() || !self.shared.parts.cgroups {
+            return Ok(());
+        }
+        let threads = self.threads().await?;
+        if let Err(error) = self.limit(move |places, _| cpu::set(places, &threads, params)).await {
+            weakened.push(Weakening::new("host", "limits of CPU time", error.message()));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl SchedulerTuning for QemuDomain {
+    async fn set(&self, params: SchedulerParams) -> Result<()> {
+        let threads = self.threads().await?;
+        self.limit(move |places, _| cpu::set(places, &threads, params)).await?;
+        // Threads that come later have it too.
+        self.shared.live.send_modify(|live| params.replace(&mut Arc::make_mut(live).config));
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl BlockWeights for QemuDomain {
+    async fn set(&self, weights: &BlkioTune) -> Result<()> {
+        let weights = weights.clone();
+        self.limit(move |places, pid| io::set(places, pid, &weights)).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! QEMU's events as signals. Pure.
 //!
-//! Events are those of QEMU's QMP reference manual. Left out is what nobody here acts on or what the engine knows better: jobs, migration,
+//! Events are those of QEMU's QMP reference manual. Left out is what nobody here acts on or what the engine knows better: migration,
 //! displays, dumps. What the attendant has to judge (stop, resume, shutdown) is not read here.
 
 use polyvirt_core::{Notice, Signal, StateReason, placement::Kib};
@@ -112,6 +112,11 @@ pub(super) fn pauses(event: &Event) -> Option<StateReason> {
         ("WATCHDOG", Some("pause")) => Some(StateReason::Watchdog),
         _ => None,
     }
+}
+
+/// The job that is in step with the guest, or over.
+pub(super) fn job_news(event: &Event) -> Option<String> {
+    matches!(event.data["status"].as_str(), Some("ready" | "concluded")).then(|| some_text(&event.data["id"]))?
 }
 
 /// The device that shows a block node.

@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl QemuDomain {
-    async fn threads(&self) -> Result<Threads> {
+    pub(super) async fn threads(&self) -> Result<Threads> {
         let cpus = self.shared.execute(&QueryCpusFast {}).await?;
         // Some may have come since the start.
         let io = self.shared.execute(&QueryIoThreads {}).await?;
@@ -79,7 +79,8 @@ impl LivePlacement for QemuDomain {
 
 fn apply(places: &Places, may_group: bool, threads: &Threads, delta: &PlanDelta) -> PlacementReport {
     let (mut applied, mut weakened) = (Vec::new(), Vec::new());
-    let mut group = places.cgroup();
+    // With version 2 there may be one that has other controllers only.
+    let mut group = places.cgroup().filter(Cgroup::confines);
     // One that the start did without is made when a live change wants it.
     let adopts = group.is_none() && may_group && confines(&delta.to);
     if adopts {
@@ -108,7 +109,7 @@ fn apply(places: &Places, may_group: bool, threads: &Threads, delta: &PlanDelta)
 }
 
 fn adopt(places: &Places, pid: u32) -> Result<Cgroup, String> {
-    let group = Hierarchy::detect().map_err(|it| it.to_string())?.create(&places.group).map_err(|it| it.to_string())?;
+    let group = Hierarchy::detect().map_err(|it| it.to_string())?.ensure(&places.group).map_err(|it| it.to_string())?;
     group.adopt(pid, Part::Emulator).map_err(|it| it.to_string())?;
     Ok(group)
 }

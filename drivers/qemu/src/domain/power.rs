@@ -2,10 +2,14 @@
 
 use std::sync::atomic::Ordering;
 
-use polyvirt_core::{Error, ErrorKind, GuestState, Pause, PowerManagement, Reboot, Reset, Result, async_trait};
+use polyvirt_core::{
+    Error, ErrorKind, GuestState, LifecycleActions, Pause, PowerManagement, Reboot, Reset, Result, async_trait,
+    model::DomainConfig,
+};
 use polyvirt_qmp::{Cont, QueryStatus, SetAction, Stop, SystemPowerdown, SystemReset, SystemWakeup};
 
 use super::{QemuDomain, state_of};
+use crate::command::boot::actions;
 
 #[async_trait]
 impl Pause for QemuDomain {
@@ -51,5 +55,16 @@ impl PowerManagement for QemuDomain {
             return Err(Error::new(ErrorKind::InvalidState, problem));
         }
         self.shared.execute(&SystemWakeup {}).await.map(drop)
+    }
+}
+
+#[async_trait]
+impl LifecycleActions for QemuDomain {
+    async fn set(&self, config: &DomainConfig) -> Result<()> {
+        let (reboot, shutdown, panic) = actions(config);
+        // A guest that is being rebooted is to wait when it is off, whatever its definition says.
+        let shutdown = if self.shared.rebooting.load(Ordering::SeqCst) { "pause" } else { shutdown };
+        let actions = SetAction { reboot: Some(reboot), shutdown: Some(shutdown), panic: Some(panic), watchdog: None };
+        self.shared.execute(&actions).await.map(drop)
     }
 }

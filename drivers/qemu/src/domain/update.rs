@@ -7,13 +7,12 @@ use polyvirt_core::{
     model::{
         device::Device,
         disk::{Disk, DiskDevice},
-        interface::Link,
     },
 };
-use polyvirt_qmp::{Command, Empty, Monitor, QmpError, SetLink};
+use polyvirt_qmp::{Command, Empty, Monitor, QmpError};
 use serde::Serialize;
 
-use super::{QemuDomain, Shared};
+use super::{QemuDomain, Shared, cards};
 use crate::{
     command::disk,
     failure::monitor_error,
@@ -34,8 +33,8 @@ const MOMENT: Duration = Duration::from_millis(100);
 enum Task<'a> {
     /// Put another medium in, or none.
     Medium(&'a Disk),
-    /// Put a cable in or pull it out.
-    Cable { card: &'a str, up: bool },
+    /// Bring a card to another port, put a cable in or pull it out.
+    Card(cards::Task<'a>),
     /// Say another password.
     Password(&'a polyvirt_core::model::display::Graphics),
 }
@@ -51,9 +50,7 @@ impl DeviceUpdate for QemuDomain {
         for task in tasks {
             match task {
                 Task::Medium(disk) => shared.change_medium(disk, &difference, force).await?,
-                Task::Cable { card, up } => {
-                    shared.execute_within(&SetLink { name: card, up }, ORDER).await.map(drop)?
-                }
+                Task::Card(task) => cards::change(shared, &task).await?,
                 Task::Password(display) => {
                     let settings = &shared.builder()?.settings;
                     orders::tell_password(&shared.parts.monitor, display, settings, ORDER)
@@ -93,16 +90,8 @@ fn task<'a>(was: &'a Device, is: &'a Device) -> Result<Task<'a>> {
         };
     }
     if let (Some(old), Some(new)) = (old.interfaces.first(), new.interfaces.first()) {
-        let mut same = old.clone();
-        same.link.clone_from(&new.link);
-        let up = new.link.as_ref().is_none_or(|it| it.state != Some(Link::Down));
-        return match (same == *new, new.info.alias.as_ref()) {
-            (true, Some(alias)) => Ok(Task::Cable { card: &alias.name, up }),
-            _ => Err(stays(
-                is,
-                "of a network card only <link> changes while the guest runs; detach it and attach the other",
-            )),
-        };
+        let wrong = "of a network card <link>, the bridge and <port isolated=…> change while the guest runs; detach it and attach the other";
+        return cards::task(old, new).map(Task::Card).ok_or_else(|| stays(is, wrong));
     }
     if let (Some(old), Some(new)) = (old.graphics.first(), new.graphics.first()) {
         let mut same = old.clone();

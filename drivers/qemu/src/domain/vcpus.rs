@@ -273,6 +273,7 @@ impl QemuDomain {
                 let report = self.place(&PlanDelta::new(plan.revision, plan.clone(), steps)).await?;
                 weakened.extend(report.weakened);
             }
+            self.limit_new_threads(weakened).await?;
         }
         Ok(())
     }

@@ -22,15 +22,19 @@ mod sweep;
 
 use std::sync::Arc;
 
-use polyvirt_core::{Result, model::DomainConfig, placement::Plan};
+use polyvirt_core::{
+    Result,
+    model::{DomainConfig, disk::Disk},
+    placement::Plan,
+};
 
 pub(crate) use self::{
     orders::{Trouble, ask_for, put_in, take_out},
     parts::{Difference, Kind, Part, difference},
-    sweep::{devices, strangers},
+    sweep::{devices, nodes, strangers},
 };
 use crate::{
-    command::{self, Folders, HandedTap, Input, MonitorAt, Purpose},
+    command::{self, Folders, HandedTap, Images, Input, MonitorAt, Purpose, disk},
     config::Config,
     driver,
     probe::Binary,
@@ -55,7 +59,18 @@ impl Builder {
         monitor: MonitorAt,
         incoming: Option<&str>,
     ) -> Result<Vec<String>> {
-        command::build(&Input {
+        command::build(&self.input(config, plan, taps, monitor, incoming))
+    }
+
+    fn input<'a>(
+        &'a self,
+        config: &'a DomainConfig,
+        plan: Option<&'a Plan>,
+        taps: &'a [HandedTap],
+        monitor: MonitorAt,
+        incoming: Option<&'a str>,
+    ) -> Input<'a> {
+        Input {
             config,
             plan,
             binary: &self.binary,
@@ -69,7 +84,12 @@ impl Builder {
             now: driver::now(),
             generic_scsi: scsi::generic,
             host_cpu: None,
-        })
+        }
+    }
+
+    /// The block nodes of a running guest's disk; `None` if it has no image.
+    pub(crate) fn images(&self, config: &DomainConfig, disk: &Disk) -> Option<Images> {
+        disk::images_of(&self.input(config, None, &[], MonitorAt::Descriptor(0), None), disk)
     }
 
     /// Whether QEMU is confined.

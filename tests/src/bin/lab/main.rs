@@ -10,6 +10,7 @@ mod auto;
 mod bench;
 mod burst;
 mod kernel;
+mod limits;
 mod policies;
 mod rebalance;
 mod threads;
@@ -48,6 +49,8 @@ const NODES: &[Check] = checks![
     threads::pins,
     threads::an_emulator_alone,
     threads::in_their_cgroups,
+    limits::from_the_start,
+    limits::while_it_runs,
 ];
 
 /// For nodes of which the first has no memory.
@@ -80,8 +83,14 @@ const REBALANCE: &[Check] = checks![
 ];
 
 /// For each layout of cgroups.
-const CGROUPS: &[Check] =
-    checks![threads::in_their_cgroups, threads::pins, threads::an_emulator_alone, policies::restrictive_moves_pages];
+const CGROUPS: &[Check] = checks![
+    threads::in_their_cgroups,
+    threads::pins,
+    threads::an_emulator_alone,
+    policies::restrictive_moves_pages,
+    limits::from_the_start,
+    limits::while_it_runs,
+];
 
 #[tokio::main]
 async fn main() {

@@ -125,7 +125,7 @@ fn user(card: &Interface, input: &Input<'_>) -> Members {
 
 /// A tap that will be opened by whoever starts the guest, with a queue each.
 fn shown_tap(card: &Interface) -> Members {
-    let queues = vec![SHOWN_DESCRIPTOR; usize::try_from(super::queues(card)).unwrap_or(1)];
+    let queues = vec![SHOWN_DESCRIPTOR.to_string(); usize::try_from(super::queues(card)).unwrap_or(1)];
     let by_qemu = card.driver.as_ref().and_then(|it| it.name) == Some(InterfaceDriverName::Qemu);
     let vhost = if super::virtio(card).is_some() && !by_qemu { queues.clone() } else { Vec::new() };
     handed_tap(card, &HandedTap { card: 0, queues, vhost })
@@ -134,7 +134,7 @@ fn shown_tap(card: &Interface) -> Members {
 /// A tap that was opened.
 fn handed_tap(card: &Interface, tap: &HandedTap) -> Members {
     let plural = if tap.queues.len() > 1 { "s" } else { "" };
-    let list = |all: &[i32]| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(":");
+    let list = |all: &[String]| all.join(":");
     let vhost = !tap.vhost.is_empty();
     Members::new("type", "tap")
         .with(&format!("fd{plural}"), list(&tap.queues))
@@ -187,13 +187,14 @@ mod tests {
     #[test]
     fn each_queue_has_its_descriptor() {
         let config = guest("<interface type='bridge'><tune><sndbuf>9</sndbuf></tune></interface>");
-        let tap = |queues: &[i32], vhost: &[i32]| {
-            let tap = HandedTap { card: 0, queues: queues.to_vec(), vhost: vhost.to_vec() };
+        let words = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect();
+        let tap = |queues: &[&str], vhost: &[&str]| {
+            let tap = HandedTap { card: 0, queues: words(queues), vhost: words(vhost) };
             handed_tap(&config.devices.interfaces[0], &tap).build()
         };
-        assert_eq!(tap(&[4], &[]), r#"{"fd":"4","sndbuf":9,"type":"tap"}"#);
+        assert_eq!(tap(&["4"], &[]), r#"{"fd":"4","sndbuf":9,"type":"tap"}"#);
         let many = r#"{"fds":"4:5","sndbuf":9,"type":"tap","vhost":true,"vhostfds":"6:7"}"#;
-        assert_eq!(tap(&[4, 5], &[6, 7]), many);
+        assert_eq!(tap(&["4", "5"], &["6", "7"]), many);
     }
 
     #[test]

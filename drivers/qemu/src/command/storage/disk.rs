@@ -7,13 +7,13 @@ use polyvirt_core::{
         address::Address,
         disk::{Disk, DiskBus, DiskCache, DiskDevice},
         os::BootDeviceKind,
-        storage::{ImageFormat, Source, SourceKind},
+        storage::{ImageFormat, MirrorJob, Source, SourceKind},
     },
 };
 
 use super::{
     super::{Args, Input, boot::BootOrder, option::Members},
-    Counter, Drive, Layer, chain, data_file, drive, frontend, throttle,
+    Counter, Drive, ImageNode, Layer, chain, data_file, drive, frontend, throttle,
 };
 
 /// What the host's file or device is called; `None` for an empty drive and for what is not on this host.
@@ -132,6 +132,12 @@ pub(crate) fn number_images(config: &mut DomainConfig, last: u32) {
             next += u32::from(image.index.is_none());
             image.index.get_or_insert(next);
         });
+        // Programs look for those of backing images beside their type.
+        let mut below = disk.backing_store.as_deref_mut();
+        while let Some(store) = below {
+            store.index = store.source.as_ref().and_then(|it| it.index);
+            below = store.backing_store.as_deref_mut();
+        }
     }
 }
 
@@ -146,6 +152,12 @@ fn images(disk: &mut Disk, visit: &mut dyn FnMut(&mut Source)) {
         if let Some(data) = source.data_store.as_mut().and_then(|it| it.source.as_mut()) {
             visit(data);
         }
+        next = below.and_then(|it| Some((it.source.as_mut()?, it.backing_store.as_deref_mut())));
+    }
+    let Some(mirror) = disk.mirror.as_mut().filter(|it| it.job != Some(MirrorJob::ActiveCommit)) else { return };
+    let mut next = mirror.source.as_mut().map(|it| (it, mirror.backing_store.as_deref_mut()));
+    while let Some((source, below)) = next {
+        visit(source);
         next = below.and_then(|it| Some((it.source.as_mut()?, it.backing_store.as_deref_mut())));
     }
 }
@@ -214,10 +226,60 @@ fn is_empty(disk: &Disk) -> bool {
     }
 }
 
+/// The other image of a block job, unless it is one of the disk's own: those of a guest that runs have numbers.
+fn mirror<'a>(disk: &'a Disk, path: &str) -> Option<Layer<'a>> {
+    let mirror = disk.mirror.as_ref().filter(|it| it.job != Some(MirrorJob::ActiveCommit))?;
+    let source = mirror.source.as_ref().filter(|it| it.index.is_some())?;
+    let layer = top(disk, format!("{path}/mirror"), &mut Counter::default())?;
+    Some(Layer {
+        kind: mirror.kind.unwrap_or(SourceKind::File),
+        source,
+        format: mirror.format.as_ref().and_then(|it| it.kind).unwrap_or(ImageFormat::Raw),
+        name: format!("libvirt-{}", source.index.unwrap_or_default()),
+        readonly: false,
+        encryption: source.encryption.as_ref(),
+        auth: source.auth.as_ref(),
+        metadata_cache: None,
+        ..layer
+    })
+}
+
+/// The images of a disk of a guest that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Images {
+    /// From the top.
+    pub(crate) chain: Vec<ImageNode>,
+    /// The other one of a copy.
+    pub(crate) mirror: Option<ImageNode>,
+    /// Whether filters stand between the images and the device.
+    pub(crate) filtered: bool,
+}
+
+/// The nodes of a disk's images; `None` for an empty drive, and for one of a guest that does not run.
+pub(crate) fn images_of(input: &Input<'_>, disk: &Disk) -> Option<Images> {
+    let top = top(disk, String::new(), &mut Counter::default())?;
+    let mut chain = vec![ImageNode::of(&top, input)?];
+    let mut next = super::backing_of(disk.backing_store.as_deref());
+    while let Some(Some(store)) = next {
+        let Some(source) = store.source.as_ref() else { break };
+        let layer = super::backing_layer(&top, store, source, &mut Counter::default(), "");
+        chain.push(ImageNode::of(&layer, input)?);
+        next = super::backing_of(store.backing_store.as_deref());
+    }
+    let filtered =
+        disk.throttlefilters.is_some() || disk.driver.as_ref().is_some_and(|it| it.copy_on_read == Some(true));
+    Some(Images { chain, mirror: mirror(disk, "").and_then(|it| ImageNode::of(&it, input)), filtered })
+}
+
 /// Adds the nodes of a disk; returns the one that its device uses.
 fn nodes(args: &mut Args, input: &Input<'_>, disk: &Disk, path: &str, counter: &mut Counter) -> Result<Option<String>> {
     let Some(layer) = top(disk, path.to_owned(), counter) else { return Ok(None) };
-    let mut node = chain(args, input, &layer, disk.backing_store.as_deref(), counter)?;
+    let mut node = chain(args, input, &layer, disk.backing_store.as_deref(), counter, &[])?;
+    if let Some(mirror) = mirror(disk, path) {
+        let shared = images_of(input, disk).map(|it| it.chain).unwrap_or_default();
+        let below = disk.mirror.as_ref().and_then(|it| it.backing_store.as_deref());
+        chain(args, input, &mirror, below, &mut Counter::default(), &shared)?;
+    }
     let filters = throttle::names(disk, counter);
     if disk.driver.as_ref().and_then(|it| it.copy_on_read) == Some(true) {
         let name = format!("libvirt-CoR-{}", disk.target.as_ref().map_or("", |it| it.dev.as_str()));

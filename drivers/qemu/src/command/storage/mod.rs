@@ -27,6 +27,7 @@ use polyvirt_core::{
 };
 use serde_json::{Value, json};
 
+pub(crate) use self::disk::Images;
 pub(super) use self::{
     disk::disks,
     frontend::{scsi_place, threads},
@@ -83,6 +84,23 @@ pub(super) enum Below {
 pub(super) fn backing_of(store: Option<&BackingStore>) -> Option<Option<&BackingStore>> {
     let store = store?;
     Some((store.kind.is_some() || store.source.is_some()).then_some(store))
+}
+
+/// The nodes of an image of a guest that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ImageNode {
+    /// Its number.
+    pub(crate) number: u32,
+    /// The node that shows its data.
+    pub(crate) top: String,
+    /// The node that has its bytes.
+    pub(crate) storage: String,
+}
+
+impl ImageNode {
+    fn of(layer: &Layer<'_>, input: &Input<'_>) -> Option<Self> {
+        Some(Self { number: layer.source.index?, top: layer.top(input), storage: layer.storage_name() })
+    }
 }
 
 /// Hands out the numbers of block nodes.
@@ -270,13 +288,14 @@ pub(super) fn write_cache(mode: Option<DiskCache>) -> Option<&'static str> {
 }
 
 /// Adds the nodes of a chain, deepest first; returns the name of the topmost. `numbers` are those of its layers and their
-/// data files, from the top.
+/// data files, from the top; what is shared is there already.
 pub(super) fn chain(
     args: &mut Args,
     input: &Input<'_>,
     top: &Layer<'_>,
     store: Option<&BackingStore>,
     counter: &mut Counter,
+    shared: &[ImageNode],
 ) -> Result<String> {
     let mut layers = vec![(top.clone(), data_file(top, counter))];
     let mut next = backing_of(store);
@@ -300,12 +319,16 @@ pub(super) fn chain(
     }
     let mut name = String::new();
     for (layer, data) in layers.iter().rev() {
+        name = layer.top(input);
+        if shared.iter().any(|it| it.top == name) {
+            below = Below::Node(name.clone());
+            continue;
+        }
         let file = data.as_ref().map(|it| it.top(input));
         if let Some(data) = data {
             data.nodes(args, input, &Below::Unknown, None)?;
         }
         layer.nodes(args, input, &below, file.as_deref())?;
-        name = layer.top(input);
         below = Below::Node(name.clone());
     }
     Ok(name)

@@ -1,4 +1,4 @@
-//! Jobs that QEMU names, and those of them that deal with snapshots in images.
+//! Jobs that deal with snapshots in images, and which images have them.
 
 use serde::{Deserialize, Serialize};
 
@@ -58,40 +58,6 @@ pub struct SnapshotDelete<'a> {
 
 impl Command for SnapshotDelete<'_> {
     const NAME: &'static str = "snapshot-delete";
-    type Reply = Empty;
-}
-
-/// All jobs, also those that are over and not yet dismissed.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct QueryJobs {}
-
-impl Command for QueryJobs {
-    const NAME: &'static str = "query-jobs";
-    type Reply = Vec<JobInfo>;
-}
-
-/// One of [`QueryJobs`].
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[non_exhaustive]
-pub struct JobInfo {
-    /// What it is called.
-    pub id: String,
-    /// How far it is: `running`, `concluded` …
-    pub status: String,
-    /// Why it failed, when it is over.
-    #[serde(default)]
-    pub error: Option<String>,
-}
-
-/// Forgets a job that is over.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct JobDismiss<'a> {
-    /// What it is called.
-    pub id: &'a str,
-}
-
-impl Command for JobDismiss<'_> {
-    const NAME: &'static str = "job-dismiss";
     type Reply = Empty;
 }
 
@@ -156,8 +122,5 @@ mod tests {
         let nodes: Vec<NamedBlockNode> = serde_json::from_str(text).unwrap();
         assert_eq!(nodes[0].image.snapshots, [ImageSnapshot { id: "1".into(), name: "t".into() }]);
         assert!(nodes[1].image.snapshots.is_empty());
-        let text = r#"{"current-progress":1,"status":"concluded","total-progress":1,"type":"snapshot-load","id":"j","error":"e"}"#;
-        let job: JobInfo = serde_json::from_str(text).unwrap();
-        assert_eq!((job.id.as_str(), job.error.as_deref()), ("j", Some("e")));
     }
 }
