@@ -252,6 +252,64 @@ async fn what_cannot_be_leaves_nothing() {
     guest.remove_managed_save().await.expect("removed");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hung_hypervisor_is_told_and_nothing_is_left() {
+    if skipped() {
+        return;
+    }
+    let dir = root();
+    let (_connection, guest, images) = define(dir.path()).await;
+    guest.start(false).await.expect("started");
+    let [(pid, _)] = processes_with(&["qemu-system", &guest.uuid().to_string()])[..] else { panic!("one process") };
+    let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).expect("stopped");
+    let error = take(&guest, "s").await.expect_err("nobody answers");
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    assert!(names(&guest).await.is_empty());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).expect("continued");
+    take(&guest, "s").await.expect("taken");
+    guest.destroy(Destroy::default()).await.expect("destroyed");
+    agree(&guest, &images, "after it hung").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_ends_the_snapshot_and_not_the_guest() {
+    if skipped() {
+        return;
+    }
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: only root can mount a small file system");
+        return;
+    }
+    let dir = root();
+    let small = dir.path().join("small");
+    std::fs::create_dir(&small).expect("a directory");
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=700k", "none"]).arg(&small).status();
+    if !mounted.is_ok_and(|it| it.success()) {
+        println!("skipped: a small file system cannot be mounted here");
+        return;
+    }
+    let (xml, images) = definition(dir.path());
+    let image = small.join("system.qcow2");
+    std::fs::copy(&images[0], &image).expect("there is room for it");
+    let xml = xml.replace(&images[0].display().to_string(), &image.display().to_string());
+    let connection = connect("qemu", dir.path(), |_| {}).await;
+    let guest = connection.define(&xml).await.expect("defined").guest;
+    guest.start(false).await.expect("started");
+    let error = take(&guest, "s").await;
+    let state = guest.state().await;
+    let before = next_number(&guest).await;
+    let goes_on = next_number(&guest).await > before;
+    guest.destroy(Destroy::default()).await.expect("destroyed");
+    let left = (tags(&image), tags(&images[1]));
+    let unmounted = Command::new("umount").arg(&small).status();
+    assert!(unmounted.is_ok_and(|it| it.success()));
+    let error = error.expect_err("there is no room");
+    assert!(error.fact("not undone").is_none(), "{error:?}");
+    assert_eq!(state.expect("a state"), GuestState::Running, "{error}");
+    assert!(goes_on && left.0.is_empty() && left.1.is_empty(), "{error}: {left:?}");
+}
+
 /// Kills a process that does something with the guest when it is at a step.
 fn kill_at(step: JobStep, root: &Path, action: &[&str]) {
     let mut holder = Command::new(env!("CARGO_BIN_EXE_holder"))

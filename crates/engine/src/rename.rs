@@ -10,7 +10,7 @@ use crate::{guest::Guest, owner, store::blocking};
 const PURPOSE: &str = "rename";
 
 impl Guest {
-    /// Gives it another name; it keeps its UUID, its mark to start with the host, and everything else.
+    /// Gives it another name; it keeps its UUID, its mark to start with the host, its snapshots, and everything else.
     ///
     /// # Errors
     /// `InvalidState` when it runs, is transient or has a managed save; `AlreadyExists` when the name is taken; `InvalidArgument` when it is
@@ -41,7 +41,14 @@ impl Guest {
                 }
             }
             let event = EventKind::Renamed { from: old.clone() };
-            shared.definitions.rename(&old, &new, || shared.history.tell(renamed, event))?;
+            shared.snapshots.rename(&old, &new)?;
+            let done = shared.definitions.rename(&old, &new, || shared.history.tell(renamed, event));
+            if let Err(error) = done {
+                return Err(match shared.snapshots.rename(&new, &old) {
+                    Ok(()) => error,
+                    Err(left) => error.with("snapshots", format!("not moved back: {left}")),
+                });
+            }
             shared.jobs.forget(&old);
             Ok(())
         })

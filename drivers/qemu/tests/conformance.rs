@@ -17,6 +17,9 @@ fn disk(directory: &std::path::Path) -> String {
     let made =
         std::process::Command::new("qemu-img").args(["create", "-q", "-f", "qcow2"]).arg(&image).arg("4M").status();
     assert!(made.expect("qemu-img runs").success());
+    // Nobody lends it to the user that QEMU runs as here.
+    let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    std::fs::set_permissions(&image, everybody).expect("rights");
     format!(
         "<disk type='file'><driver name='qemu' type='qcow2'/><source file='{}'/><target dev='vda' bus='virtio'/></disk>",
         image.display()

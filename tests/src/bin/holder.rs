@@ -1,6 +1,6 @@
 //! Does something with a guest and stops for ever at one stage or step, so that a test can kill this process there.
 //!
-//! `holder SCHEME ROOT NAME STEP ACTION [FILE]`: prints `at STEP` when it is there, `ended` if it ended without getting
+//! `holder SCHEME ROOT NAME STEP ACTION [FILE|SNAPSHOT]`: prints `at STEP` when it is there, `ended` if it ended without getting
 //! there.
 
 use std::{io::Write as _, path::Path, sync::Arc};

@@ -70,21 +70,11 @@ pub(crate) struct OneSnapshot {
     #[command(flatten)]
     pub(crate) which: Which,
     /// The snapshot
-    #[arg(required_unless_present = "current", value_name = "SNAPSHOT", conflicts_with = "named")]
-    snapshot: Option<String>,
-    /// The snapshot, as an option
-    #[arg(long = "snapshotname", value_name = "SNAPSHOT", id = "named", hide = true)]
-    named: Option<String>,
+    #[arg(required_unless_present = "current", value_name = "SNAPSHOTNAME")]
+    pub(crate) snapshot: Option<String>,
     /// The current one
-    #[arg(long, conflicts_with_all = ["snapshot", "named"])]
+    #[arg(long, conflicts_with = "snapshot")]
     pub(crate) current: bool,
-}
-
-impl OneSnapshot {
-    /// The name that was given.
-    pub(crate) fn name(&self) -> Option<&str> {
-        self.snapshot.as_deref().or(self.named.as_deref())
-    }
 }
 
 /// How a snapshot is taken.
@@ -128,11 +118,8 @@ pub(crate) struct SnapshotCreateArgs {
     #[command(flatten)]
     pub(crate) which: Which,
     /// The snapshot, as XML
-    #[arg(value_name = "XML", conflicts_with = "xmlfile")]
+    #[arg(value_name = "XMLFILE")]
     pub(crate) file: Option<PathBuf>,
-    /// The snapshot, as XML, as an option
-    #[arg(long, value_name = "XML", hide = true)]
-    pub(crate) xmlfile: Option<PathBuf>,
     /// Store the description of one that exists, and do nothing else
     #[arg(long, requires = "file", conflicts_with_all = ["no_metadata", "halt", "disk_only", "quiesce", "live", "reuse_external"])]
     pub(crate) redefine: bool,
@@ -154,17 +141,9 @@ pub(crate) struct SnapshotCreateAsArgs {
     #[command(flatten)]
     pub(crate) which: Which,
     /// Its name; the time if there is none
-    #[arg(value_name = "NAME", conflicts_with = "named")]
     pub(crate) name: Option<String>,
-    /// Its name, as an option
-    #[arg(long = "name", value_name = "NAME", id = "named", hide = true)]
-    pub(crate) named: Option<String>,
     /// What it is for
-    #[arg(value_name = "DESCRIPTION", conflicts_with = "described")]
     pub(crate) description: Option<String>,
-    /// What it is for, as an option
-    #[arg(long = "description", value_name = "DESCRIPTION", id = "described", hide = true)]
-    pub(crate) described: Option<String>,
     /// Print the XML and do nothing
     #[arg(long)]
     pub(crate) print_xml: bool,

@@ -67,7 +67,7 @@ fn validate(xml: &str) -> Done {
 }
 
 async fn create(args: &SnapshotCreateArgs, session: &mut Session, out: &mut Output) -> Done {
-    let xml = args.file.as_deref().or(args.xmlfile.as_deref()).map(read_xml).transpose()?;
+    let xml = args.file.as_deref().map(read_xml).transpose()?;
     if args.redefine {
         let xml = xml.unwrap_or_default();
         if args.how.validate {
@@ -80,8 +80,8 @@ async fn create(args: &SnapshotCreateArgs, session: &mut Session, out: &mut Outp
         return Ok(());
     }
     let (guest, created) = take(&args.which, xml.as_deref(), &args.how, session, out).await?;
-    let from = args.file.as_deref().or(args.xmlfile.as_deref());
-    let what = from.map_or_else(|| "created".to_owned(), |file| format!("created from '{}'", file.display()));
+    let what =
+        args.file.as_ref().map_or_else(|| "created".to_owned(), |file| format!("created from '{}'", file.display()));
     tell(&guest, &created.name, &what, out);
     Ok(())
 }
@@ -106,8 +106,8 @@ async fn take(
 
 async fn create_as(args: SnapshotCreateAsArgs, session: &mut Session, out: &mut Output) -> Done {
     let mut snapshot = DomainSnapshot::default();
-    snapshot.head.name = args.name.or(args.named);
-    snapshot.head.description = args.description.or(args.described);
+    snapshot.head.name = args.name;
+    snapshot.head.description = args.description;
     snapshot.head.memory = args.memspec.map(|spec| spec.0);
     for DiskSpec(disk) in args.diskspec {
         snapshot.head.disks.get_or_insert_default().disk.push(disk);
@@ -124,7 +124,7 @@ async fn create_as(args: SnapshotCreateAsArgs, session: &mut Session, out: &mut 
 
 /// The name of the snapshot that is meant.
 async fn name_of(guest: &Guest, one: &OneSnapshot) -> Result<String, Failure> {
-    if let Some(name) = one.name() {
+    if let Some(name) = one.snapshot.as_deref() {
         return Ok(name.to_owned());
     }
     let snapshots = guest.snapshots().await?;

@@ -67,7 +67,9 @@ impl Guest {
         let tree = self.snapshot_tree().await?;
         let snapshot = tree.get(name)?.clone();
         let reference = reference(&snapshot)?;
-        let then = definition(&snapshot)?.clone();
+        let mut then = definition(&snapshot)?.clone();
+        // It may have got another name since.
+        self.name().clone_into(&mut then.name);
         if then.uuid != Some(self.uuid()) {
             let of = then.uuid.unwrap_or_default();
             let message = format!(
@@ -151,7 +153,9 @@ pub(crate) async fn note_revert(shared: Arc<Shared>, guest: String, name: String
     })
     .await?;
     if persistent {
-        shared.clone().store(stored_of(&snapshot)?).await?;
+        let mut stored = stored_of(&snapshot)?;
+        guest.clone_into(&mut stored.name);
+        shared.clone().store(stored).await?;
     }
     blocking(move || {
         shared.snapshots.set_current(&guest, Some(&name))?;

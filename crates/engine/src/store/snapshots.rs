@@ -288,6 +288,30 @@ impl Snapshots {
         }
     }
 
+    /// A guest has another name. None to move is no error.
+    ///
+    /// # Errors
+    /// `Busy` while something is not finished; `AlreadyExists` for what is left of another guest of that name; `Storage`.
+    pub(crate) fn rename(&self, old: &str, new: &str) -> Result<()> {
+        let (from, to) = (self.folder(old)?, self.folder(new)?);
+        if !from.exists() {
+            return Ok(());
+        }
+        let _lock = self.lock(old)?;
+        if self.pending(old)?.is_some() {
+            let message = format!("something with a snapshot of '{old}' is not finished");
+            return Err(Error::new(ErrorKind::Busy, message).hint("the next start of the guest finishes it"));
+        }
+        match std::fs::rename(&from, &to) {
+            Err(e) if e.kind() == std::io::ErrorKind::DirectoryNotEmpty => {
+                let message = format!("there are snapshots of a former guest '{new}' in {}", to.display());
+                Err(Error::new(ErrorKind::AlreadyExists, message).hint("move them elsewhere"))
+            }
+            Err(e) => Err(io_error("move the snapshots to", &to, e)),
+            Ok(()) => Ok(()),
+        }
+    }
+
     /// What has been begun and not finished.
     ///
     /// # Errors

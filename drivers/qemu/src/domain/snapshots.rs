@@ -26,6 +26,10 @@ use crate::{
 const JOB: &str = "polyvirt-snapshot";
 /// How often QEMU is asked whether a job is over that an event did not tell of.
 const TICK: Duration = Duration::from_millis(500);
+/// How long a cancelled job may take to end before nobody waits any more.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The fact of an error that something may be left.
+const UNDONE: &str = "not undone";
 /// How long QEMU may be silent over a job: writing 1 TiB of memory at 100 MiB a second.
 const SILENT: Duration = Duration::from_secs(3 * 3600);
 
@@ -98,19 +102,48 @@ impl<'a> Nodes<'a> {
         self.monitor.execute(command, within).await.map_err(|error| monitor_error(&error))
     }
 
-    /// Has a job done, and waits for its end.
-    async fn job<C: Command>(&self, command: &C) -> Result<()> {
-        let mut events = self.monitor.subscribe().map_err(|error| monitor_error(&error))?;
+    /// Has a job begun; its end is to be waited for.
+    async fn begin<C: Command>(&self, command: &C) -> Result<Events> {
+        let events = self.monitor.subscribe().map_err(|error| monitor_error(&error))?;
         self.execute(command, ANSWER).await?;
-        let info = over(self.monitor, &mut events).await.map_err(|error| monitor_error(&error))?;
+        Ok(events)
+    }
+
+    /// Waits for the end of a job. May be dropped, and called again.
+    async fn end(&self, events: &mut Events) -> Result<()> {
+        let info = over(self.monitor, events).await.map_err(|error| monitor_error(&error))?;
+        let info = info.ok_or_else(|| Error::new(ErrorKind::Hypervisor, "QEMU forgot how its job ended"))?;
         self.execute(&JobDismiss { id: JOB }, ANSWER).await?;
-        match info.and_then(|it| it.error) {
+        match info.error {
             Some(why) => {
                 let why: String = why.chars().take(400).collect();
                 Err(Error::new(ErrorKind::Hypervisor, why))
             }
             None => Ok(()),
         }
+    }
+
+    /// Has a job done, and waits for its end.
+    async fn job<C: Command>(&self, command: &C) -> Result<()> {
+        let mut events = self.begin(command).await?;
+        self.end(&mut events).await
+    }
+
+    /// Takes the snapshot.
+    async fn save(&self, job: &JobContext) -> Result<()> {
+        let devices = self.names();
+        let save = SnapshotSave { job_id: JOB, tag: self.tag, vmstate: &devices[0], devices: &devices };
+        let mut events = self.begin(&save).await?;
+        let told = job.reached(JobStep::Streaming).await;
+        let ended = match job.cancel.guard(self.end(&mut events)).await {
+            Ok(ended) => ended,
+            Err(cancelled) => match tokio::time::timeout(PATIENCE, self.end(&mut events)).await {
+                Ok(ended) => ended.and(Err(cancelled)),
+                Err(_) => Err(cancelled.with(UNDONE, "QEMU is silent, and may still take it")),
+            },
+        };
+        told.and(ended)?;
+        job.cancel.check()
     }
 
     /// Has QEMU load the snapshot; the CPUs stand.
@@ -165,20 +198,14 @@ impl LiveSnapshots for QemuDomain {
             return Err(taken(owner, &snapshot.tag));
         }
         job.cancel.check()?;
-        let devices = nodes.names();
-        let made = async {
-            job.reached(JobStep::Streaming).await?;
-            nodes
-                .job(&SnapshotSave { job_id: JOB, tag: &snapshot.tag, vmstate: &devices[0], devices: &devices })
-                .await?;
-            job.cancel.check()
-        };
-        let made: Result<()> = made.await;
-        let Err(error) = made else { return Ok(()) };
+        let Err(error) = nodes.save(job).await else { return Ok(()) };
+        if error.fact(UNDONE).is_some() {
+            return Err(error);
+        }
         // All or none.
         match nodes.delete().await {
             Ok(()) => Err(error),
-            Err(left) => Err(error.with("not undone", left)),
+            Err(left) => Err(error.with(UNDONE, left)),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Jobs that deal with snapshots in images.
+//! Jobs that deal with snapshots in images, and which images have them.
 
 use serde::{Deserialize, Serialize};
 
