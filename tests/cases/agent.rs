@@ -7,7 +7,8 @@ use std::{
 };
 
 use polyvirt::{
-    Affect, Connection, Destroy, ErrorKind, EventKind, Guest, GuestInfoKind, Shutdown, StatsGroup, StatsQuery,
+    Affect, Connection, Destroy, ErrorKind, EventKind, Guest, GuestInfoKind, Shutdown, SleepTarget, StatsGroup,
+    StatsQuery,
 };
 use polyvirt_tests::{Root, connect, no_qemu, root};
 use tokio::io::AsyncReadExt as _;
@@ -44,8 +45,9 @@ echo "agent begins"
 while :; do qemu-ga -m virtio-serial -p "$(ls /dev/vport*p1)" -t /run; usleep 100000; done
 "#;
 
-/// What the agent runs to power off.
-const OFF: &str = "#!/bin/busybox sh\nexec /bin/busybox poweroff -f\n";
+/// What the agent runs to power off (`-P`) and to reboot (`-r`).
+const OFF: &str =
+    "#!/bin/busybox sh\ncase \"$*\" in *-r*) exec /bin/busybox reboot -f;; *) exec /bin/busybox poweroff -f;; esac\n";
 
 /// What it runs to carry the time over to the hardware clock.
 const CLOCK: &str = "#!/bin/busybox sh\nexec /bin/busybox hwclock \"$@\"\n";
@@ -195,6 +197,25 @@ async fn a_real_agent_answers_and_powers_off() {
     assert_eq!(guest.hostname().await.expect("in step again"), "agent-guest");
 
     let mut events = connection.events();
+    guest.sleep(SleepTarget::Memory).await.expect("it was told");
+    let asleep = async { while events.recv().await.expect("an event").kind != EventKind::Asleep {} };
+    tokio::time::timeout(WITHIN, asleep).await.expect("it sleeps");
+    let late = guest.agent_command("{\"execute\": \"guest-ping\"}", Duration::from_millis(500)).await;
+    let late = late.expect_err("it sleeps");
+    assert!(matches!(late.kind(), ErrorKind::Timeout | ErrorKind::InvalidState), "{late}");
+    guest.wake().await.expect("woken");
+    while let Err(error) = guest.hostname().await {
+        assert!(matches!(error.kind(), ErrorKind::Timeout | ErrorKind::InvalidState), "{error}");
+    }
+    guest.reboot(Shutdown::Agent).await.expect("it was told");
+    let rebooted = async { while events.recv().await.expect("an event").kind != EventKind::Rebooted {} };
+    tokio::time::timeout(WITHIN, rebooted).await.expect("it reboots");
+    let back = async {
+        while let Err(error) = guest.hostname().await {
+            assert!(matches!(error.kind(), ErrorKind::Timeout | ErrorKind::InvalidState), "{error}");
+        }
+    };
+    tokio::time::timeout(WITHIN, back).await.expect("its agent is back");
     guest.shutdown(Shutdown::Agent).await.expect("it was told");
     let stopped = async { while !matches!(events.recv().await.expect("an event").kind, EventKind::Stopped { .. }) {} };
     tokio::time::timeout(WITHIN, stopped).await.expect("it powered off");

@@ -41,19 +41,19 @@ pub(crate) use self::{
     describe::{DescArgs, DisplayArgs, LifecycleArgs, MetadataArgs, RenameArgs, Stopping},
     devices::{
         AliasArgs, AttachDiskArgs, AttachInterfaceArgs, ChangeMediaArgs, DetachDiskArgs, DetachInterfaceArgs,
-        DeviceAffect, DeviceArgs, DiskType, SourceType, UpdateArgs,
+        DeviceAffect, DeviceArgs, DiskType, SourceType, UpdateArgs, UpdateMemoryArgs,
     },
     domxml::{
         DefinitionForm, DefinitionOptions, DescribedHost, DomxmlCommand, DriverName, EmbeddedOptions, Setting,
         ToNativeArgs,
     },
     firmware::{FirmwareCommand, FirmwareList},
-    guest::{AffectArgs, List, ShutdownMode, Start, Which},
+    guest::{AffectArgs, List, ShutdownMode, SleepArgs, SleepTo, Start, Which},
     hands::{ScreenshotArgs, SendKeyArgs},
     host::{Allocpages, ConfigCommand, Freepages, HostCommand, HostTree},
     import::ImportArgs,
     io_threads::{IothreadArgs, IothreadpinArgs, IothreadsArgs, IothreadsetArgs},
-    links::{BlkdeviotuneArgs, GetlinkArgs, LinkState, SetlinkArgs},
+    links::{BlkdeviotuneArgs, GetlinkArgs, IftuneArgs, LinkState, SetlinkArgs},
     memory::{MemtuneArgs, SizeArgs},
     numa::{Drawing, DriftArgs, Explain, NumaCommand, PlanArgs, RebalanceArgs, Topology},
     shares::{BlkiotuneArgs, SchedinfoArgs},
@@ -159,12 +159,18 @@ pub(crate) enum Command {
     Shutdown {
         #[command(flatten)]
         which: Which,
-        /// How to ask
-        #[arg(long, value_enum)]
-        mode: Option<ShutdownMode>,
+        /// How to ask; of several the first that works: agent,acpi
+        #[arg(long, value_enum, value_delimiter = ',')]
+        mode: Vec<ShutdownMode>,
     },
     /// Ask a guest to boot again
-    Reboot(Which),
+    Reboot {
+        #[command(flatten)]
+        which: Which,
+        /// How to ask; of several the first that works: agent,acpi
+        #[arg(long, value_enum, value_delimiter = ',')]
+        mode: Vec<ShutdownMode>,
+    },
     /// Press a guest's reset button
     Reset(Which),
     /// End a guest at once, as pulling the plug does
@@ -202,6 +208,8 @@ pub(crate) enum Command {
     ManagedsaveEdit(ManagedEditArgs),
     /// Write a guest's memory into a file, for debuggers
     Dump(DumpArgs),
+    /// Have a guest's own system send it to sleep
+    Dompmsuspend(SleepArgs),
     /// Wake a guest that sleeps
     #[command(after_help = "Example: polyvirt dompmwakeup guest")]
     Dompmwakeup(Which),
@@ -229,6 +237,8 @@ pub(crate) enum Command {
     DetachDeviceAlias(AliasArgs),
     /// Change a device of a guest, such as the image in a drive
     UpdateDevice(UpdateArgs),
+    /// Ask a guest to use more or less of a memory device
+    UpdateMemoryDevice(UpdateMemoryArgs),
     /// Put a disk into a guest
     AttachDisk(AttachDiskArgs),
     /// Take a disk out of a guest
@@ -410,6 +420,8 @@ pub(crate) enum Command {
     Iothreadpin(IothreadpinArgs),
     /// Show or change limits of a disk
     Blkdeviotune(Box<BlkdeviotuneArgs>),
+    /// Show the limits of a network card
+    Domiftune(IftuneArgs),
     /// Put a network card's cable in or pull it out
     #[command(name = "domif-setlink")]
     DomifSetlink(SetlinkArgs),

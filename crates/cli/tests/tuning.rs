@@ -80,6 +80,8 @@ fn disks_are_limited_and_cables_pulled() {
     root.ok(&["domif-setlink", "g", card, "down", "--config"]);
     assert_eq!(root.ok(&["domif-getlink", "g", card, "--config"]), format!("{card} down\n"));
     assert!(root.refused(&["domif-getlink", "g", "vnet9"]).contains("vnet9"));
+    assert!(root.ok(&["domiftune", "g", card]).starts_with("inbound.average: 0\ninbound.peak   : 0\n"));
+    assert!(root.refused(&["domiftune", "g", card, "--inbound", "100", "--config"]).contains("not carried out"));
 }
 
 #[test]

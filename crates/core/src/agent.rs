@@ -67,8 +67,20 @@ pub struct GuestFilesystem {
     pub used: Option<u64>,
     /// Bytes that there are.
     pub total: Option<u64>,
-    /// The guest's devices that it is on.
-    pub devices: Vec<String>,
+    /// The disks that it is on.
+    pub disks: Vec<GuestDisk>,
+}
+
+/// A disk as its guest has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct GuestDisk {
+    /// The guest's name of it.
+    pub device: Option<String>,
+    /// Its serial number.
+    pub serial: Option<String>,
+    /// Its `<target>` in the definition, where the place that the guest tells is one of them.
+    pub target: Option<String>,
 }
 
 /// The guest's clock.

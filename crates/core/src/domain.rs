@@ -353,8 +353,11 @@ pub trait Pause: Send + Sync {
 /// A reboot that the guest takes part in.
 #[async_trait]
 pub trait Reboot: Send + Sync {
-    /// Asks the guest to shut down and boot again; returns when it was asked.
-    async fn reboot(&self) -> Result<()>;
+    /// Asks the guest to shut down and boot again, in this way.
+    ///
+    /// *Behaviour*: returns when it was asked; [`crate::Signal::Reset`] follows when the guest does it. The agent's way without an agent is
+    /// `Unsupported` or `InvalidState`, and nothing is changed.
+    async fn reboot(&self, how: Shutdown) -> Result<()>;
 }
 
 /// The reset button.

@@ -6,6 +6,7 @@
 
 use std::time::SystemTime;
 
+use polyvirt_numa_placement::Kib;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -69,6 +70,13 @@ pub enum Signal {
     DeviceRemoved(String),
     /// The guest does not let go of a device that it was asked for.
     DeviceRefused(String),
+    /// The guest uses so much of a memory device now.
+    MemoryDevice {
+        /// Its alias.
+        alias: String,
+        /// How much.
+        size: Kib,
+    },
     /// Its vCPUs are others: the guest let go of one.
     Vcpus(VcpusNow),
     /// A block job of this id is over, or in step with the guest.
@@ -188,6 +196,13 @@ pub enum EventKind {
         job: JobKind,
         /// `started`, `ready`, `completed`, `canceled` or `failed`.
         status: String,
+    },
+    /// The guest uses so much of a memory device (virtio-mem) now.
+    MemoryDeviceSizeChange {
+        /// Its alias.
+        alias: String,
+        /// How much.
+        size: Kib,
     },
     /// Something that changes neither its state nor its devices; it has a name of its own.
     #[serde(untagged)]

@@ -44,7 +44,7 @@ mod uri;
 mod vcpus;
 
 pub use agent::{
-    GuestAccounts, GuestAddresses, GuestClock, GuestFilesystem, GuestFilesystems, GuestHostname, GuestInfo,
+    GuestAccounts, GuestAddresses, GuestClock, GuestDisk, GuestFilesystem, GuestFilesystems, GuestHostname, GuestInfo,
     GuestInfoKind, GuestInfoRecord, GuestInterface, GuestSshKeys, GuestVcpu, GuestVcpus, RawAgent, SecretText,
     SshKeysHow,
 };
@@ -87,7 +87,7 @@ pub use notice::{Notice, Noticed};
 pub use offline::{ExportOptions, LockedMemory, OfflineContext, OfflineDriver, OpenOffline, Recording, Resources};
 pub use polyvirt_model as model;
 pub use polyvirt_numa_placement as placement;
-pub use power::PowerManagement;
+pub use power::{PowerManagement, SleepTarget};
 pub use reason::StateReason;
 pub use registry::Registry;
 pub use roots::Roots;

@@ -16,6 +16,7 @@
 mod attach;
 mod change;
 mod command;
+mod devices;
 mod end;
 mod line;
 mod long;
@@ -410,6 +411,7 @@ impl Actor {
             }
             Signal::DeviceRemoved(alias) => self.device_removed(alias).await,
             Signal::DeviceRefused(alias) => self.tell(EventKind::DeviceRefused { alias }),
+            Signal::MemoryDevice { alias, size } => self.set_memory_device(alias, size).await,
             Signal::Vcpus(now) => self.set_vcpus(&now).await,
             Signal::BlockJob(id) => {
                 let known = self.attached.as_ref().map(|it| &it.record.block_jobs);
@@ -420,22 +422,6 @@ impl Actor {
             _ => Ok(()),
         };
         self.kept(done);
-    }
-
-    /// A device is gone: it leaves the definition, and what it used is given back.
-    async fn device_removed(&mut self, alias: String) -> Result<()> {
-        let Some(attached) = &mut self.attached else { return Ok(()) };
-        let record = &mut attached.record;
-        let before = record.live()?;
-        let mut after = before.clone();
-        if let Some((element, at)) = after.config.devices.named(&alias) {
-            after.config.devices.remove(element, at);
-            record.set_live(&after.config);
-            write(&self.shared, record).await?;
-            self.shared.give_back((&before, &after), record.plan.as_ref()).await;
-        }
-        self.shared.history.tell(record.guest.clone(), EventKind::DeviceRemoved { alias });
-        Ok(())
     }
 
     fn kept(&self, done: Result<()>) {

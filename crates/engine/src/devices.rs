@@ -5,6 +5,7 @@
 //! changed; what runs is changed first.
 
 mod live;
+pub(crate) mod memory;
 
 use polyvirt_core::{
     Detached, Error, ErrorKind, Result,
@@ -99,7 +100,7 @@ impl Guest {
         let mut sides = self.sides(affect).await.map_err(named(operation))?;
         if let Some(stored) = &mut sides.stored {
             let (element, at) = which.find(stored).map_err(named(operation))?;
-            stored.devices.remove(element, at);
+            stored.remove_device(element, at);
             self.ready_to_store(stored).await.map_err(named(operation))?;
         }
         let live_too = sides.live.is_some();
@@ -127,12 +128,15 @@ fn insert(guest: &str, config: &mut DomainConfig, device: Device) -> Result<()> 
         return Err(taken(guest, &device));
     }
     let refusal = taken(guest, &device);
-    config.devices.add(device).map(drop).ok_or(refusal)
+    config.add_device(device).map(drop).ok_or(refusal)
 }
 
 /// Puts a device in the place of the one that it means.
 fn replace(guest: &str, config: &mut DomainConfig, device: &Device) -> Result<()> {
-    if device.key().is_none() && config.devices.count(device.element()) != 1 {
+    // One with a name of the guest's is that one.
+    let named =
+        device.alias().and_then(|name| config.devices.named(&name)).filter(|(element, _)| *element == device.element());
+    if named.is_none() && device.key().is_none() && config.devices.count(device.element()) != 1 {
         let message = format!(
             "which <{}> of the guest '{guest}' is to be changed does not follow from its description",
             device.element()
@@ -141,7 +145,13 @@ fn replace(guest: &str, config: &mut DomainConfig, device: &Device) -> Result<()
             "disks are told apart by <target>, cards by <mac>, controllers by type and index; detach and attach others",
         ));
     }
-    let at = if device.key().is_some() { Which::Described(Box::new(device.clone())).find(config)?.1 } else { 0 };
+    let at = if let Some((_, at)) = named {
+        at
+    } else if device.key().is_some() {
+        Which::Described(Box::new(device.clone())).find(config)?.1
+    } else {
+        0
+    };
     let before = config.devices.pick(device.element(), at);
     // It stays where it is and is called what it is called, unless the description says otherwise.
     config.devices.replace(at, device.clone().placed_as(before.as_ref()).known_as(before.as_ref()));

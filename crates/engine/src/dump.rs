@@ -6,7 +6,7 @@ use std::{
 };
 
 use polyvirt_core::{
-    Destroy, DumpFormat, Error, ErrorKind, GuestState, JobKind, JobStep, Result, StateReason, StopReason,
+    Destroy, DumpFormat, Error, ErrorKind, GuestState, JobKind, JobStep, Result, SleepTarget, StateReason, StopReason,
 };
 
 use crate::{
@@ -98,6 +98,18 @@ impl Guest {
             Ok(Left::state(GuestState::Running, StateReason::Wakeup))
         };
         self.change(Change::new("dompmwakeup", work)).await
+    }
+
+    /// Has its own system send it to sleep; returns when it was told.
+    ///
+    /// # Errors
+    /// `InvalidState` when it does not run, or no agent is connected; `Unsupported` without a channel for one; `Hypervisor` when the guest
+    /// refuses; `Timeout`.
+    pub async fn sleep(&self, to: SleepTarget) -> Result<()> {
+        let driver = self.connection.driver().descriptor().name;
+        // The guest may keep silent, and no change shall wait for that.
+        let domain = self.domain().await?;
+        domain.power_management().ok_or_else(|| Error::unsupported(driver, "sleep"))?.suspend(to).await
     }
 }
 

@@ -309,11 +309,15 @@ impl Guest {
     ///
     /// # Errors
     /// `InvalidState` when it does not run; `Busy`; `Unsupported`.
-    pub async fn reboot(&self) -> Result<()> {
-        self.simple(
-            "reboot",
-            |it| async move { it.domain.reboot().ok_or_else(|| it.missing("reboot"))?.reboot().await },
-        )
+    pub async fn reboot(&self, how: Shutdown) -> Result<()> {
+        if how == Shutdown::Agent {
+            let driver = self.connection.driver().descriptor().name;
+            let domain = self.domain().await?;
+            return domain.reboot().ok_or_else(|| Error::unsupported(driver, "reboot"))?.reboot(how).await;
+        }
+        self.simple("reboot", move |it| async move {
+            it.domain.reboot().ok_or_else(|| it.missing("reboot"))?.reboot(how).await
+        })
         .await
     }
 

@@ -175,7 +175,7 @@ pub(crate) fn preview(
 }
 
 /// The refusal is the error's source, with its constraints and its trace.
-fn refused(refusal: Refusal) -> Error {
+pub(crate) fn refused(refusal: Refusal) -> Error {
     Error::new(ErrorKind::NoResources, refusal.to_string()).hint(refusal.remedy.clone()).source(refusal)
 }
 

@@ -6,7 +6,10 @@
 use polyvirt_xml::{Element, FormatOptions, ParseOptions, Problem, Problems, XmlTree, format, nearest, parse};
 
 use crate::address::{Alias, DeviceInfo};
+use polyvirt_numa_placement::Kib;
+
 use crate::devices::Devices;
+use crate::domain::DomainConfig;
 use crate::stored::info_of;
 
 /// A device without a guest.
@@ -228,15 +231,25 @@ impl Device {
         self
     }
 
-    /// With the name on the host of that network card, where it says none of its own: the same card of a guest that runs.
+    /// With what only a running device has, where it says nothing of its own: the name on the host of a network card, what a guest uses of
+    /// a memory device.
     #[must_use]
     pub fn running_as(mut self, other: Option<&Self>) -> Self {
+        let current = other.and_then(|it| it.alone.memories.first()?.target.as_ref()?.current);
+        if let Some(target) = self.alone.memories.first_mut().and_then(|it| it.target.as_mut()) {
+            target.current = target.current.or(current);
+        }
         let running = other.and_then(|it| it.alone.interfaces.first()?.target.clone());
         if let (Some(card), Some(running)) = (self.alone.interfaces.first_mut(), running) {
             let target = card.target.get_or_insert_default();
             target.dev = target.dev.take().or(running.dev);
         }
         self
+    }
+
+    /// How much memory it is.
+    fn memory(&self) -> Kib {
+        self.alone.memories.iter().filter_map(|it| it.target.as_ref()?.size).sum()
     }
 
     /// By what its kind is told apart, a disk's target; `None` for kinds without such a key, or if it does not say.
@@ -312,6 +325,34 @@ impl Devices {
         };
         let both = before.all().filter_map(|(.., was)| same(&was).map(|is| (was, is)));
         both.filter(|(was, is)| was != is).collect()
+    }
+}
+
+impl DomainConfig {
+    /// Puts a device in, as [`Devices::add`] does; memory counts for the guest's total.
+    pub fn add_device(&mut self, device: Device) -> Option<usize> {
+        let size = device.memory();
+        let at = self.devices.add(device)?;
+        self.resize(|total| total.saturating_add(size));
+        Some(at)
+    }
+
+    /// Takes one out, as [`Devices::remove`] does; memory counts no more.
+    pub fn remove_device(&mut self, element: &str, index: usize) -> Option<Device> {
+        let device = self.devices.remove(element, index)?;
+        let size = device.memory();
+        self.resize(|total| total.saturating_sub(size));
+        Some(device)
+    }
+
+    fn resize(&mut self, to: impl Fn(Kib) -> Kib) {
+        let Some(memory) = &mut self.memory else { return };
+        let was = memory.size;
+        memory.size = to(was);
+        if let Some(current) = &mut self.current_memory {
+            // Of a guest with a balloon that is full it is unknown what it will do with more.
+            current.size = if current.size == was { memory.size } else { current.size.min(memory.size) };
+        }
     }
 }
 
@@ -453,6 +494,21 @@ mod tests {
         let changed = after.changed_since(&before);
         assert_eq!(changed.len(), 1);
         assert!(changed[0].0.to_xml().contains("/b") && changed[0].1.to_xml().contains("/c"));
+    }
+
+    #[test]
+    fn memory_counts_for_the_total() {
+        let text =
+            "<domain type='qemu'><name>a</name><memory>1000</memory><currentMemory>1000</currentMemory></domain>";
+        let mut config = DomainConfig::parse(text, &ParseOptions::default()).unwrap().config;
+        let sizes = |config: &DomainConfig| (config.memory_total().0, config.current_memory.as_ref().unwrap().size.0);
+        config.add_device(device("<memory model='dimm'><target><size>500</size></target></memory>")).unwrap();
+        assert_eq!(sizes(&config), (1500, 1500));
+        config.current_memory.as_mut().unwrap().size = Kib(1200);
+        config.add_device(device("<rng model='virtio'/>")).unwrap();
+        assert_eq!(sizes(&config), (1500, 1200));
+        config.remove_device("memory", 0).unwrap();
+        assert_eq!(sizes(&config), (1000, 1000));
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod demand;
 mod fixed;
 mod objective;
 mod own;
+mod plug;
 mod promise;
 mod search;
 mod seats;
@@ -36,6 +37,7 @@ pub(crate) use board::real;
 pub use board::{Board, Decision, Need};
 pub(crate) use objective::BUSY_PER_VCPU;
 pub use objective::Weights;
+pub use plug::{plug, unplug};
 
 /// What every step sees.
 #[derive(Clone, Copy)]

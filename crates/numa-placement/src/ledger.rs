@@ -131,6 +131,9 @@ pub struct Lease {
     pub phase: Phase,
     /// What is booked.
     pub booked: Promised,
+    /// What of it is memory devices and kept for them, once that changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugged: Option<Promised>,
     /// How busy it was when it was last looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Look>,
@@ -246,6 +249,7 @@ impl Ledger {
                 owner: owner.clone(),
                 phase: Phase::Planned,
                 booked: booking::of_plan(&plan),
+                plugged: None,
                 seen: None,
             });
             Ok(Reservation { plan, notices: std::mem::take(notices) })
@@ -289,7 +293,8 @@ impl Ledger {
     /// [`LedgerError::UnknownLease`] if it is gone, and all others.
     pub fn rebook(&self, lease: &LeaseId, plan: &Plan) -> Result<(), LedgerError> {
         self.change(|state, _| {
-            state.lease_mut(lease)?.booked = booking::of_plan(plan);
+            let lease = state.lease_mut(lease)?;
+            (lease.booked, lease.plugged) = (booking::of_plan(plan), None);
             Ok(())
         })
     }
@@ -301,6 +306,37 @@ impl Ledger {
     pub fn rebook_cpus(&self, lease: &LeaseId, plan: &Plan) -> Result<(), LedgerError> {
         self.change(|state, _| {
             booking::cpus_of(&mut state.lease_mut(lease)?.booked, plan);
+            Ok(())
+        })
+    }
+
+    /// Plans memory devices for a running guest and books them in one step, as [`reserve`](Self::reserve) does: `decide` is called with
+    /// what is promised to all, this guest included, and makes the next plan from `now`, the present one.
+    ///
+    /// # Errors
+    /// [`LedgerError::Refused`], [`LedgerError::UnknownLease`] if it is gone, and all others; then nothing changed.
+    pub fn plug(
+        &self,
+        lease: &LeaseId,
+        now: &Plan,
+        decide: &mut dyn FnMut(&Promised) -> Result<Plan, Refusal>,
+    ) -> Result<Plan, LedgerError> {
+        self.change(|state, _| {
+            state.lease_mut(lease)?;
+            let plan = decide(&booking::total(&state.leases).0)?;
+            booking::replug(state.lease_mut(lease)?, now, &plan);
+            Ok(plan)
+        })
+    }
+
+    /// Books the memory devices of a plan, and what it keeps for them: `was` is the plan before, and may be the same. Whatever was
+    /// booked meanwhile by somebody who did not live to write it down is given back. Other memory and the vCPUs stay as they are.
+    ///
+    /// # Errors
+    /// As [`Ledger::rebook`].
+    pub fn rebook_plugged(&self, lease: &LeaseId, was: &Plan, now: &Plan) -> Result<(), LedgerError> {
+        self.change(|state, _| {
+            booking::replug(state.lease_mut(lease)?, was, now);
             Ok(())
         })
     }
@@ -324,6 +360,7 @@ impl Ledger {
                 owner: owner.clone(),
                 phase: Phase::Running,
                 booked: booking::of_plan(plan),
+                plugged: None,
                 seen: None,
             });
             Ok(id)

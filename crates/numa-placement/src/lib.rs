@@ -49,7 +49,7 @@ mod units;
 
 pub use advisor::{Advisor, AdvisorError, Numad};
 pub use change::ChangeError;
-pub use engine::{Board, Decision, Need, Weights, plan};
+pub use engine::{Board, Decision, Need, Weights, plan, plug, unplug};
 pub use ledger::{Ledger, LedgerError};
 pub use plan::{
     Advice, CellPlan, CpuLoad, Headroom, LeaseId, MemoryDevicePlan, NodeShare, Origin, PLAN_SCHEMA, PlacementReport,

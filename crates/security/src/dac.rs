@@ -87,7 +87,15 @@ impl Dac {
         // A guest that runs has some of them already, and keeps those.
         let had = |lent: &Lent| lent.holders.contains(&holder);
         let had: Vec<_> = self.records.all()?.iter().filter(|it| had(it)).map(|it| (it.device, it.inode)).collect();
-        let lent = files.iter().try_for_each(|(item, way)| self.lend(&holder, &who, item, way));
+        let lent = files.iter().enumerate().try_for_each(|(at, (item, way))| {
+            let same = |(_, other): &(_, Way)| (other.device, other.inode) == (way.device, way.inode);
+            if !files[..at].iter().any(same) {
+                return self.lend(&holder, &who, item, way);
+            }
+            // An image that several disks are based on: it may have been lent a moment ago.
+            let way = walk(&item.path).map_err(|error| self::at(io_error("use", &item.path, error), item))?;
+            self.lend(&holder, &who, item, &way)
+        });
         let new = |lent: &Lent| !had.contains(&(lent.device, lent.inode));
         if lent.is_err()
             && let Err(error) = self.forget(|lent, it, _| *it == holder && new(lent))

@@ -1,10 +1,14 @@
 //! Cores of guests, and waking them.
 
-use polyvirt_core::{CapabilityId, Destroy, DumpFormat, ErrorKind, GuestState, JobKind, JobStep, StopReason};
+use polyvirt_core::{
+    CapabilityId, Destroy, DumpFormat, ErrorKind, GuestState, JobKind, JobStep, Shutdown, Signal, SleepTarget,
+    StopReason,
+};
 use polyvirt_engine::{AfterDump, DumpOptions, JobOutcome};
 
 use crate::{
     bench::Bench,
+    running_cases::signal,
     save_cases::{files, guest},
 };
 
@@ -76,4 +80,31 @@ pub(crate) async fn nobody_wakes_who_is_awake(bench: &Bench) {
     let error = guest.wake().await.expect_err("it does not sleep");
     assert_eq!(error.kind(), ErrorKind::InvalidState, "{error}");
     guest.destroy(Destroy::default()).await.expect("destroyed");
+}
+
+pub(crate) async fn asleep_or_refused(bench: &Bench) {
+    if !bench.subject.descriptor.has(CapabilityId::PowerManagement) {
+        return;
+    }
+    let mut run = bench.start("asleep", false).await;
+    let domain = run.started.as_ref().expect("started").domain.clone();
+    let power = domain.power_management().expect("it is declared");
+    match power.suspend(SleepTarget::Memory).await {
+        Ok(()) => {
+            assert!(signal(&mut run, |it| *it == Signal::Asleep).await, "Asleep is told");
+            assert_eq!(domain.state().await.expect("a state"), GuestState::PmSuspended);
+            power.wake().await.expect("woken");
+        }
+        Err(error) => {
+            assert!(matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidState), "{error}");
+        }
+    }
+    assert_eq!(domain.state().await.expect("a state"), GuestState::Running);
+    if let Some(reboot) = domain.reboot()
+        && let Err(error) = reboot.reboot(Shutdown::Agent).await
+    {
+        assert!(matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidState), "{error}");
+        assert_eq!(domain.state().await.expect("a state"), GuestState::Running);
+    }
+    bench.end(run).await;
 }

@@ -11,6 +11,7 @@
 //! What is missing on a machine is a skip: the test passes and prints `skipped: REASON`, unless `POLYVIRT_REQUIRE` names it.
 
 mod bench;
+mod block_cases;
 mod device_cases;
 mod dump_cases;
 mod engine_cases;
@@ -107,6 +108,12 @@ cases! {
     both_sides_or_neither = device_cases::both_sides_or_neither;
     /// What the guest does not have is `NotFound`, what it has already `AlreadyExists`, and nothing changes.
     wrong_devices_are_refused = device_cases::wrong_devices_are_refused;
+    /// A disk is copied while the guest runs: seen, kept from harm, gone over to, and followed by the stored definition.
+    disks_are_copied = block_cases::copied;
+    /// A job that is ended leaves the disk as it was, and every step of a job is one that it goes through.
+    block_jobs_are_ended = block_cases::ended;
+    /// A disk's size changes and its images can be marked; what is not there is `NotFound`, what cannot be `InvalidArgument`.
+    disks_are_resized = block_cases::resized;
     /// All vCPUs are listed ascending, within the plan.
     vcpus_are_where_planned = running_cases::vcpus_are_where_planned;
     /// vCPUs are plugged to a number, are where planned, and a number that there is changes nothing.
@@ -151,6 +158,8 @@ cases! {
     failed_revert_is_undone_or_finished = snapshot_cases::failed_revert_is_undone_or_finished;
     /// A guest that does not sleep cannot be woken.
     nobody_wakes_who_is_awake = dump_cases::nobody_wakes_who_is_awake;
+    /// A guest with an agent sleeps and is woken; without one it is refused, and runs on.
+    asleep_or_refused = dump_cases::asleep_or_refused;
     /// Every declared group of numbers is told or missing with a reason, and none that was not asked for.
     groups_of_numbers = statistics_cases::groups_of_numbers;
     /// The kernel's numbers of a guest are told without its owner, and name every group that they lack.

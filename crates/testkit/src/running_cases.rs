@@ -10,7 +10,7 @@ use polyvirt_core::{
 use crate::bench::{Bench, Run};
 
 /// The next signal that satisfies; a guest may tell others before.
-async fn signal(run: &mut Run, wanted: impl Fn(&Signal) -> bool) -> bool {
+pub(crate) async fn signal(run: &mut Run, wanted: impl Fn(&Signal) -> bool) -> bool {
     while let Ok(Some(signal)) = tokio::time::timeout(Duration::from_secs(10), run.signals.recv()).await {
         if wanted(&signal) {
             return true;

@@ -14,6 +14,7 @@ pub(crate) fn name(config: &mut DomainConfig) {
     let taken = config.clone();
     let mut names = (0..u32::MAX).map(|it| format!("device{it}")).filter(|it| taken.devices.named(it).is_none());
     config.devices.name_nameless(|| names.next().unwrap_or_default());
+    crate::block_jobs::number_images(config);
     // They are one device.
     if let (Some(port), Some(console)) = (config.devices.serials.first(), config.devices.consoles.first_mut()) {
         console.info.alias.clone_from(&port.info.alias);

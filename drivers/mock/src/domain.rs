@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use polyvirt_core::{
-    BalloonPolling, BlockInfo, BlockThrottle, BlockWeights, ByteStream, Consoles, CoreDump, Destroy, DeviceAttach,
-    DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate, Domain, DomainId, Error, ErrorKind, GuestState, IoThreads,
-    LifecycleActions, LivePlacement, LiveSnapshots, MemoryLimits, MemoryTarget, Pause, PowerManagement, Reboot, Reset,
-    Result, SaveState, SchedulerTuning, Shutdown, Signal, Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect,
-    VcpuState, async_trait,
+    BalloonPolling, BlockInfo, BlockJobs, BlockResize, BlockThreshold, BlockThrottle, BlockWeights, ByteStream,
+    Consoles, CoreDump, Destroy, DeviceAttach, DeviceDetach, DeviceRef, DeviceUpdate, DirtyRate, Domain, DomainId,
+    Error, ErrorKind, GuestState, IoThreads, LifecycleActions, LivePlacement, LiveSnapshots, MemoryLimits,
+    MemoryTarget, Pause, PowerManagement, Reboot, Reset, Result, SaveState, SchedulerTuning, Shutdown, Signal,
+    SleepTarget, Statistics, StopReason, VcpuCount, VcpuInfo, VcpuSelect, VcpuState, async_trait,
     model::DomainConfig,
     placement::{PlacementReport, PlanDelta},
 };
@@ -119,6 +119,15 @@ impl Domain for MockDomain {
     fn io_threads(&self) -> Option<&dyn IoThreads> {
         Some(self)
     }
+    fn block_resize(&self) -> Option<&dyn BlockResize> {
+        Some(self)
+    }
+    fn block_threshold(&self) -> Option<&dyn BlockThreshold> {
+        Some(self)
+    }
+    fn block_jobs(&self) -> Option<&dyn BlockJobs> {
+        Some(self)
+    }
     fn block_throttle(&self) -> Option<&dyn BlockThrottle> {
         Some(self)
     }
@@ -174,6 +183,19 @@ impl LifecycleActions for MockDomain {
 
 #[async_trait]
 impl PowerManagement for MockDomain {
+    async fn suspend(&self, to: SleepTarget) -> Result<()> {
+        self.alive()?;
+        if to != SleepTarget::Memory {
+            return Err(Error::unsupported("mock", "sleep but in memory"));
+        }
+        if self.guest.state() != GuestState::Running {
+            let message = format!("the guest is {}, and does not hear of it", self.guest.state().name());
+            return Err(Error::new(ErrorKind::InvalidState, message));
+        }
+        self.guest.become_state(GuestState::PmSuspended).await;
+        Ok(())
+    }
+
     async fn wake(&self) -> Result<()> {
         self.alive()?;
         match self.guest.state() {
@@ -191,8 +213,11 @@ impl PowerManagement for MockDomain {
 
 #[async_trait]
 impl Reboot for MockDomain {
-    async fn reboot(&self) -> Result<()> {
+    async fn reboot(&self, how: Shutdown) -> Result<()> {
         self.alive()?;
+        if how == Shutdown::Agent {
+            return Err(Error::unsupported("mock", "guest agent"));
+        }
         self.guest.tell(Signal::Reset).await;
         Ok(())
     }

@@ -5,6 +5,7 @@
 //!
 //! URIs: `mock:///default`, `mock:///session`, `mock:///embed?root=DIR`.
 
+mod block_jobs;
 mod config;
 mod devices;
 mod domain;
@@ -40,6 +41,9 @@ pub static DESCRIPTOR: DriverDescriptor = DriverDescriptor {
         CapabilityId::VcpuInfo,
         CapabilityId::BalloonPolling,
         CapabilityId::BlockInfo,
+        CapabilityId::BlockResize,
+        CapabilityId::BlockThreshold,
+        CapabilityId::BlockJobs,
         CapabilityId::BlockThrottle,
         CapabilityId::BlockWeights,
         CapabilityId::DirtyRate,

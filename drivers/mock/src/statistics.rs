@@ -16,7 +16,7 @@ use crate::{domain::MockDomain, driver::MockDriver, launcher};
 const STEP: u64 = 1000;
 
 /// The largest disk and all that is on it.
-const DISK: u64 = 1 << 30;
+pub(crate) const DISK: u64 = 1 << 30;
 
 #[async_trait]
 impl Statistics for MockDomain {
@@ -120,7 +120,10 @@ impl BlockInfo for MockDomain {
     async fn sizes(&self, disk: &Disk) -> Result<BlockSizes> {
         self.alive()?;
         match &disk.source {
-            Some(_) => Ok(BlockSizes::new(DISK, DISK, DISK)),
+            Some(_) => {
+                let size = self.guest.blocks().size(disk);
+                Ok(BlockSizes::new(size, size, size))
+            }
             None => Err(Error::new(ErrorKind::NotFound, "nothing is in the drive")),
         }
     }

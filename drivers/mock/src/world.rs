@@ -14,6 +14,8 @@ use polyvirt_core::{
     placement::{IoThreadId, Kib, Plan},
 };
 
+use crate::block_jobs::Blocks;
+
 static WORLDS: LazyLock<Mutex<HashMap<PathBuf, Arc<World>>>> = LazyLock::new(Mutex::default);
 
 /// All simulated guests of one root.
@@ -60,6 +62,7 @@ pub(crate) struct MockGuest {
     /// vCPUs it can have.
     pub(crate) max: u32,
     inner: Mutex<Inner>,
+    blocks: Mutex<Blocks>,
 }
 
 #[derive(Debug)]
@@ -95,7 +98,17 @@ impl MockGuest {
             polled: false,
             measured: None,
         };
-        Arc::new(Self { id: live.id.0, name: config.name.clone(), max: config.vcpus_max(), inner: Mutex::new(inner) })
+        Arc::new(Self {
+            id: live.id.0,
+            name: config.name.clone(),
+            max: config.vcpus_max(),
+            inner: Mutex::new(inner),
+            blocks: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn blocks(&self) -> MutexGuard<'_, Blocks> {
+        self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -178,6 +191,7 @@ impl MockGuest {
         };
         let signal = match state {
             GuestState::Paused => Signal::Paused,
+            GuestState::PmSuspended => Signal::Asleep,
             GuestState::InShutdown => Signal::ShutdownBegan,
             GuestState::Crashed => Signal::Panicked("injected".to_owned()),
             GuestState::ShutOff(reason) => Signal::Stopped(reason),

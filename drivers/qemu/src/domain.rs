@@ -236,7 +236,7 @@ impl Domain for QemuDomain {
     async fn shutdown(&self, how: Shutdown) -> Result<()> {
         self.shared.rebooting.store(false, Ordering::SeqCst);
         if how == Shutdown::Agent {
-            return self.agent_shutdown().await;
+            return self.agent_power("powerdown").await;
         }
         self.shared.execute(&SystemPowerdown {}).await.map(drop)
     }

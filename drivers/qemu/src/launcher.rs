@@ -219,6 +219,12 @@ fn resources(config: &DomainConfig, places: &Places) -> Vec<Resource> {
     for (at, disk) in config.devices.disks.iter().enumerate() {
         found.extend(chains::resources(at, disk));
     }
+    for (at, memory) in config.devices.memories.iter().enumerate() {
+        let Some(path) = memory.source.as_ref().and_then(|it| it.path.as_deref()) else { continue };
+        let asked_at = format!("/domain/devices/memory[{}]/source/path", at + 1);
+        let readonly = memory.target.as_ref().is_some_and(|it| it.readonly);
+        found.push(Resource::existing(path, asked_at, if readonly { Access::Read } else { Access::Write }));
+    }
     if !labels::relabels(config) {
         found.iter_mut().for_each(|it| it.relabel = false);
     }

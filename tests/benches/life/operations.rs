@@ -58,6 +58,16 @@ fn disk(file: &str, target: &str) -> String {
     )
 }
 
+/// A bare QEMU with the argv of a guest that runs, and a disk of its own: QEMU locks what it writes.
+fn bare_beside(guest: &Guest, at: usize, dir: &Path) -> Bare {
+    let own = |name: &str| dir.join(name).display().to_string();
+    let disk = format!("bare{at}.img");
+    image(&dir.join(&disk));
+    let argv = argv_of(guest);
+    let argv: Vec<String> = argv.iter().map(|word| word.replace(&own(&format!("{at}.img")), &own(&disk))).collect();
+    Bare::start(&argv, &dir.join(format!("bare{at}.sock")))
+}
+
 /// What statistics of one guest ask for.
 fn numbers(bare: &mut Bare) {
     for command in ["query-cpus-fast", "query-balloon", "query-blockstats", "query-block", "query-iothreads"] {
@@ -68,9 +78,7 @@ fn numbers(bare: &mut Bare) {
 }
 
 pub(super) async fn compare(connection: &Connection, guests: &[Guest], dir: &Path) {
-    let argv: Vec<Vec<String>> = guests.iter().map(argv_of).collect();
-    let mut bares: Vec<Bare> =
-        argv.iter().enumerate().map(|(at, argv)| Bare::start(argv, &dir.join(format!("bare{at}.sock")))).collect();
+    let mut bares: Vec<Bare> = guests.iter().enumerate().map(|(at, guest)| bare_beside(guest, at, dir)).collect();
     let mut rows = ["suspend", "resume", "attach", "statistics"].map(Row::new);
     let query = StatsQuery::new(StatsGroups::all());
     for round in 0..ROUNDS {
@@ -88,17 +96,22 @@ pub(super) async fn compare(connection: &Connection, guests: &[Guest], dir: &Pat
             add(&mut resume.bare, timed_bare(bare, |_, it| drop(it.ask("cont", "{}"))));
             add(&mut suspend.bare, timed_bare(bare, |_, it| drop(it.ask("stop", "{}"))));
         }
-        let file = |at: usize| dir.join(format!("{at}-{round}.img")).display().to_string();
-        (0..guests.len()).for_each(|at| image(Path::new(&file(at))));
+        let file = |at: usize, whose: &str| dir.join(format!("{whose}{at}-{round}.img")).display().to_string();
+        for whose in ["our", "bare"] {
+            (0..guests.len()).for_each(|at| image(Path::new(&file(at, whose))));
+        }
         let letter = char::from(b'b' + u8::try_from(round).expect("few rounds"));
         let ours = timed(guests, async |at, it| {
-            let plugged = it.attach_device(&disk(&file(at), &format!("vd{letter}")), Affect::Live).await;
+            let plugged = it.attach_device(&disk(&file(at, "our"), &format!("vd{letter}")), Affect::Live).await;
             plugged.unwrap_or_else(|error| panic!("{error}"))
         });
         attach.ours.push(ours.await);
         attach.bare.push(timed_bare(&mut bares, |at, it| {
             let (node, format) = (format!("node{round}"), format!("format{round}"));
-            it.ask("blockdev-add", &format!(r#"{{"driver":"file","filename":"{}","node-name":"{node}"}}"#, file(at)));
+            it.ask(
+                "blockdev-add",
+                &format!(r#"{{"driver":"file","filename":"{}","node-name":"{node}"}}"#, file(at, "bare")),
+            );
             it.ask("blockdev-add", &format!(r#"{{"driver":"raw","file":"{node}","node-name":"{format}"}}"#));
             it.ask("device_add", &format!(r#"{{"driver":"virtio-blk-pci","drive":"{format}","id":"disk{round}"}}"#));
         }));

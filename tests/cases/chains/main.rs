@@ -1,5 +1,6 @@
 //! Chains of images with real QEMU: resolved at start, told whole, and refused with a reason when they are broken.
 
+mod faults;
 mod jobs;
 mod killed;
 mod resolved;

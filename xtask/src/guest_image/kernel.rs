@@ -10,7 +10,7 @@ use std::{
 use crate::{command, debian, progress::Progress};
 
 /// What the guest needs from modules, besides what they depend on: the power button and the device files that tell of it, and virtio's
-/// balloon, disks, network cards and consoles.
+/// balloon, disks, network cards, consoles and memory.
 const MODULES: &[&str] = &[
     "button",
     "evdev",
@@ -22,6 +22,7 @@ const MODULES: &[&str] = &[
     "sr_mod",
     "virtio_net",
     "virtio_console",
+    "virtio_mem",
 ];
 
 /// A kernel, and the modules that go with it.

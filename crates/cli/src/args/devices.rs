@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::AffectArgs;
+
 /// Which side of a guest a change of its devices is for.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct DeviceAffect {
@@ -55,6 +57,33 @@ pub(crate) struct UpdateArgs {
     pub(crate) force: bool,
 }
 
+/// `update-memory-device`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  polyvirt update-memory-device guest --requested-size 2GiB
+  polyvirt update-memory-device guest --alias virtiomem0 --requested-size 0
+
+The guest takes or gives back in its own time; `polyvirt event` tells how much it uses, and so does <current> in `polyvirt dumpxml`.")]
+pub(crate) struct UpdateMemoryArgs {
+    /// Name, UUID or number of the guest
+    #[arg(value_name = "DOMAIN")]
+    pub(crate) domain: String,
+    /// The device's name, as in <alias name=…>
+    #[arg(long, value_name = "NAME", conflicts_with = "node")]
+    pub(crate) alias: Option<String>,
+    /// The device of this guest cell
+    #[arg(long, value_name = "CELL")]
+    pub(crate) node: Option<u32>,
+    /// How much the guest is asked to use; KiB without a unit
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) requested_size: Option<String>,
+    /// Print the XML instead of changing
+    #[arg(long)]
+    pub(crate) print_xml: bool,
+    #[command(flatten)]
+    pub(crate) affect: AffectArgs,
+}
+
 /// `detach-device-alias`.
 #[derive(Args, Debug)]
 #[command(after_help = "Example: polyvirt detach-device-alias guest virtio-disk1 --live")]
@@ -88,6 +117,8 @@ pub(crate) enum SourceType {
     File,
     /// A block device
     Block,
+    /// A volume of a server
+    Network,
 }
 
 /// `attach-disk`.
@@ -95,7 +126,8 @@ pub(crate) enum SourceType {
 #[command(after_help = "Examples:
   polyvirt attach-disk guest /images/data.qcow2 vdb --subdriver qcow2
   polyvirt attach-disk guest /dev/vg/data vdc --cache none --persistent
-  polyvirt attach-disk guest install.iso sda --type cdrom --mode readonly --config")]
+  polyvirt attach-disk guest install.iso sda --type cdrom --mode readonly --config
+  polyvirt attach-disk guest export vdd --sourcetype network --source-protocol nbd --source-host-name store:10809")]
 pub(crate) struct AttachDiskArgs {
     /// Name, UUID or number of the guest
     #[arg(value_name = "DOMAIN")]
@@ -131,6 +163,27 @@ pub(crate) struct AttachDiskArgs {
     /// What the source is; follows from the source if absent
     #[arg(long, value_enum, value_name = "TYPE")]
     pub(crate) sourcetype: Option<SourceType>,
+    /// How a server's volume is reached: nbd, iscsi, rbd, https, …
+    #[arg(long, value_name = "PROTOCOL")]
+    pub(crate) source_protocol: Option<String>,
+    /// The server, with :PORT if need be
+    #[arg(long, value_name = "HOST")]
+    pub(crate) source_host_name: Option<String>,
+    /// How the server is spoken to: tcp, unix, rdma
+    #[arg(long, value_name = "TRANSPORT")]
+    pub(crate) source_host_transport: Option<String>,
+    /// The server's socket
+    #[arg(long, value_name = "PATH")]
+    pub(crate) source_host_socket: Option<String>,
+    /// Where the guest sees it: pci:0000.00.05.0, scsi:0.0.3, ide:0.0.1, usb:0.2
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) address: Option<String>,
+    /// Other functions of the same PCI slot may follow
+    #[arg(long, requires = "address")]
+    pub(crate) multifunction: bool,
+    /// The guest may send any command to the unit
+    #[arg(long)]
+    pub(crate) rawio: bool,
     /// Serial number
     #[arg(long, value_name = "TEXT")]
     pub(crate) serial: Option<String>,
@@ -187,6 +240,12 @@ pub(crate) struct AttachInterfaceArgs {
     /// The card's model
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
+    /// A program that prepares the tap
+    #[arg(long, value_name = "PATH")]
+    pub(crate) script: Option<String>,
+    /// A device of the host that is handed over is taken from its driver, and given back
+    #[arg(long)]
+    pub(crate) managed: bool,
     /// A name of your own, ua-…
     #[arg(long, value_name = "NAME")]
     pub(crate) alias: Option<String>,

@@ -45,6 +45,31 @@ pub(crate) enum ShutdownMode {
     Agent,
 }
 
+/// `dompmsuspend`.
+#[derive(Debug, Args)]
+#[command(after_help = "It takes the agent in the guest.\n\nExample: polyvirt dompmsuspend guest mem")]
+pub(crate) struct SleepArgs {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Where what it has in mind is kept
+    #[arg(value_enum)]
+    pub(crate) target: SleepTo,
+    /// Seconds after which it wakes by itself: only 0, it does not
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=0))]
+    pub(crate) duration: u64,
+}
+
+/// Where a sleeping guest keeps what it has in mind.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum SleepTo {
+    /// In memory; `dompmwakeup` wakes it
+    Mem,
+    /// On its disk; it is off then
+    Disk,
+    /// Both
+    Hybrid,
+}
+
 /// `list`.
 #[derive(Debug, Args)]
 pub(crate) struct List {

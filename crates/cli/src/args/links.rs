@@ -38,6 +38,26 @@ pub(crate) struct GetlinkArgs {
     pub(crate) config: bool,
 }
 
+/// `domiftune`.
+#[derive(Debug, Args)]
+#[command(after_help = "Limits of cards are not carried out yet, so they are shown and not changed.
+
+Example: polyvirt domiftune guest vnet0")]
+pub(crate) struct IftuneArgs {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// The card: its device on the host, or its MAC address
+    pub(crate) interface: String,
+    /// What the guest may receive: average,peak,burst,floor
+    #[arg(long, value_name = "LIMITS")]
+    pub(crate) inbound: Option<String>,
+    /// What the guest may send: average,peak,burst
+    #[arg(long, value_name = "LIMITS")]
+    pub(crate) outbound: Option<String>,
+    #[command(flatten)]
+    pub(crate) affect: AffectArgs,
+}
+
 /// Whether a cable is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LinkState {

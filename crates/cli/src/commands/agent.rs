@@ -156,9 +156,10 @@ async fn filesystems(which: &Which, session: &mut Session, out: &mut Output) -> 
         out.json(&told);
         return Ok(());
     }
-    let mut table = render::table(&["Mountpoint", "Name", "Type", "Device"]);
+    let mut table = render::table(&["Mountpoint", "Name", "Type", "Target"]);
     for it in told {
-        table.add_row([it.mountpoint, it.name, it.kind, it.devices.join(",")].map(|it| plain(&it)));
+        let targets: Vec<_> = it.disks.into_iter().filter_map(|disk| disk.target).collect();
+        table.add_row([it.mountpoint, it.name, it.kind, targets.join(",")].map(|it| plain(&it)));
     }
     out.line(&render::table_text(&table));
     Ok(())
@@ -269,6 +270,13 @@ fn info(told: &GuestInfoRecord, out: &mut Output) {
             sizes.into_iter().for_each(|(name, size)| {
                 size.iter().for_each(|size| add(format!("fs.{at}.{name}"), size.to_string()));
             });
+            add(format!("fs.{at}.disk.count"), it.disks.len().to_string());
+            for (number, disk) in it.disks.iter().enumerate() {
+                let texts = [("alias", &disk.target), ("serial", &disk.serial), ("device", &disk.device)];
+                texts.into_iter().for_each(|(name, text)| {
+                    text.iter().for_each(|text| add(format!("fs.{at}.disk.{number}.{name}"), text.clone()));
+                });
+            }
         }
     }
     if let Some(all) = &told.interfaces {

@@ -164,7 +164,7 @@ fn described(options: &CopyOptions) -> String {
 async fn copy(args: &CopyArgs, session: &mut Session, out: &mut Output) -> Done {
     let mut options = destination(args)?;
     if args.print_xml {
-        out.print(&described(&options));
+        out.line(&described(&options));
         return Ok(());
     }
     (options.shallow, options.reuse) = (args.shallow, args.reuse_external);

@@ -1,10 +1,18 @@
-//! `attach-device`, `detach-device`, `detach-device-alias`, `update-device`.
+//! `attach-device`, `detach-device`, `detach-device-alias`, `update-device`, `update-memory-device`.
 
-use polyvirt::{Affect, Detached, Guest};
+use polyvirt::{
+    Affect, Detached, Error, ErrorKind, Guest,
+    model::{DomainConfig, memory_device::MemoryDevice},
+};
 
-use super::{Done, life::tell, read_xml, tell_warnings};
+use super::{
+    Done,
+    life::tell,
+    read_xml, sizes, tell_warnings,
+    tune::{self, config_of},
+};
 use crate::{
-    args::{AliasArgs, DeviceAffect, DeviceArgs, UpdateArgs},
+    args::{AliasArgs, DeviceAffect, DeviceArgs, UpdateArgs, UpdateMemoryArgs},
     failure::Failure,
     output::Output,
     session::Session,
@@ -73,4 +81,43 @@ pub(super) async fn detach_alias(args: &AliasArgs, session: &mut Session, out: &
 pub(super) async fn update(args: &UpdateArgs, session: &mut Session, out: &mut Output) -> Done {
     let xml = read_xml(&args.device.file)?;
     change(&session.guest(&args.device.domain).await?, &xml, args.device.affect, args.force, out).await
+}
+
+pub(super) async fn update_memory(args: &UpdateMemoryArgs, session: &mut Session, out: &mut Output) -> Done {
+    let guest = session.guest(&args.domain).await?;
+    let mut config = (*config_of(&guest, args.affect).await?).clone();
+    let at = memory_device(&config, args)?;
+    if let (Some(size), Some(device)) = (&args.requested_size, config.devices.memories.get_mut(at)) {
+        device.target.get_or_insert_default().requested = Some(sizes::kib(size)?);
+    }
+    let device = config.devices.pick("memory", at).map(|it| it.to_xml()).unwrap_or_default();
+    if args.print_xml {
+        out.print(&device);
+        return Ok(());
+    }
+    let warnings = guest.update_device(&device, tune::affect(args.affect), false).await?;
+    tell_warnings(&warnings, out);
+    tell(&guest, "has the device as described now", out);
+    Ok(())
+}
+
+/// The memory device that is meant: the only one if nothing is said.
+fn memory_device(config: &DomainConfig, args: &UpdateMemoryArgs) -> Result<usize, Failure> {
+    let named = |it: &MemoryDevice| match (&args.alias, args.node) {
+        (Some(alias), _) => it.info.alias.as_ref().is_some_and(|it| it.name == *alias),
+        (None, Some(node)) => it.target.as_ref().is_some_and(|it| it.node == Some(node)),
+        (None, None) => true,
+    };
+    let all = config.devices.memories.iter().enumerate();
+    let found: Vec<usize> = all.filter(|(_, it)| named(it)).map(|(at, _)| at).collect();
+    match found[..] {
+        [at] => Ok(at),
+        [] => Err(Error::new(ErrorKind::NotFound, "the guest has no such memory device")
+            .hint("`polyvirt dumpxml` shows what it has")
+            .into()),
+        _ => {
+            let message = format!("the guest has {} such memory devices; name one with --alias", found.len());
+            Err(Failure::argument(message))
+        }
+    }
 }

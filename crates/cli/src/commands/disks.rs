@@ -63,10 +63,13 @@ pub(super) async fn attach_disk(args: &AttachDiskArgs, session: &mut Session, ou
 }
 
 fn disk(args: &AttachDiskArgs) -> Result<String, Failure> {
-    let block = match args.sourcetype {
-        Some(SourceType::Block) => true,
-        Some(SourceType::File) => false,
-        None => is_block(&args.source),
+    let kind = match args.sourcetype {
+        Some(SourceType::Network) => "network",
+        // As with virsh, a server is enough.
+        None if args.source_host_name.is_some() || args.source_host_socket.is_some() => "network",
+        Some(SourceType::Block) => "block",
+        None if is_block(&args.source) => "block",
+        Some(SourceType::File) | None => "file",
     };
     let device = match args.kind {
         None => None,
@@ -75,7 +78,7 @@ fn disk(args: &AttachDiskArgs) -> Result<String, Failure> {
         Some(DiskType::Floppy) => Some("floppy"),
         Some(DiskType::Lun) => Some("lun"),
     };
-    let mut disk = element("disk", &[("type", Some(if block { "block" } else { "file" })), ("device", device)]);
+    let mut disk = element("disk", &[("type", Some(kind)), ("device", device), ("rawio", args.rawio.then_some("yes"))]);
     let thread = args.iothread.map(|it| it.to_string());
     let driver = [
         ("name", args.driver.as_deref()),
@@ -87,9 +90,11 @@ fn disk(args: &AttachDiskArgs) -> Result<String, Failure> {
     if driver.iter().any(|(_, value)| value.is_some()) {
         disk.children.push(element("driver", &driver));
     }
-    if !args.source.is_empty() {
+    if kind == "network" {
+        disk.children.push(server(args)?);
+    } else if !args.source.is_empty() {
         let source = absolute(&args.source)?;
-        disk.children.push(element("source", &[(if block { "dev" } else { "file" }, Some(&source))]));
+        disk.children.push(element("source", &[(if kind == "block" { "dev" } else { "file" }, Some(&source))]));
     }
     disk.children.push(element("target", &[("dev", Some(&args.target)), ("bus", args.targetbus.as_deref())]));
     if let Some(mode) = &args.mode {
@@ -98,7 +103,70 @@ fn disk(args: &AttachDiskArgs) -> Result<String, Failure> {
     disk.children.extend(args.serial.as_deref().map(|it| leaf("serial", it)));
     disk.children.extend(args.wwn.as_deref().map(|it| leaf("wwn", it)));
     disk.children.extend(args.alias.as_deref().map(|it| element("alias", &[("name", Some(it))])));
+    if let Some(place) = &args.address {
+        disk.children.push(address(place, args.multifunction)?);
+    }
     Ok(disk.to_string())
+}
+
+/// The volume of a server.
+fn server(args: &AttachDiskArgs) -> Result<XmlTree, Failure> {
+    let Some(protocol) = args.source_protocol.as_deref() else {
+        return Err(Failure::Usage("attach-disk: name the server's protocol with --source-protocol".to_owned()));
+    };
+    let name = Some(args.source.as_str()).filter(|it| !it.is_empty());
+    let mut source = element("source", &[("protocol", Some(protocol)), ("name", name)]);
+    // What stands behind the last colon is a port, unless there are several: that is an address.
+    let host = args.source_host_name.as_deref();
+    let (host, port) = match host.and_then(|it| it.rsplit_once(':')) {
+        Some((host, port)) if !host.contains(':') => (Some(host), Some(port)),
+        _ => (host, None),
+    };
+    let attributes = [
+        ("name", host),
+        ("port", port),
+        ("transport", args.source_host_transport.as_deref()),
+        ("socket", args.source_host_socket.as_deref()),
+    ];
+    if attributes.iter().any(|(_, value)| value.is_some()) {
+        source.children.push(element("host", &attributes));
+    }
+    Ok(source)
+}
+
+/// An address as virsh has it: the kind, then its numbers; those of PCI are hexadecimal.
+fn address(text: &str, multifunction: bool) -> Result<XmlTree, Failure> {
+    let wrong = || {
+        let problem = format!(
+            "attach-disk: '{text}' is no place; write pci:DOMAIN.BUS.SLOT.FUNCTION, scsi:CONTROLLER.BUS.UNIT, ide:CONTROLLER.BUS.UNIT, \
+             sata:CONTROLLER.BUS.UNIT, usb:BUS.PORT or ccw:CSSID.SSID.DEVNO"
+        );
+        Failure::Usage(problem)
+    };
+    let (kind, numbers) = text.split_once(':').ok_or_else(wrong)?;
+    let (kind, names): (&str, &[&str]) = match kind {
+        "pci" => ("pci", &["domain", "bus", "slot", "function"]),
+        "scsi" | "sata" | "ide" => ("drive", &["controller", "bus", "unit"]),
+        "usb" => ("usb", &["bus", "port"]),
+        "ccw" => ("ccw", &["cssid", "ssid", "devno"]),
+        _ => return Err(wrong()),
+    };
+    let numbers: Vec<&str> = numbers.split('.').collect();
+    if numbers.len() != names.len() {
+        return Err(wrong());
+    }
+    let base = if matches!(kind, "pci" | "ccw") { 16 } else { 10 };
+    let mut place = element("address", &[("type", Some(kind))]);
+    for (name, number) in names.iter().zip(numbers) {
+        let number = number.strip_prefix("0x").unwrap_or(number);
+        let number = u32::from_str_radix(number, base).map_err(|_| wrong())?;
+        let number = if base == 16 { format!("0x{number:x}") } else { number.to_string() };
+        place.attributes.push(((*name).to_owned(), number));
+    }
+    if multifunction {
+        place.attributes.push(("multifunction".to_owned(), "on".to_owned()));
+    }
+    Ok(place)
 }
 
 /// The definition in which a device is looked for: the running guest's if that is changed.
@@ -193,7 +261,7 @@ pub(super) async fn attach_interface(args: &AttachInterfaceArgs, session: &mut S
 }
 
 fn card(args: &AttachInterfaceArgs) -> Result<String, Failure> {
-    let mut card = element("interface", &[("type", Some(&args.kind))]);
+    let mut card = element("interface", &[("type", Some(&args.kind)), ("managed", args.managed.then_some("yes"))]);
     card.children.extend(args.mac.as_deref().map(|it| element("mac", &[("address", Some(it))])));
     if let Some(source) = &args.source {
         let attribute = match args.kind.as_str() {
@@ -204,6 +272,7 @@ fn card(args: &AttachInterfaceArgs) -> Result<String, Failure> {
         card.children.push(element("source", &[(attribute, Some(source)), ("mode", args.source_mode.as_deref())]));
     }
     card.children.extend(args.target.as_deref().map(|it| element("target", &[("dev", Some(it))])));
+    card.children.extend(args.script.as_deref().map(|it| element("script", &[("path", Some(it))])));
     card.children.extend(args.model.as_deref().map(|it| element("model", &[("type", Some(it))])));
     card.children.extend(args.alias.as_deref().map(|it| element("alias", &[("name", Some(it))])));
     let mut limits = XmlTree::new("bandwidth");
@@ -250,4 +319,25 @@ pub(super) async fn detach_interface(args: &DetachInterfaceArgs, session: &mut S
         return Ok(());
     }
     take_out(&guest, &xml, args.affect, out).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_as_virsh_has_them() {
+        let place = |text: &str| address(text, false).map(|it| it.to_string().trim().to_owned()).ok();
+        for (text, expected) in [
+            ("pci:0000.00.1f.0", "<address type='pci' domain='0x0' bus='0x0' slot='0x1f' function='0x0'/>"),
+            ("scsi:0.0.3", "<address type='drive' controller='0' bus='0' unit='3'/>"),
+            ("usb:0.12", "<address type='usb' bus='0' port='12'/>"),
+            ("ccw:0xfe.0.0x10", "<address type='ccw' cssid='0xfe' ssid='0x0' devno='0x10'/>"),
+        ] {
+            assert_eq!(place(text).as_deref(), Some(expected));
+        }
+        for wrong in ["", "pci", "pci:0.0.0", "pci:0.0.0.g", "scsi:0.0.-1", "isa:1", "usb:0.1.2"] {
+            assert_eq!(place(wrong), None, "{wrong}");
+        }
+    }
 }

@@ -89,6 +89,7 @@ fn words(kind: &EventKind) -> String {
         EventKind::DeviceAdded { alias } => format!("device {alias} was added"),
         EventKind::DeviceUpdated { alias } => format!("device {alias} was changed"),
         EventKind::DeviceRemoved { alias } => format!("device {alias} was removed"),
+        EventKind::MemoryDeviceSizeChange { alias, size } => format!("the guest uses {size} of memory device {alias}"),
         EventKind::DeviceRefused { alias } => format!("device {alias} is not let go by the guest"),
         EventKind::BlockJob { disk, job, status } => format!("{job} of disk {disk}: {status}"),
         EventKind::Noticed(Noticed { notice, merged: 0, .. }) => noticed(notice),

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use polyvirt::{Destroy, Error, ErrorKind, EventKind, Guest, Ownership, Shutdown, StartOptions};
+use polyvirt::{Destroy, Error, ErrorKind, EventKind, Guest, Ownership, Shutdown, SleepTarget, StartOptions};
 
 use super::{Done, console};
 use crate::{
-    args::{ShutdownMode, Start, Which},
+    args::{ShutdownMode, SleepArgs, SleepTo, Start, Which},
     failure::Failure,
     output::Output,
     progress::StartProgress,
@@ -77,31 +77,60 @@ pub(super) fn tell(guest: &Guest, what: &str, out: &mut Output) {
     out.done(&format!("Domain '{}' {what}", guest.name()));
 }
 
-pub(super) async fn shutdown(
-    which: &Which,
-    mode: Option<ShutdownMode>,
-    session: &mut Session,
+/// The ways that were named, or the usual one.
+fn ways(modes: &[ShutdownMode]) -> Vec<Shutdown> {
+    if modes.is_empty() {
+        return vec![Shutdown::Default];
+    }
+    let way = |mode: &ShutdownMode| match mode {
+        ShutdownMode::Acpi => Shutdown::Acpi,
+        ShutdownMode::Agent => Shutdown::Agent,
+    };
+    modes.iter().map(way).collect()
+}
+
+/// Tries one way after the other; if none works, what the last one said.
+async fn first_that_works<F: Future<Output = polyvirt::Result<()>>>(
+    modes: &[ShutdownMode],
     out: &mut Output,
+    ask: impl Fn(Shutdown) -> F,
 ) -> Done {
+    let ways = ways(modes);
+    for (at, how) in ways.iter().enumerate() {
+        match ask(*how).await {
+            Err(error) if at + 1 < ways.len() => out.warning(&error.to_string()),
+            done => return Ok(done?),
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn shutdown(which: &Which, modes: &[ShutdownMode], session: &mut Session, out: &mut Output) -> Done {
     let guest = session.guest(&which.domain).await?;
-    guest
-        .shutdown(match mode {
-            None => Shutdown::Default,
-            Some(ShutdownMode::Acpi) => Shutdown::Acpi,
-            Some(ShutdownMode::Agent) => Shutdown::Agent,
-        })
-        .await?;
+    first_that_works(modes, out, |how| guest.shutdown(how)).await?;
     tell(&guest, "is being shutdown", out);
+    Ok(())
+}
+
+pub(super) async fn sleep(args: &SleepArgs, session: &mut Session, out: &mut Output) -> Done {
+    let guest = session.guest(&args.which.domain).await?;
+    let to = match args.target {
+        SleepTo::Mem => SleepTarget::Memory,
+        SleepTo::Disk => SleepTarget::Disk,
+        SleepTo::Hybrid => SleepTarget::Hybrid,
+    };
+    guest.sleep(to).await?;
+    tell(&guest, "successfully suspended", out);
     Ok(())
 }
 
 /// A reboot takes two steps, and without a daemon this process must be there for the second: the guest powers off when it likes,
 /// and is then reset.
-pub(super) async fn reboot(which: &Which, session: &mut Session, out: &mut Output) -> Done {
+pub(super) async fn reboot(which: &Which, modes: &[ShutdownMode], session: &mut Session, out: &mut Output) -> Done {
     let connection = session.open_with(None, Ownership::WhileRunning).await?;
     let guest = connection.lookup(&which.domain).await?;
     let mut events = connection.events();
-    guest.reboot().await?;
+    first_that_works(modes, out, |how| guest.reboot(how)).await?;
     out.done(&format!("Domain '{}' is being rebooted", guest.name()));
     out.flush()?;
     let rebooted = async {

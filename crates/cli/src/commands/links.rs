@@ -15,7 +15,7 @@ use super::{
     tune::{affect, config_of},
 };
 use crate::{
-    args::{AffectArgs, BlkdeviotuneArgs, GetlinkArgs, LinkState, SetlinkArgs},
+    args::{AffectArgs, BlkdeviotuneArgs, GetlinkArgs, IftuneArgs, LinkState, SetlinkArgs},
     failure::Failure,
     output::Output,
     session::Session,
@@ -87,6 +87,38 @@ pub(super) async fn setlink(args: &SetlinkArgs, session: &mut Session, out: &mut
     let warnings = guest.update_device(&device, affect, false).await?;
     super::tell_warnings(&warnings, out);
     out.done("device updated");
+    Ok(())
+}
+
+/// What is sent would have to be policed at the tap and what is received shaped, with queueing disciplines that many a kernel lacks.
+pub(super) async fn domiftune(args: &IftuneArgs, session: &mut Session, out: &mut Output) -> Done {
+    let guest = session.guest(&args.which.domain).await?;
+    let config = config_of(&guest, args.affect).await?;
+    let (_, card) = card(&config, &args.interface)?;
+    if args.inbound.is_some() || args.outbound.is_some() {
+        let message = "limits of network cards are not carried out: taps get no queueing disciplines (htb, police) yet";
+        return Err(Error::new(ErrorKind::Unsupported, message)
+            .hint("limit the tap yourself, with tc from iproute2; it goes with the guest")
+            .into());
+    }
+    let bandwidth = card.bandwidth.clone().unwrap_or_default();
+    let mut rows = Vec::new();
+    for (way, limit) in [("inbound", bandwidth.inbound), ("outbound", bandwidth.outbound)] {
+        let limit = limit.unwrap_or_default();
+        for (name, value) in [("average", limit.average), ("peak", limit.peak), ("burst", limit.burst)] {
+            rows.push((format!("{way}.{name}"), value.unwrap_or(0)));
+        }
+        if way == "inbound" {
+            rows.push((format!("{way}.floor"), limit.floor.unwrap_or(0)));
+        }
+    }
+    if out.json {
+        out.json(&rows.into_iter().map(|(name, value)| (name, value.into())).collect::<serde_json::Map<_, _>>());
+        return Ok(());
+    }
+    for (name, value) in rows {
+        out.line(&format!("{name:<15}: {value}"));
+    }
     Ok(())
 }
 

@@ -38,6 +38,7 @@ impl Actor {
                 self.set_state(state, reason).await?;
                 self.settle_job().await;
                 self.settle_block_jobs().await;
+                self.settle_memory().await;
                 // It may have let go of a vCPU, too.
                 if self.attached.is_some() && !removable.is_empty() && asked.vcpu_count().is_some() {
                     let now = self.job(&source, async move {

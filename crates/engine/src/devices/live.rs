@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use polyvirt_core::{
-    Detached, DeviceChange, Error, ErrorKind, EventKind, LiveConfig, Manifest, Result,
+    Detached, DeviceAttach, DeviceChange, Error, ErrorKind, EventKind, LiveConfig, LiveEffect, Result,
     model::{
         DomainConfig,
         device::{Device, Meant},
@@ -11,7 +11,7 @@ use polyvirt_core::{
     placement::Plan,
 };
 
-use super::{Which, insert};
+use super::{Which, insert, memory};
 use crate::{
     actor::{Change, Held, Left, Slot},
     definition,
@@ -28,6 +28,7 @@ impl Guest {
     /// Puts a device into the running guest.
     pub(super) async fn plug_in(&self, device: Device) -> Result<()> {
         let shared = self.connection.shared.clone();
+        let time = shared.options.start_timeout.saturating_add(memory::time(&device));
         let work = move |it: Held| async move {
             let attach = it.domain.attach().ok_or_else(|| it.missing("attaching devices to a running guest"))?;
             let (before, plan) = (it.record.live()?, it.record.plan.clone());
@@ -35,28 +36,36 @@ impl Guest {
             insert(&before.config.name, &mut after.config, device)?;
             complete(&shared, &mut after).await?;
             attach.resolve(&before, &mut after).await?;
-            let brought = bring(&shared, (&before, &after), plan.as_ref()).await?;
-            let change = DeviceChange::new(before, after, plan);
-            let effects = match attach.attach(&change).await {
+            let promised = match &plan {
+                Some(plan) => memory::promise(&shared, (&before, &after), plan).await?,
+                None => None,
+            };
+            let change = DeviceChange::new(before, after, promised.clone().or_else(|| plan.clone()));
+            let effects = match brought_and_attached(&shared, attach, &change).await {
                 Ok(effects) => effects,
                 Err(error) => {
-                    shared.give_back((&change.after, &change.before), change.plan.as_ref()).await;
+                    if let (Some(was), Some(promised)) = (&plan, &promised) {
+                        memory::rebook(&shared, promised, was).await;
+                    }
                     return Err(error);
                 }
             };
-            drop(brought);
             let (mut after, mut plan) = (change.after, change.plan);
             apply_effects(&mut after, &mut plan, &effects);
             let new = after.config.devices.new_since(&change.before.config.devices);
             let alias = new.last().and_then(Device::alias).unwrap_or_default();
             let edit = |config: &mut DomainConfig| {
                 for device in new {
-                    config.devices.add(device);
+                    config.add_device(device);
                 }
             };
-            Ok(Left::live(edit).event(EventKind::DeviceAdded { alias }))
+            let left = Left::live(edit).event(EventKind::DeviceAdded { alias });
+            Ok(match plan.filter(|_| promised.is_some()) {
+                Some(plan) => left.plan(plan),
+                None => left,
+            })
         };
-        self.change(Change::new("attach-device", work).within(self.connection.shared.options.start_timeout)).await
+        self.change(Change::new("attach-device", work).within(time)).await
     }
 
     /// Takes a device out of the running guest.
@@ -72,7 +81,7 @@ impl Guest {
                 let target = before.config.devices.disks.get(at).and_then(|it| it.target.as_ref());
                 it.record.no_block_job(Some(target.map_or("", |it| &it.dev)))?;
             }
-            after.config.devices.remove(element, at);
+            after.config.remove_device(element, at);
             needed(&shared, &after).await?;
             let change = DeviceChange::new(before, after, it.record.plan.clone());
             // The guest's definition follows from its word that the device is gone, whenever it comes.
@@ -129,6 +138,20 @@ fn keep_names(before: &DomainConfig, after: &mut DomainConfig) {
     }
 }
 
+/// Puts in what is new, with what it uses on the host; that is given back if it fails.
+async fn brought_and_attached(
+    shared: &Arc<Shared>,
+    attach: &dyn DeviceAttach,
+    change: &DeviceChange,
+) -> Result<Vec<LiveEffect>> {
+    bring(shared, (&change.before, &change.after), change.plan.as_ref()).await?;
+    let attached = attach.attach(change).await;
+    if attached.is_err() {
+        shared.give_back((&change.after, &change.before), change.plan.as_ref()).await;
+    }
+    attached
+}
+
 /// Completes and checks a definition of a running guest as one that is about to be started.
 async fn complete(shared: &Arc<Shared>, live: &mut LiveConfig) -> Result<()> {
     definition::complete(&mut live.config).map_err(Error::invalid_config)?;
@@ -139,14 +162,14 @@ async fn complete(shared: &Arc<Shared>, live: &mut LiveConfig) -> Result<()> {
 }
 
 /// Makes usable for the guest what it has not used before.
-async fn bring(shared: &Arc<Shared>, of: (&LiveConfig, &LiveConfig), plan: Option<&Plan>) -> Result<Manifest> {
+async fn bring(shared: &Arc<Shared>, of: (&LiveConfig, &LiveConfig), plan: Option<&Plan>) -> Result<()> {
     let brought = shared.brought(of, plan)?;
     let resources = brought.resources.clone();
     blocking(move || resources.iter().try_for_each(check_resource)).await?;
     if let Some(labels) = shared.services.labels() {
         labels.apply(&shared.owner_ref(&of.1.guest())?, &brought).await?;
     }
-    Ok(brought)
+    Ok(())
 }
 
 /// Refuses to take out what other devices need: completion would put it in again.

@@ -226,6 +226,8 @@ impl Take {
     async fn live(mut self, held: Held) -> Result<Left> {
         let domain = held.domain.clone();
         let live = domain.snapshots().ok_or_else(|| held.missing("snapshots"))?;
+        // Jobs move data between the very images.
+        held.record.no_block_job(None)?;
         settle_live(self.shared.clone(), self.guest.name.clone(), domain.clone()).await?;
         let images = Images::Live(live);
         self.is_free(images).await?;

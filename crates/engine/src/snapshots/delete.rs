@@ -106,6 +106,8 @@ impl Delete {
     async fn live(self, held: Held) -> Result<Left> {
         let domain = held.domain.clone();
         let live = domain.snapshots().ok_or_else(|| held.missing("snapshots"))?;
+        // Jobs move data between the very images.
+        held.record.no_block_job(None)?;
         settle_live(self.shared.clone(), self.guest.name.clone(), domain.clone()).await?;
         let mut record =
             JobRecord::new(JobKind::SnapshotDelete, JobStep::Begun, held.record.state == GuestState::Running);

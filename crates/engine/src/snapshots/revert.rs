@@ -186,6 +186,8 @@ impl Live {
         if domain.snapshots().is_none() {
             return Err(held.missing("snapshots"));
         }
+        // Jobs move data between the very images.
+        held.record.no_block_job(None)?;
         settle_live(self.shared.clone(), self.guest.name.clone(), domain.clone()).await?;
         let mut record = JobRecord::new(JobKind::SnapshotRevert, JobStep::Begun, self.running);
         record.ran = held.record.state == GuestState::Running;

@@ -47,14 +47,27 @@ fn nodes(cx: Context<'_>, wrong: &mut Vec<Constraint>) {
     for policy in &stored.memnodes {
         named.push((policy.nodes.clone(), format!("/domain/numatune/memnode[@cellid='{}']/@nodeset", policy.cell)));
     }
-    for (at, device) in cx.request.devices.iter().enumerate() {
-        if let Some(nodes) = &device.nodes {
-            named.push((nodes.clone(), format!("/domain/devices/memory[{}]/source/nodemask", at + 1)));
-        }
-    }
+    named.extend((0..cx.request.devices.len()).filter_map(|at| of_device(cx, at)));
     if let (AdviceSource::Given(nodes), true) = (&cx.request.advice, stored.wants_advice()) {
         named.push((nodes.clone(), "the given advice".to_owned()));
     }
+    online(cx, named, wrong);
+}
+
+/// What is wrong with the nodes of one memory device.
+pub(super) fn nodes_of_device(cx: Context<'_>, index: usize) -> Vec<Constraint> {
+    let mut wrong = Vec::new();
+    online(cx, of_device(cx, index).into_iter().collect(), &mut wrong);
+    wrong
+}
+
+/// The nodes that a memory device names.
+fn of_device(cx: Context<'_>, index: usize) -> Option<(NodeSet, String)> {
+    let nodes = cx.request.devices.get(index)?.nodes.clone()?;
+    Some((nodes, format!("/domain/devices/memory[{}]/source/nodemask", index + 1)))
+}
+
+fn online(cx: Context<'_>, named: Vec<(NodeSet, String)>, wrong: &mut Vec<Constraint>) {
     let online = cx.host.online_nodes();
     for (nodes, path) in named {
         let offline = nodes.difference(&online);

@@ -47,6 +47,19 @@ pub(super) fn cpus_of(booked: &mut Promised, plan: &Plan) {
     }
 }
 
+/// Books the memory devices of one plan instead of those of another. What the lease knows of them itself is more than the other plan
+/// does.
+pub(super) fn replug(lease: &mut Lease, was: &Plan, now: &Plan) {
+    let (old, new) = (lease.plugged.take().unwrap_or_else(|| was.plugged()), now.plugged());
+    // What stays has been touched, or not, as it is booked.
+    let (mut less, mut more) = (old.clone(), new.clone());
+    less.subtract_within(&new);
+    more.subtract_within(&old);
+    lease.booked.subtract(&less);
+    lease.booked.add(&more);
+    lease.plugged = Some(new);
+}
+
 /// Books what was observed where it was observed, and the rest where it was planned.
 pub(super) fn observe(booked: &mut Promised, observed: &[NodeShare]) {
     for promise in booked.nodes.values_mut() {

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::*;
 use crate::{GuestShape, HostNode, HostTopology, Kib, Node, PagePool, PageRequest, PlacementProfile, Request, plan};
+use crate::{MemoryDeviceRequest, plug, unplug};
 
 fn host() -> HostTopology {
     HostTopology::uniform(4, 4, Kib::from_gib(8)).build().unwrap()
@@ -327,4 +328,45 @@ fn a_running_guest_counts_as_busy_as_it_was_seen() {
     ledger.reserve(&me(), "b", &mut decide).unwrap();
     let kept = ledger.snapshot().unwrap().leases.iter().find(|other| other.id == lease).unwrap().seen.unwrap();
     assert!(kept.at_ms >= now && kept.at_ms < now * 2 + 1_000_000 && kept.busy_milli == Some(700), "{kept:?}");
+}
+
+#[test]
+fn memory_that_is_plugged_is_booked_once_and_given_back() {
+    let (_dir, ledger) = open();
+    let size = Kib::from_gib(2);
+    let before = Request::new("a", GuestShape::flat(1, Kib::from_gib(1)));
+    let after = Request::new("a", GuestShape::flat(1, Kib::from_gib(3))).device(MemoryDeviceRequest::new(None, size));
+    let profile = PlacementProfile::qemu();
+    let mut decide = |promised: &Promised| plan(&host(), promised, &profile, &before);
+    let started = ledger.reserve(&me(), "a", &mut decide).unwrap().plan;
+    let lease = started.lease.clone().unwrap();
+    let booked = || {
+        let leases = ledger.snapshot().unwrap().leases;
+        leases[0].booked.nodes.values().map(|it| it.memory).sum::<Kib>()
+    };
+    let mut more = |promised: &Promised| plug(&host(), promised, &profile, &after, &started, 0);
+    let plugged = ledger.plug(&lease, &started, &mut more).unwrap();
+    assert_eq!((booked(), plugged.lease.as_ref()), (Kib::from_gib(3), Some(&lease)));
+    // Whoever did it died, and it was never written down that it is there.
+    ledger.rebook_plugged(&lease, &started, &started).unwrap();
+    assert_eq!(booked(), Kib::from_gib(1));
+    ledger.rebook_plugged(&lease, &started, &plugged).unwrap();
+    ledger.rebook_plugged(&lease, &started, &plugged).unwrap();
+    assert_eq!(booked(), Kib::from_gib(3));
+    let gone = unplug(&plugged, 0);
+    for _ in 0..2 {
+        ledger.rebook_plugged(&lease, &plugged, &gone).unwrap();
+        assert_eq!(booked(), Kib::from_gib(1));
+    }
+    // What does not fit is refused, and nothing is booked.
+    let mut huge = after.clone();
+    huge.devices[0].size = Kib::from_gib(100_000);
+    let mut more = |promised: &Promised| plug(&host(), promised, &profile, &huge, &gone, 0);
+    assert!(matches!(ledger.plug(&lease, &gone, &mut more), Err(LedgerError::Refused(_))));
+    assert_eq!(booked(), Kib::from_gib(1));
+    // One of the start that goes.
+    ledger.rebook_plugged(&lease, &gone, &gone).unwrap();
+    ledger.rebook(&lease, &plugged).unwrap();
+    ledger.rebook_plugged(&lease, &plugged, &gone).unwrap();
+    assert_eq!(booked(), Kib::from_gib(1));
 }

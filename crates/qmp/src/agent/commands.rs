@@ -36,6 +36,12 @@ asked! {
     GetOsinfo = "guest-get-osinfo" -> OsInfo;
     /// Its time zone.
     GetTimezone = "guest-get-timezone" -> Timezone;
+    /// Sends the guest to sleep, in memory. It is not answered if it works.
+    SuspendRam = "guest-suspend-ram" -> Empty;
+    /// The same, on its disk.
+    SuspendDisk = "guest-suspend-disk" -> Empty;
+    /// The same, both.
+    SuspendHybrid = "guest-suspend-hybrid" -> Empty;
     /// Who is logged in.
     GetUsers = "guest-get-users" -> Vec<User>;
 }
@@ -114,8 +120,25 @@ pub struct Filesystem {
 #[expect(missing_docs, reason = "the names are the agent's")]
 pub struct DiskAddress {
     pub bus_type: String,
+    #[serde(default)]
+    pub bus: i64,
+    #[serde(default)]
+    pub target: i64,
+    #[serde(default)]
+    pub unit: i64,
+    pub pci_controller: Option<PciPlace>,
     pub serial: Option<String>,
     pub dev: Option<String>,
+}
+
+/// Where a controller is on the guest's PCI; -1 where the agent does not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[expect(missing_docs, reason = "the names are the agent's")]
+pub struct PciPlace {
+    pub domain: i64,
+    pub bus: i64,
+    pub slot: i64,
+    pub function: i64,
 }
 
 /// Sets the guest's clock.

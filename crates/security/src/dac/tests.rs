@@ -93,6 +93,21 @@ fn what_may_be_used_already_is_left_alone() {
 }
 
 #[test]
+fn a_file_that_is_asked_for_twice_is_lent_once() {
+    let Some(files) = Files::new() else { return };
+    let (image, one) = (files.file("image", 0o644), files.guest("one"));
+    for accesses in [[Access::Write, Access::Write], [Access::Read, Access::Write], [Access::Write, Access::Read]] {
+        let items = accesses.map(|it| Resource::existing(&image, "/domain/devices/disk[1]", it));
+        let mut items = Manifest::new(items.to_vec());
+        items.identity = Some(ProcessIdentity::new(GUEST, GUEST, vec![]));
+        files.dac.apply_now(&one, &items).unwrap();
+        assert_eq!((owner(&image), files.records()), ((GUEST, GUEST), 1));
+        files.give_back(&one);
+        assert_eq!((owner(&image), files.records()), ((1, 2), 0));
+    }
+}
+
+#[test]
 fn guests_that_are_gone_hold_nothing() {
     let Some(files) = Files::new() else { return };
     let (image, one, two) = (files.file("image", 0o600), files.guest("one"), files.guest("two"));

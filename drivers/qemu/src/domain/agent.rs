@@ -3,13 +3,18 @@
 //! A lane of its own: one command at a time, in line, and nothing else waits for it. Before the channel is used QEMU is asked whether a
 //! program in the guest has it open, so that a guest without an agent is told so at once and not after a deadline.
 
+mod disks;
+
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use polyvirt_core::{
-    Error, ErrorKind, GuestAccounts, GuestAddresses, GuestClock, GuestFilesystem, GuestFilesystems, GuestHostname,
-    GuestInfo, GuestInfoKind, GuestInfoRecord, GuestInterface, GuestSshKeys, GuestVcpu, GuestVcpus, RawAgent, Result,
-    SecretText, SshKeysHow, async_trait,
-    model::chardev::{ChannelTargetType, CharBackend, CharMode},
+    Error, ErrorKind, GuestAccounts, GuestAddresses, GuestClock, GuestDisk, GuestFilesystem, GuestFilesystems,
+    GuestHostname, GuestInfo, GuestInfoKind, GuestInfoRecord, GuestInterface, GuestSshKeys, GuestVcpu, GuestVcpus,
+    RawAgent, Result, SecretText, SleepTarget, SshKeysHow, async_trait,
+    model::{
+        DomainConfig,
+        chardev::{ChannelTargetType, CharBackend, CharMode},
+    },
 };
 use polyvirt_qmp::{
     Command, QueryChardev,
@@ -99,11 +104,25 @@ impl QemuDomain {
         agent::execute(&turn.path, command, turn.left()).await.map_err(failed)
     }
 
-    /// Has the agent power the guest off.
-    pub(super) async fn agent_shutdown(&self) -> Result<()> {
+    /// Has the agent do what is only answered if it does not work.
+    async fn agent_tell<C: Command + Sync>(&self, command: &C) -> Result<()> {
         let turn = self.turn(SOON).await?;
-        let off = commands::Shutdown { mode: "powerdown" };
-        agent::execute_unanswered(&turn.path, &off, turn.left(), REFUSAL).await.map(drop).map_err(failed)
+        agent::execute_unanswered(&turn.path, command, turn.left(), REFUSAL).await.map(drop).map_err(failed)
+    }
+
+    /// Has the agent power the guest off, or reboot it.
+    pub(super) async fn agent_power(&self, mode: &'static str) -> Result<()> {
+        self.agent_tell(&commands::Shutdown { mode }).await
+    }
+
+    /// Has the agent send the guest to sleep.
+    pub(super) async fn agent_sleep(&self, to: SleepTarget) -> Result<()> {
+        match to {
+            SleepTarget::Memory => self.agent_tell(&commands::SuspendRam {}).await,
+            SleepTarget::Disk => self.agent_tell(&commands::SuspendDisk {}).await,
+            SleepTarget::Hybrid => self.agent_tell(&commands::SuspendHybrid {}).await,
+            other => Err(Error::new(ErrorKind::Unsupported, format!("the guest agent has no word for {other:?}"))),
+        }
     }
 }
 
@@ -169,13 +188,20 @@ impl GuestFilesystems for QemuDomain {
 
     async fn list(&self) -> Result<Vec<GuestFilesystem>> {
         let found = self.agent(&commands::GetFsinfo {}, SOON).await?;
-        Ok(found.into_iter().take(MANY).map(filesystem).collect())
+        let live = self.shared.live();
+        Ok(found.into_iter().take(MANY).map(|it| filesystem(it, &live.config)).collect())
     }
 }
 
-fn filesystem(it: commands::Filesystem) -> GuestFilesystem {
+fn filesystem(it: commands::Filesystem, config: &DomainConfig) -> GuestFilesystem {
     let mut told = GuestFilesystem::default();
-    told.devices = it.disk.into_iter().filter_map(|disk| disk.dev).collect();
+    let disk = |it: commands::DiskAddress| {
+        let mut told = GuestDisk::default();
+        told.target = disks::target(&it, config);
+        (told.device, told.serial) = (it.dev, it.serial);
+        told
+    };
+    told.disks = it.disk.into_iter().take(MANY).map(disk).collect();
     (told.mountpoint, told.name, told.kind) = (it.mountpoint, it.name, it.r#type);
     (told.used, told.total) = (it.used_bytes, it.total_bytes);
     told

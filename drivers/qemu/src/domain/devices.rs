@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use polyvirt_core::{
     Detached, DeviceAttach, DeviceChange, DeviceDetach, DeviceRef, Error, ErrorKind, LiveConfig, LiveEffect, Result,
     async_trait,
-    model::{DomainConfig, device::Device, display::SoundModel},
+    model::{DomainConfig, display::SoundModel, memory_device::MemoryModel},
 };
 use polyvirt_qmp::{ErrorClass, QmpError, QueryChardev, SetAction};
 use tokio::sync::broadcast::error::RecvError;
@@ -57,7 +57,7 @@ impl DeviceAttach for QemuDomain {
     async fn attach(&self, change: &DeviceChange) -> Result<Vec<LiveEffect>> {
         let (shared, builder) = (&self.shared, self.shared.builder()?);
         let (before, mut after) = (&change.before.config, change.after.config.clone());
-        refuse(&after.devices.new_since(&before.devices))?;
+        refuse(&after, before)?;
         runnable::check(&after, &builder.binary).map_err(Error::invalid_config)?;
         let taps = open_taps(before, &after).await?;
         let mut effects = taps.name_in(&mut after);
@@ -66,9 +66,9 @@ impl DeviceAttach for QemuDomain {
         shared.put_in(&after, &difference, taps).await?;
         let new = after.devices.new_since(&before.devices);
         shared.live.send_modify(|live| {
-            let devices = &mut Arc::make_mut(live).config.devices;
+            let config = &mut Arc::make_mut(live).config;
             for device in new {
-                devices.add(device);
+                config.add_device(device);
             }
         });
         effects.extend(shared.terminals(&after, &difference).await);
@@ -157,20 +157,21 @@ impl Shared {
         let live = self.live();
         if let Some((element, at)) = live.config.devices.named(id) {
             let mut after = live.config.clone();
-            after.devices.remove(element, at);
+            after.remove_device(element, at);
             let difference = self.builder().and_then(|it| it.between(&live.config, &after, None, &[]));
             match difference {
                 Ok(difference) => {
-                    let served: Vec<Part> =
+                    let mut served: Vec<Part> =
                         difference.removed.into_iter().filter(|it| it.kind != Kind::Device).collect();
+                    plug::with_threads(&mut served);
                     plug::take_out(&self.parts.monitor, &served).await;
                 }
                 Err(error) => tracing::warn!(device = id, %error, "what served a device that is gone stays"),
             }
             self.live.send_modify(|live| {
-                let devices = &mut Arc::make_mut(live).config.devices;
-                if let Some((element, at)) = devices.named(id) {
-                    devices.remove(element, at);
+                let config = &mut Arc::make_mut(live).config;
+                if let Some((element, at)) = config.devices.named(id) {
+                    config.remove_device(element, at);
                 }
             });
         }
@@ -227,6 +228,7 @@ const PLUGGABLE: &[&str] = &[
     "disk",
     "controller",
     "interface",
+    "memory",
     "smartcard",
     "serial",
     "console",
@@ -244,13 +246,15 @@ const PLUGGABLE: &[&str] = &[
 ];
 
 /// What is wired in, and what needs more of us than QEMU can be told.
-fn refuse(new: &[Device]) -> Result<()> {
-    for device in new {
+fn refuse(after: &DomainConfig, before: &DomainConfig) -> Result<()> {
+    for device in &after.devices.new_since(&before.devices) {
         let devices = device.alone();
         let why = if !devices.filesystems.is_empty() {
             "its server is started before the guest"
-        } else if !devices.memories.is_empty() {
-            "its place on the host is promised with the guest's"
+        } else if devices.memories.iter().any(|it| it.model == Some(MemoryModel::SgxEpc)) {
+            "the machine's processor has it"
+        } else if !devices.memories.is_empty() && after.max_memory.is_none() {
+            "a guest that runs without <maxMemory slots='…'> has no room for more memory"
         } else if !PLUGGABLE.contains(&device.element())
             || devices.sounds.iter().any(|it| it.model != Some(SoundModel::Usb))
         {
@@ -313,6 +317,9 @@ fn cannot_go(error: &QmpError, id: &str) -> Error {
     match error {
         QmpError::Refused { description, .. } if description.contains("does not support hotplugging") => {
             told.hint("take it out of the stored definition with --config, and start the guest again")
+        }
+        QmpError::Refused { description, .. } if description.contains("memory devices cannot be unplugged") => {
+            told.hint("have the guest give its memory back: `polyvirt update-memory-device --requested-size 0`")
         }
         _ => told,
     }

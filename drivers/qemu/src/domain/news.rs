@@ -21,6 +21,18 @@ pub(super) fn read(event: &Event) -> Option<(Signal, Option<Key>)> {
             let device = device_of(data)?;
             (Signal::DeviceRefused(device.clone()), device)
         }
+        // ACPI 6.4, 6.3.5: an answer to an ejection request (3, or 103h if the operating system began it); 84h is one that is under way.
+        "ACPI_DEVICE_OST" if data["info"]["slot-type"] == "DIMM" => {
+            let info = &data["info"];
+            let ejects = matches!(info["source"].as_u64(), Some(3 | 0x103));
+            let kept = ejects && !matches!(info["status"].as_u64()?, 0 | 0x84);
+            let device = some_text(&info["device"]).filter(|_| kept)?;
+            (Signal::DeviceRefused(device.clone()), device)
+        }
+        "MEMORY_DEVICE_SIZE_CHANGE" => {
+            let (alias, size) = (some_text(&data["id"])?, Kib(data["size"].as_u64()? >> 10));
+            (Signal::MemoryDevice { alias: alias.clone(), size }, alias)
+        }
         "RESET" => (Signal::Reset, String::new()),
         // One key for both: of many changes the last one counts.
         "SUSPEND" => return Some((Signal::Asleep, Some(Key::new("sleep", String::new())))),
@@ -37,6 +49,7 @@ pub(super) fn read(event: &Event) -> Option<(Signal, Option<Key>)> {
 /// The events that are paced, by their names.
 fn class(name: &str) -> Option<&'static str> {
     const CLASSES: &[&str] = &[
+        "ACPI_DEVICE_OST",
         "BALLOON_CHANGE",
         "BLOCK_IO_ERROR",
         "BLOCK_WRITE_THRESHOLD",
@@ -44,6 +57,7 @@ fn class(name: &str) -> Option<&'static str> {
         "DEVICE_UNPLUG_GUEST_ERROR",
         "GUEST_CRASHLOADED",
         "GUEST_PANICKED",
+        "MEMORY_DEVICE_SIZE_CHANGE",
         "MEMORY_FAILURE",
         "RESET",
         "RTC_CHANGE",
@@ -223,6 +237,24 @@ mod tests {
             noticed("VSERPORT_CHANGE", r#"{ "id": "channel0", "open": true }"#),
             Notice::ChannelChanged { device: "channel0".into(), connected: true }
         );
+    }
+
+    #[test]
+    fn events_of_memory() {
+        let signal = |name, data| told(name, data).map(|it| it.0);
+        let ost = |source: u32, status: u32| {
+            let info = format!(
+                r#"{{ "info": {{ "device": "dimm1", "slot": "1", "slot-type": "DIMM", "source": {source}, "status": {status} }} }}"#
+            );
+            told("ACPI_DEVICE_OST", &info).map(|it| it.0)
+        };
+        let refused = Some(Signal::DeviceRefused("dimm1".into()));
+        assert_eq!((ost(3, 0x82), ost(0x103, 1)), (refused.clone(), refused));
+        // It let go, it is about to, or it was given something.
+        assert_eq!((ost(3, 0), ost(3, 0x84), ost(1, 1)), (None, None, None));
+        let size = r#"{ "id": "virtiomem0", "size": 1073741824, "qom-path": "/machine/peripheral/virtiomem0" }"#;
+        let changed = Signal::MemoryDevice { alias: "virtiomem0".into(), size: Kib::from_gib(1) };
+        assert_eq!(signal("MEMORY_DEVICE_SIZE_CHANGE", size), Some(changed));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use polyvirt_core::{
-    Error, ErrorKind, GuestState, LifecycleActions, Pause, PowerManagement, Reboot, Reset, Result, async_trait,
-    model::DomainConfig,
+    Error, ErrorKind, GuestState, LifecycleActions, Pause, PowerManagement, Reboot, Reset, Result, Shutdown,
+    SleepTarget, async_trait, model::DomainConfig,
 };
 use polyvirt_qmp::{Cont, QueryStatus, SetAction, Stop, SystemPowerdown, SystemReset, SystemWakeup};
 
@@ -26,7 +26,10 @@ impl Pause for QemuDomain {
 /// told to wait when the guest is off, and the attendant resets it then.
 #[async_trait]
 impl Reboot for QemuDomain {
-    async fn reboot(&self) -> Result<()> {
+    async fn reboot(&self, how: Shutdown) -> Result<()> {
+        if how == Shutdown::Agent {
+            return self.agent_power("reboot").await;
+        }
         let wait = SetAction { shutdown: Some("pause"), ..SetAction::default() };
         self.shared.execute(&wait).await?;
         self.shared.rebooting.store(true, Ordering::SeqCst);
@@ -47,6 +50,10 @@ impl Reset for QemuDomain {
 
 #[async_trait]
 impl PowerManagement for QemuDomain {
+    async fn suspend(&self, to: SleepTarget) -> Result<()> {
+        self.agent_sleep(to).await
+    }
+
     async fn wake(&self) -> Result<()> {
         // QEMU takes the order of a guest that is awake, too, and an older one without a word.
         let state = state_of(&self.shared.execute(&QueryStatus {}).await?.status);

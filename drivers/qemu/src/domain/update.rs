@@ -7,6 +7,7 @@ use polyvirt_core::{
     model::{
         device::Device,
         disk::{Disk, DiskDevice},
+        memory_device::{MemoryDevice, MemoryModel},
     },
 };
 use polyvirt_qmp::{Command, Empty, Monitor, QmpError};
@@ -35,6 +36,8 @@ enum Task<'a> {
     Medium(&'a Disk),
     /// Bring a card to another port, put a cable in or pull it out.
     Card(cards::Task<'a>),
+    /// Ask the guest to use so many bytes of a memory device.
+    Memory { device: &'a str, bytes: u64 },
     /// Say another password.
     Password(&'a polyvirt_core::model::display::Graphics),
 }
@@ -51,6 +54,12 @@ impl DeviceUpdate for QemuDomain {
             match task {
                 Task::Medium(disk) => shared.change_medium(disk, &difference, force).await?,
                 Task::Card(task) => cards::change(shared, &task).await?,
+                Task::Memory { device, bytes } => {
+                    let path = format!("/machine/peripheral/{device}");
+                    let order = QomSet { path: &path, property: "requested-size", value: bytes };
+                    let told = shared.parts.monitor.execute(&order, ORDER).await;
+                    told.map_err(|error| monitor_error(&error).with("device", device))?;
+                }
                 Task::Password(display) => {
                     let settings = &shared.builder()?.settings;
                     orders::tell_password(&shared.parts.monitor, display, settings, ORDER)
@@ -93,6 +102,11 @@ fn task<'a>(was: &'a Device, is: &'a Device) -> Result<Task<'a>> {
         let wrong = "of a network card <link>, the bridge and <port isolated=…> change while the guest runs; detach it and attach the other";
         return cards::task(old, new).map(Task::Card).ok_or_else(|| stays(is, wrong));
     }
+    if let (Some(old), Some(new)) = (old.memories.first(), new.memories.first()) {
+        let wrong =
+            "of memory only <requested> of virtio-mem changes while the guest runs; detach it and attach the other";
+        return requested(old, new).ok_or_else(|| stays(is, wrong));
+    }
     if let (Some(old), Some(new)) = (old.graphics.first(), new.graphics.first()) {
         let mut same = old.clone();
         same.passwd.clone_from(&new.passwd);
@@ -105,6 +119,28 @@ fn task<'a>(was: &'a Device, is: &'a Device) -> Result<Task<'a>> {
         };
     }
     Err(stays(is, "detach it and attach the other"))
+}
+
+/// What a guest is asked to use of a memory device.
+fn requested<'a>(old: &MemoryDevice, new: &'a MemoryDevice) -> Option<Task<'a>> {
+    let mut same = old.clone();
+    let (target, is) = (same.target.as_mut()?, new.target.as_ref()?);
+    (target.requested, target.current) = (is.requested, is.current);
+    let device = &new.info.alias.as_ref().filter(|_| new.model == Some(MemoryModel::VirtioMem) && same == *new)?.name;
+    Some(Task::Memory { device, bytes: is.requested.unwrap_or_default().bytes()? })
+}
+
+/// Sets a number of a device.
+#[derive(Serialize)]
+struct QomSet<'a> {
+    path: &'a str,
+    property: &'static str,
+    value: u64,
+}
+
+impl Command for QomSet<'_> {
+    const NAME: &'static str = "qom-set";
+    type Reply = Empty;
 }
 
 fn stays(device: &Device, why: &str) -> Error {

@@ -29,7 +29,7 @@ use polyvirt_core::{
 };
 
 pub(crate) use self::{
-    orders::{Trouble, ask_for, put_in, take_out},
+    orders::{Trouble, ask_for, put_in, take_out, with_threads},
     parts::{Difference, Kind, Part, difference},
     sweep::{devices, nodes, strangers},
 };

@@ -11,6 +11,9 @@ use super::{Kind, Part};
 /// How long one of them may take.
 const ANSWER: Duration = Duration::from_secs(20);
 
+/// Bytes that are touched in a second at the slowest.
+const TOUCHED_IN_A_SECOND: u64 = 64 << 20;
+
 macro_rules! orders {
     ($($(#[doc = $doc:literal])+ $name:ident = $wire:literal { $($field:tt)* };)*) => {$(
         $(#[doc = $doc])+
@@ -86,7 +89,7 @@ pub(crate) async fn put_in(monitor: &Monitor, parts: &[Part]) -> Result<(), Box<
 async fn add(monitor: &Monitor, part: &Part) -> Result<(), QmpError> {
     let value = &part.value;
     match part.kind {
-        Kind::Object => monitor.execute(&ObjectAdd { value }, ANSWER).await.map(drop),
+        Kind::Object => monitor.execute(&ObjectAdd { value }, touching(value)).await.map(drop),
         Kind::Node => monitor.execute(&BlockdevAdd { value }, ANSWER).await.map(drop),
         Kind::Chardev => monitor.execute(&ChardevAdd { value }, ANSWER).await.map(drop),
         Kind::Netdev => match monitor.execute(&NetdevAdd { value }, ANSWER).await {
@@ -101,13 +104,32 @@ async fn add(monitor: &Monitor, part: &Part) -> Result<(), QmpError> {
     }
 }
 
+/// Memory that is touched before the guest gets it takes as long as that takes.
+fn touching(value: &Value) -> Duration {
+    let touched = value["size"].as_u64().filter(|_| value["prealloc"] == true).unwrap_or(0);
+    ANSWER.saturating_add(Duration::from_secs(touched / TOUCHED_IN_A_SECOND))
+}
+
+/// Threads that touched memory are known by its name (`command::backend`); what they are depends on the plan, that they are does not.
+pub(crate) fn with_threads(parts: &mut Vec<Part>) {
+    let memories = parts.iter().filter(|it| it.kind == Kind::Object && it.id.starts_with("mem"));
+    let threads = memories.map(|it| Part { id: format!("tc-{}", it.id), ..it.clone() });
+    let mut threads: Vec<_> = threads.collect();
+    // What they served goes first.
+    threads.append(parts);
+    *parts = threads;
+}
+
 /// Takes parts out, last first, as far as QEMU lets them go; names what stays. Devices are only asked for.
 pub(crate) async fn take_out(monitor: &Monitor, parts: &[Part]) -> Vec<String> {
     let mut left = Vec::new();
     for part in parts.iter().rev() {
         if let Err(error) = remove(monitor, part).await {
-            tracing::warn!(part = part.id, %error, "QEMU keeps a part of a device that is gone");
-            left.push(part.id.clone());
+            // Threads that touch memory there are only where the plan says so.
+            if !part.id.starts_with("tc-") {
+                tracing::warn!(part = part.id, %error, "QEMU keeps a part of a device that is gone");
+                left.push(part.id.clone());
+            }
         }
     }
     left

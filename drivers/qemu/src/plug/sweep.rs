@@ -108,7 +108,12 @@ pub(crate) async fn strangers(monitor: &Monitor, parts: &[Part], within: Duratio
         nodes.into_iter().filter(|it| it.starts_with("libvirt-") && !known(Kind::Node, it)).collect();
     // Formats stand on storage, and have the lower names.
     nodes.sort();
-    let backends = netdevs.map(|id| (Kind::Netdev, id));
+    let objects = monitor.execute(&QomList { path: "/objects" }, within).await?.into_iter().map(|it| it.name);
+    let is_ours = |id: &String| ["obj", "mem", "tc-mem"].iter().any(|it| id.starts_with(it));
+    // Of threads that touched memory the definition alone does not tell; they go with what they touched.
+    let lost = |id: &String| is_ours(id) && !known(Kind::Object, id.strip_prefix("tc-").unwrap_or(id));
+    let objects = objects.filter(lost).map(|id| (Kind::Object, id));
+    let backends = netdevs.map(|id| (Kind::Netdev, id)).chain(objects);
     let backends = backends.chain(chardevs.map(|id| (Kind::Chardev, id)));
     let backends = backends.chain(nodes.into_iter().map(|id| (Kind::Node, id)));
     for (kind, id) in backends {

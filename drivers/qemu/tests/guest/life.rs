@@ -2,7 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use polyvirt_core::{Destroy, DeviceRef, ErrorKind, GuestState, LiveEffect, Reattached, Signal, Stage, StopReason};
+use polyvirt_core::{
+    Destroy, DeviceRef, ErrorKind, GuestState, LiveEffect, Reattached, Shutdown, Signal, Stage, StopReason,
+};
 use tokio::io::AsyncWriteExt;
 
 use crate::host::{Host, WITHIN, expect};
@@ -75,7 +77,7 @@ async fn reset_and_reboot_begin_anew() {
     assert_eq!(guest.signal().await, Signal::Reset);
     expect(&mut console, "hello\n").await;
 
-    guest.domain.reboot().unwrap().reboot().await.unwrap();
+    guest.domain.reboot().unwrap().reboot(Shutdown::Default).await.unwrap();
     // This guest has no ACPI driver; it powers off because we say so.
     console.write_all(b"q").await.unwrap();
     expect(&mut console, "hello\n").await;
