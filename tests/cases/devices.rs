@@ -261,6 +261,10 @@ async fn what_cannot_be_plugged_says_so_and_leaves_nothing() {
             ErrorKind::Unsupported,
         ),
         ("<graphics type='vnc'/>".to_owned(), ErrorKind::Unsupported),
+        (
+            "<filesystem type='mount'><source dir='/tmp'/><target dir='share'/></filesystem>".to_owned(),
+            ErrorKind::Unsupported,
+        ),
         ("<sound model='ich6'/>".to_owned(), ErrorKind::Unsupported),
     ] {
         let error = guest.attach_device(&device, Affect::Live).await.expect_err(&device);

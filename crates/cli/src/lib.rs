@@ -25,6 +25,10 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::{args::Cli, commands::Recordings, failure::Failure, output::Output, session::Session};
 
+/// Bytes of the stack that commands run on. Without optimization whoever chooses the command has what each of them needs on it, some MiB,
+/// and a batch has that twice.
+const STACK: usize = 64 << 20;
+
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -37,7 +41,18 @@ pub fn main() -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    let status = runtime.block_on(run(argv, &mut out, Arc::default()));
+    let work = || runtime.block_on(run(argv, &mut out, Arc::default()));
+    let done = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
+        thread.map(|it| it.join().unwrap_or(101))
+    });
+    let status = match done {
+        Ok(status) => status,
+        Err(error) => {
+            out.error_line(&format!("cannot start: {error}"));
+            1
+        }
+    };
     // A console or an event stream may leave a read of stdin behind; nobody waits for it.
     runtime.shutdown_background();
     ExitCode::from(status)

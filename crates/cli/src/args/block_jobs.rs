@@ -29,7 +29,7 @@ pub(crate) struct DiskArgs {
     #[command(flatten)]
     pub(crate) which: Which,
     /// The disk: its target (vda) or its source
-    #[arg(value_name = "DISK")]
+    #[arg(value_name = "PATH")]
     pub(crate) path: String,
 }
 

@@ -1,6 +1,9 @@
 //! `blockcommit`, `blockcopy`, `blockjob`, `blockpull`, `blockresize`, `domblkthreshold`.
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::Pin,
+    time::{Duration, Instant},
+};
 
 use polyvirt::{
     BlockJobEnd, BlockJobReport, CommitOptions, CopyOptions, Error, ErrorKind, Guest, JobOutcome, JobProgress,
@@ -26,7 +29,16 @@ use crate::{
 /// How often a job is asked how far it is.
 const TICK: Duration = Duration::from_millis(250);
 
-pub(super) async fn block(command: BlockCommand, session: &mut Session, out: &mut Output) -> Done {
+/// On the heap: whole definitions are in these futures, and the caller has one of each command.
+pub(super) fn block<'a>(
+    command: BlockCommand,
+    session: &'a mut Session,
+    out: &'a mut Output,
+) -> Pin<Box<dyn Future<Output = Done> + Send + 'a>> {
+    Box::pin(async move { dispatch(command, session, out).await })
+}
+
+async fn dispatch(command: BlockCommand, session: &mut Session, out: &mut Output) -> Done {
     match command {
         BlockCommand::Blockcommit(args) => commit(&args, session, out).await,
         BlockCommand::Blockcopy(args) => copy(&args, session, out).await,

@@ -8,7 +8,12 @@ use std::{sync::Arc, time::Duration};
 use polyvirt_core::{
     Detached, DeviceAttach, DeviceChange, DeviceDetach, DeviceRef, Error, ErrorKind, LiveConfig, LiveEffect, Result,
     async_trait,
-    model::{DomainConfig, display::SoundModel, memory_device::MemoryModel},
+    model::{
+        DomainConfig,
+        display::SoundModel,
+        filesystem::{Filesystem, FilesystemDriverType},
+        memory_device::MemoryModel,
+    },
 };
 use polyvirt_qmp::{ErrorClass, QmpError, QueryChardev, SetAction};
 use tokio::sync::broadcast::error::RecvError;
@@ -249,8 +254,12 @@ const PLUGGABLE: &[&str] = &[
 fn refuse(after: &DomainConfig, before: &DomainConfig) -> Result<()> {
     for device in &after.devices.new_since(&before.devices) {
         let devices = device.alone();
-        let why = if !devices.filesystems.is_empty() {
+        let virtiofs =
+            |it: &Filesystem| it.driver.as_ref().and_then(|it| it.kind) == Some(FilesystemDriverType::Virtiofs);
+        let why = if devices.filesystems.iter().any(virtiofs) {
             "its server is started before the guest"
+        } else if !devices.filesystems.is_empty() {
+            "QEMU opens folders for 9p at its own start alone"
         } else if devices.memories.iter().any(|it| it.model == Some(MemoryModel::SgxEpc)) {
             "the machine's processor has it"
         } else if !devices.memories.is_empty() && after.max_memory.is_none() {
