@@ -81,6 +81,8 @@ impl Guest {
         }
         self.without_managed_save().await?;
         let (stored, record) = self.files().await?;
+        // Jobs move data between the very images.
+        record.as_ref().map_or(Ok(()), |it| it.no_block_job(None))?;
         let now = match &record {
             Some(record) => Some(stored_form(record.live()?.config)),
             None => stored.map(|it| (*it.config).clone()),
