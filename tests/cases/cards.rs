@@ -162,8 +162,8 @@ fn a_card_that_cannot_be_plugged_leaves_no_tap() {
 }
 
 /// Connects to the monitor of a guest that nobody attends.
-async fn monitor(root: &Path) -> Monitor {
-    Monitor::connect(&monitor_of(root), WITHIN).await.expect("the monitor is free").0
+async fn monitor(root: &Path, guest: &Guest) -> Monitor {
+    Monitor::connect(&monitor_of(root, guest.name()), WITHIN).await.expect("the monitor is free").0
 }
 
 async fn tell(monitor: &Monitor, command: &'static str, arguments: &str) -> String {
@@ -186,7 +186,7 @@ fn a_guest_that_lets_go_while_nobody_attends_leaves_no_tap() {
         assert_eq!(guest.detach_device(&card, Affect::Live).await.expect("asked"), Detached::Requested);
         assert!(live(&guest).await.contains("vnet0") && names("br0") == ["vnet0"], "it is still there");
         guest.release().await.expect("released");
-        let raw = monitor(root.path()).await;
+        let raw = monitor(root.path(), &guest).await;
         tell(&raw, "cont", "{}").await;
         while tell(&raw, "qom-list", r#"{"path":"/machine/peripheral"}"#).await.contains("\"net0\"") {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -219,7 +219,7 @@ fn a_card_that_was_half_put_in_is_taken_out_with_its_tap() {
         // As if whoever plugs it in had died: before QEMU used the descriptors, before it got the card, before that was written down.
         for step in 0..3 {
             guest.release().await.expect("released");
-            let raw = monitor(root.path()).await;
+            let raw = monitor(root.path(), &guest).await;
             for (at, queue) in tap(2).queues.into_iter().enumerate() {
                 let fdname = format!("polyvirt-tap-{at}");
                 raw.execute_with(&GetFd { fdname: &fdname }, queue, WITHIN).await.expect("handed");

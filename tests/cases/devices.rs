@@ -214,7 +214,7 @@ async fn what_was_half_put_in_is_taken_out() {
     let mut linux = Booted::start(&connection, &booted::definition("half", "pc", "")).await;
     let guest = linux.guest.clone();
     guest.release().await.expect("released");
-    let monitor = monitor_of(root.path());
+    let monitor = monitor_of(root.path(), "half");
     let (raw, _events) = polyvirt_qmp::Monitor::connect(&monitor, std::time::Duration::from_secs(60))
         .await
         .expect("the monitor is free");

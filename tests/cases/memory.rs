@@ -195,7 +195,8 @@ async fn memory_that_cannot_be_had_leaves_nothing() {
     assert_eq!(promised(&connection, &guest), 384);
     // What a process put in that died is taken out, and what it had promised is given back.
     guest.release().await.expect("released");
-    let monitor = Monitor::connect(&monitor_of(root.path()), WITHIN).await.expect("the monitor is free").0;
+    let monitor =
+        Monitor::connect(&monitor_of(root.path(), guest.name()), WITHIN).await.expect("the monitor is free").0;
     let tell = async |command: &'static str, arguments: &str| {
         let arguments = serde_json::from_str(arguments).expect("JSON");
         monitor.execute_raw(command, &arguments, WITHIN).await.unwrap_or_else(|error| panic!("{command}: {error}"))
@@ -213,7 +214,8 @@ async fn memory_that_cannot_be_had_leaves_nothing() {
     guest.vcpus().await.expect("attended");
     assert_eq!(promised(&connection, &guest), 384);
     guest.release().await.expect("released");
-    let monitor = Monitor::connect(&monitor_of(root.path()), WITHIN).await.expect("the monitor is free").0;
+    let monitor =
+        Monitor::connect(&monitor_of(root.path(), guest.name()), WITHIN).await.expect("the monitor is free").0;
     let objects =
         monitor.execute_raw("qom-list", &serde_json::json!({"path": "/objects"}), WITHIN).await.expect("objects");
     assert!(objects.to_string().contains("memdimm0") && !objects.to_string().contains("memdimm7"), "{objects}");

@@ -1,12 +1,9 @@
 //! A QEMU whose monitor misbehaves: somebody sits between it and us, and meddles with what it says.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use polyvirt::{Connection, Destroy, ErrorKind, Guest, GuestState, Ownership, StatsGroups, StatsQuery};
-use polyvirt_tests::{Root, connect, no_qemu, root, small_guest};
+use polyvirt_tests::{Root, connect, monitor_of, no_qemu, root, small_guest};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::{UnixListener, UnixStream},
@@ -28,22 +25,6 @@ async fn guests() -> Option<(Root, Connection, Guest, Guest)> {
     }
     let bystander = guests.pop()?;
     Some((root, connection, guests.pop()?, bystander))
-}
-
-/// The socket of a guest's monitor.
-fn monitor_of(root: &Path, guest: &str) -> PathBuf {
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.to_string_lossy().contains(guest) && path.to_string_lossy().contains("monitor") {
-                return path;
-            }
-        }
-    }
-    panic!("no monitor of {guest} below {}", root.display());
 }
 
 /// What is done to what QEMU says.

@@ -15,7 +15,7 @@ use polyvirt::{
 use polyvirt_tests::{
     booted::{self, Booted},
     connect,
-    counting::{counting_guest, next_number},
+    counting::{counter, counting_guest, next_number},
     no_qemu, processes_with, root,
 };
 
@@ -90,15 +90,11 @@ async fn counted(guest: &Guest, to: u32) -> u32 {
     }
 }
 
-/// Lets a paused guest go on, and waits until it writes a number below this one. It counts up, so that it never does if it did not go back;
-/// what it wrote before may come first.
-async fn goes_on_below(guest: &Guest, below: u32) -> bool {
-    let back = async { while next_number(guest).await >= below {} };
-    let back = tokio::time::timeout(std::time::Duration::from_secs(60), back);
-    // Its console is open before it counts past that.
-    let (back, resumed) = tokio::join!(back, guest.resume());
-    resumed.expect("resumed");
-    back.is_ok()
+/// A paused guest counts on from below this number: it went back.
+async fn goes_on_below(root: &Path, guest: &Guest, below: u32) -> bool {
+    let counted = counter(root, guest).await;
+    guest.resume().await.expect("resumed");
+    counted < below
 }
 
 async fn names(guest: &Guest) -> BTreeSet<String> {
@@ -135,7 +131,7 @@ async fn memory_goes_back_and_the_store_follows() {
     assert_eq!(guest.state().await.expect("a state"), GuestState::Running);
     let paused = RevertOptions::new().state(Some(RunState::Paused));
     guest.revert_to_snapshot("early", paused).await.expect("reverted again");
-    assert!(goes_on_below(&guest, later).await, "it counted to {later}, and goes on");
+    assert!(goes_on_below(dir.path(), &guest, later).await, "it counted to {later}, and goes on");
     let [(process, _)] = processes_with(&["qemu-system", &guest.uuid().to_string()])[..] else { panic!("one process") };
 
     // To a later one, without its CPUs; then on.
@@ -149,7 +145,7 @@ async fn memory_goes_back_and_the_store_follows() {
     // From power-off: a start, which is placed and promised as any other.
     guest.destroy(Destroy::default()).await.expect("destroyed");
     guest.revert_to_snapshot("early", paused).await.expect("started from it");
-    assert!(goes_on_below(&guest, later).await);
+    assert!(goes_on_below(dir.path(), &guest, later).await);
     let leases = connection.ledger().expect("a ledger").snapshot().expect("a snapshot").leases;
     assert!(leases.iter().any(|it| it.guest == guest.uuid().to_string()), "its memory is promised");
     assert_eq!(guest.snapshots().await.expect("a list").current().map(|it| it.name.as_str()), Some("early"));
@@ -432,7 +428,7 @@ async fn going_back_is_killed_at_every_step() {
         guest.vcpus().await.unwrap_or_else(|e| panic!("{at}: {e}"));
         if *step >= JobStep::Loaded {
             assert_eq!(guest.state().await.expect("a state"), GuestState::Paused, "{at}");
-            assert!(goes_on_below(&guest, later).await, "{at}: it had counted to {later}, and goes on");
+            assert!(goes_on_below(dir.path(), &guest, later).await, "{at}: it had counted to {later}, and goes on");
         } else {
             assert_eq!(guest.state().await.expect("a state"), GuestState::Running, "{at}");
             let number = next_number(&guest).await;
@@ -453,7 +449,7 @@ async fn going_back_is_killed_at_every_step() {
             let guest = connection.lookup_by_name("victim").await.expect("the definition is not lost");
             guest.vcpus().await.unwrap_or_else(|e| panic!("{at}: {e}"));
             assert_eq!(guest.state().await.expect("a state"), GuestState::Paused, "{at}");
-            assert!(goes_on_below(&guest, later).await, "{at}: it had counted to {later}, and goes on");
+            assert!(goes_on_below(dir.path(), &guest, later).await, "{at}: it had counted to {later}, and goes on");
             guest.release().await.expect("released");
         }
         next_process(dir.path(), &images, true, &["kept"], &at).await;

@@ -50,6 +50,20 @@ pub fn counting_guest(name: &str, directory: &Path) -> String {
     )
 }
 
+/// The number that a guest counted to, from its memory. Nobody holds its monitor after that.
+///
+/// # Panics
+/// When QEMU does not tell.
+pub async fn counter(root: &Path, guest: &Guest) -> u32 {
+    guest.release().await.expect("released");
+    let monitor = crate::monitor_of(root, guest.name());
+    let (monitor, _events) = polyvirt_qmp::Monitor::connect(&monitor, WITHIN).await.expect("the monitor is free");
+    let question = serde_json::json!({ "command-line": "xp /1wx 0x7e00" });
+    let told = monitor.execute_raw("human-monitor-command", &question, WITHIN).await.expect("an answer").to_string();
+    let number = told.split_once(": 0x").and_then(|(_, rest)| rest.get(..8)).expect("a word of memory");
+    u32::from_str_radix(number, 16).expect("a number")
+}
+
 /// The next whole number that a guest writes.
 ///
 /// # Panics

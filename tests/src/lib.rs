@@ -125,22 +125,23 @@ pub fn processes_with(words: &[&str]) -> Vec<(u32, String)> {
         .collect()
 }
 
-/// The socket of the only guest's monitor.
+/// The socket of a guest's monitor.
 ///
 /// # Panics
-/// When there is none.
+/// When there is none below the root.
 #[must_use]
-pub fn monitor_of(root: &Path) -> PathBuf {
+pub fn monitor_of(root: &Path, guest: &str) -> PathBuf {
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
             let path = entry.path();
+            let of_guest = || path.parent().is_some_and(|it| it.to_string_lossy().contains(guest));
             if path.is_dir() {
                 folders.push(path);
-            } else if path.file_name().is_some_and(|it| it.to_string_lossy().contains("monitor")) {
+            } else if path.ends_with("monitor") && of_guest() {
                 return path;
             }
         }
     }
-    panic!("no monitor below {}", root.display());
+    panic!("no monitor of '{guest}' below {}", root.display());
 }

@@ -247,6 +247,16 @@ impl Device {
         self
     }
 
+    /// With what the guest uses of this one, if both are memory devices.
+    #[must_use]
+    pub fn used_as(mut self, now: Option<&Self>) -> Self {
+        let current = now.and_then(|it| it.alone.memories.first()?.target.as_ref()?.current);
+        if let Some(target) = self.alone.memories.first_mut().and_then(|it| it.target.as_mut()) {
+            target.current = current.or(target.current);
+        }
+        self
+    }
+
     /// How much memory it is.
     fn memory(&self) -> Kib {
         self.alone.memories.iter().filter_map(|it| it.target.as_ref()?.size).sum()

@@ -1,7 +1,7 @@
 //! The stored view of a definition: without what describes a running guest alone.
 //!
 //! Fields that are always state of a running guest (`id`, `tty`, `<mirror>` …) say `live` in their tables, and the formatter leaves
-//! them out. Here is the rest: parts whose *value* says that the hypervisor chose it.
+//! them out; a `<mirror>` goes here, too, so that nothing begins with a copy that nobody makes. And here is the rest: parts whose *value* says that the hypervisor chose it.
 //!
 //! | what | in a stored definition |
 //! |---|---|
@@ -43,6 +43,7 @@ impl DomainConfig {
         });
         terminals(devices);
         devices.graphics.iter_mut().for_each(graphics);
+        devices.disks.iter_mut().for_each(|disk| disk.mirror = None);
         for target in devices.interfaces.iter_mut().filter_map(|card| card.target.as_mut()) {
             let reserved = |name: &String| RESERVED_TARGETS.iter().any(|prefix| name.starts_with(prefix));
             // A tap that is used as it exists has whatever name it has.

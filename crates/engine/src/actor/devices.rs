@@ -41,8 +41,10 @@ impl Actor {
             return Ok(());
         }
         record.set_live(&config);
+        // Whoever is told looks at the record.
+        let written = write(&self.shared, record).await;
         self.shared.history.tell(record.guest.clone(), EventKind::MemoryDeviceSizeChange { alias, size });
-        write(&self.shared, record).await
+        written
     }
 
     /// Gives back what was promised for memory that nobody lived to plug in.

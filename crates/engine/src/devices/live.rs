@@ -118,8 +118,10 @@ impl Guest {
             shared.give_back((&change.before, &change.after), change.plan.as_ref()).await;
             let edit = |config: &mut DomainConfig| {
                 for (_, device) in changed {
-                    if let Some((_, at)) = device.alias().and_then(|name| config.devices.named(&name)) {
-                        config.devices.replace(at, device);
+                    if let Some((element, at)) = device.alias().and_then(|name| config.devices.named(&name)) {
+                        // The guest may have used more or less of it meanwhile.
+                        let now = config.devices.pick(element, at);
+                        config.devices.replace(at, device.used_as(now.as_ref()));
                     }
                 }
             };
